@@ -1,0 +1,5 @@
+//! Audio codecs and sample-rate conversion.
+
+mod frame;
+
+pub use frame::{Frame, SampleRate};

@@ -1,0 +1,1 @@
+//! `hookswitch.toml`: what can be written in it, and what is used once it is resolved.

@@ -1,0 +1,1 @@
+//! The call journal and the records and transcripts derived from it.

@@ -1,0 +1,4 @@
+//! The platform around the calls: one folder a feature, its rules in `mod.rs`, its SQL and HTTP beside them.
+
+/// Calls.
+pub mod calls;

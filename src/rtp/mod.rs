@@ -1,0 +1,1 @@
+//! RTP and RTCP packets: bytes to values and back (RFC 3550, 3551, 4733).

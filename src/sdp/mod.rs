@@ -1,0 +1,1 @@
+//! Session descriptions: bytes to values and back (RFC 8866).

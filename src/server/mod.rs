@@ -1,0 +1,1 @@
+//! The shell: sockets, clocks, threads and tasks around the cores.

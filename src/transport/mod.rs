@@ -1,0 +1,1 @@
+//! The transport layer without sockets (RFC 3261 §18, 3581).
