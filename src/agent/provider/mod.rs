@@ -13,6 +13,7 @@ pub struct WordTime {
 }
 
 /// What the agent tells its recogniser.
+#[expect(clippy::large_enum_variant, reason = "nearly every command is audio; boxing it would allocate per frame")]
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecogniserCommand {
     /// The next 20 ms of the caller. Frames follow each other without gaps: silence stands for what did not arrive.
