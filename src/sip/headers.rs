@@ -136,8 +136,8 @@ impl Headers {
     }
 
     pub(crate) fn lines(&self, name: &HeaderName) -> impl Iterator<Item = Header<'_>> {
-        let (known, name) = (name.known(), name.clone());
-        self.iter().filter(move |it| it.is(&name, known))
+        let known = name.known();
+        self.iter().filter(move |it| it.is(name, known))
     }
 
     /// The Via of the hop that sent the message.
@@ -147,7 +147,7 @@ impl Headers {
 
     /// All Vias, the top one first.
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.elements(HeaderName::Via, |it| Via::read(it))
+        self.elements(HeaderName::Via, Via::read)
     }
 
     /// From.

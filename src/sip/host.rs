@@ -83,7 +83,7 @@ impl HostPort {
     pub(crate) fn parse_in(whole: &str, text: &str) -> Option<(Self, Option<u16>)> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, after) = rest.split_once(']')?;
-            let host = Self::V6(address.parse().ok()?);
+            let host = Self::V6(ipv6(address)?);
             return Some((host, port(trim(after))?));
         }
         let (host, after) = match text.find(':') {
@@ -107,6 +107,11 @@ impl HostPort {
             Self::V6(ip) => Host::V6(ip),
         }
     }
+}
+
+/// RFC 5118 §4.10: the grammar of RFC 3261 has three colons before an embedded IPv4 address, and some write them.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().or_else(|| text.replacen(":::", "::", 1).parse().ok().filter(|_| text.contains('.')))
 }
 
 /// `Some(None)` for nothing, `None` for nonsense.

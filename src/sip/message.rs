@@ -234,10 +234,8 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
 fn refuse(fault: Fault, header: Option<Known>, text: &Text, scan: &Scan) -> ParseError {
     let line = text.cut(0..scan.start_line);
     let method = line.split_once(' ').and_then(|(method, _)| Method::parse(method));
-    let request = match fault {
-        Fault::Empty | Fault::NotSip => None,
-        _ => method.and_then(|it| Malformed::new(it, text.clone(), &scan.entries)),
-    };
+    let is_sip = !matches!(fault, Fault::Empty | Fault::NotSip);
+    let request = method.filter(|_| is_sip).and_then(|it| Malformed::new(it, text.clone(), &scan.entries));
     ParseError::new(fault, header.map(Into::into), request.map(Box::new))
 }
 
@@ -257,7 +255,7 @@ fn start_line(text: &Text, length: usize) -> Result<StartLine, Fault> {
     let mut parts = line.split(' ');
     let (Some(method), Some(uri), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        let is_sip = line.rsplit(' ').find(|it| !it.is_empty()).is_some_and(|it| is_version(it));
+        let is_sip = line.rsplit(' ').find(|it| !it.is_empty()).is_some_and(is_version);
         return Err(if is_sip { Fault::StartLine } else { Fault::NotSip });
     };
     if strip_version(version) != Some("") {

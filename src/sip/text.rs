@@ -140,10 +140,7 @@ impl<'a> Iterator for Split<'a> {
         let rest = self.rest?;
         let bytes = rest.as_bytes();
         let (mut from, mut bracketed) = (0, false);
-        loop {
-            let Some(found) = bytes.get(from..).and_then(|it| memchr::memchr3(self.separator, b'"', b'<', it)) else {
-                break;
-            };
+        while let Some(found) = bytes.get(from..).and_then(|it| memchr::memchr3(self.separator, b'"', b'<', it)) {
             let at = from + found;
             match bytes.get(at) {
                 Some(b'"') => match rest.get(at..).and_then(quoted) {

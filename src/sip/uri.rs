@@ -55,7 +55,6 @@ impl Uri {
 
     /// `sip:user@host:port`, the user escaped as needed. `host` may be an IPv6 address, then in brackets.
     pub fn sip(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, UriError> {
-        use fmt::Write as _;
         let mut text = String::from("sip:");
         if let Some(user) = user {
             escape(user, is_user_safe, &mut text);
@@ -63,7 +62,8 @@ impl Uri {
         }
         text.push_str(host);
         if let Some(port) = port {
-            write!(text, ":{port}").expect("writing to a string does not fail");
+            text.push(':');
+            text.push_str(&port.to_string());
         }
         Self::parse(&text)
     }
