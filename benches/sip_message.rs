@@ -12,6 +12,13 @@ use hookswitch::sip::{Message, Response, StatusCode, StreamFramer};
 use rsip::prelude::{HeadersExt, ToTypedHeader};
 
 fn main() {
+    if std::env::args().skip(1).all(|it| it.starts_with('-')) {
+        print_ratios();
+    }
+    divan::main();
+}
+
+fn print_ratios() {
     println!("{} bytes; best of 300 batches", invite().len());
     let rows: [(&str, fn(), fn()); 3] = [
         ("frame", ours_frame, rsip_frame),
@@ -21,9 +28,8 @@ fn main() {
     for (name, ours, theirs) in rows {
         let (ours, theirs) = (best(ours), best(theirs));
         let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
-        println!("{name:22} ours {ours:8.0?}   rsip {theirs:8.0?}   {ratio:.1} times faster");
+        println!("{name:22} ours {ours:>9.2?}   rsip {theirs:>9.2?}   {ratio:.1} times faster");
     }
-    divan::main();
 }
 
 #[divan::bench(name = "1 frame")]

@@ -51,9 +51,9 @@ impl Entry {
     }
 }
 
-/// The values of a header, in order.
-pub(crate) fn values<'a>(text: &'a Text, entries: &'a [Entry], name: Known) -> impl Iterator<Item = &'a str> {
-    entries.iter().filter(move |it| it.known == Some(name)).map(|it| it.value(text))
+/// The values of a header, in order. `head` is the text of the whole head.
+pub(crate) fn values<'a>(head: &'a str, entries: &'a [Entry], name: Known) -> impl Iterator<Item = &'a str> {
+    entries.iter().filter(move |it| it.known == Some(name)).map(|it| head.get(it.value_range()).unwrap_or_default())
 }
 
 /// The header index of a message.
