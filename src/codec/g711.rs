@@ -169,8 +169,8 @@ mod tests {
                 .map(|it| (it - i32::from(sample)).abs())
                 .min()
                 .unwrap();
-            // The bits below the resolution are cut off before a sample is compared.
-            assert!(error <= nearest + resolution, "{sample}: {error} {nearest}");
+            // The bits below the resolution are cut off before a sample is compared with the middle between two codes.
+            assert!(error < nearest + 2 * resolution, "{sample}: {error} {nearest}");
         }
     }
 }
