@@ -194,8 +194,8 @@ impl JitterBuffer {
         };
         let (position, follows) = (front.position, front.follows);
         let margin_us = self.arrival.margin_us();
-        let is_due = now_us >= self.arrival.fastest_us() + self.unit_us(position) + margin_us;
-        let delay_us = self.delay_us(held, now_us);
+        let is_due = self.slack_us(position, held, now_us) >= margin_us;
+        let slack_us = self.playing.map(|it| self.slack_us(it.position, held, now_us));
         let Some(playing) = &mut self.playing else {
             if !is_due {
                 return Popped::Nothing;
@@ -219,7 +219,7 @@ impl JitterBuffer {
             playing.position += i64::from(missing);
             self.played_until = playing.position;
             return Popped::Missing(missing);
-        } else if quiet && delay_us.is_some_and(|it| it < margin_us) {
+        } else if quiet && slack_us.is_some_and(|it| it < margin_us) {
             return Popped::Missing(wanted);
         }
         self.take()
@@ -238,7 +238,8 @@ impl JitterBuffer {
             return false;
         }
         let now_us = self.microseconds(now);
-        let excess_us = self.delay_us(held, now_us).map_or(0, |it| it - self.arrival.margin_us() - TICK_US);
+        let slack_us = self.playing.map(|it| self.slack_us(it.position, held, now_us));
+        let excess_us = slack_us.map_or(0, |it| it - self.arrival.margin_us() - TICK_US);
         if excess_us <= TICK_US / 2 {
             self.ticks_too_long = 0;
             return false;
@@ -264,8 +265,11 @@ impl JitterBuffer {
     /// By how much audio heard now is later than it could be on a network without jitter, in microseconds; 0 while
     /// nothing is heard.
     pub fn delay_now_us(&self, held: u32, now: Now) -> u64 {
-        let delay_us = self.delay_us(held, self.microseconds(now)).unwrap_or(0);
-        u64::try_from(delay_us).unwrap_or(0)
+        let Some(playing) = self.playing else {
+            return 0;
+        };
+        let heard_us = self.unit_us(playing.position - i64::from(held));
+        u64::try_from(self.microseconds(now) - self.arrival.fastest_us() - heard_us).unwrap_or(0)
     }
 
     /// Packets waiting.
@@ -338,11 +342,12 @@ impl JitterBuffer {
 
     /// Skips to the target if the delay has come to exceed [`JITTER_DELAY_MS_MAX`].
     fn catch_up(&mut self, held: u32, now_us: i64) {
-        if self.delay_us(held, now_us).is_none_or(|it| it <= i64::from(JITTER_DELAY_MS_MAX) * 1_000) {
+        let slack_us = |buffer: &Self| buffer.playing.map_or(0, |it| buffer.slack_us(it.position, held, now_us));
+        if slack_us(self) <= i64::from(JITTER_DELAY_MS_MAX) * 1_000 {
             return;
         }
         let enough_us = self.arrival.margin_us() + TICK_US;
-        while self.waiting.len() > 1 && self.delay_us(held, now_us).is_some_and(|it| it > enough_us) {
+        while self.waiting.len() > 1 && slack_us(self) > enough_us {
             self.skip();
         }
     }
@@ -354,7 +359,8 @@ impl JitterBuffer {
         };
         self.counts.skipped += 1;
         self.spare.push(dropped.payload);
-        let next = self.waiting.front().map_or(dropped.position + i64::from(dropped.duration), |it| it.position);
+        let end = dropped.position + i64::from(dropped.duration);
+        let next = self.waiting.front().map_or(end, |it| it.position);
         self.played_until = self.played_until.max(next);
         if let Some(playing) = &mut self.playing {
             playing.position = playing.position.max(next);
@@ -362,10 +368,14 @@ impl JitterBuffer {
         }
     }
 
-    /// By how much what is to be heard next is behind the network at its fastest.
-    fn delay_us(&self, held: u32, now_us: i64) -> Option<i64> {
-        let playing = self.playing?;
-        Some(now_us - self.arrival.fastest_us() - self.unit_us(playing.position - i64::from(held)))
+    /// If the packet at `position` comes after the `held` units: how long before they are needed packets come from the
+    /// network at its fastest, in the worst case. Frames and packets of other lengths than theirs meet at changing
+    /// places, so a packet is needed up to a frame before its own first sample is heard.
+    fn slack_us(&self, position: i64, held: u32, now_us: i64) -> i64 {
+        let frame = self.clock_hz / 50;
+        let step = self.newest.map_or(frame, |it| greatest_common_divisor(it.duration, frame)).max(1);
+        let earlier = frame.saturating_sub(step) + held % step;
+        now_us - self.arrival.fastest_us() - self.unit_us(position - i64::from(held) + i64::from(earlier))
     }
 
     fn microseconds(&self, now: Now) -> i64 {
@@ -380,6 +390,13 @@ impl JitterBuffer {
     fn units(&self, us: i64) -> i64 {
         us * i64::from(self.clock_hz) / 1_000_000
     }
+}
+
+const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }
 
 const TICK_US: i64 = 20_000;
@@ -706,7 +723,8 @@ mod tests {
                         in_flight.insert((at, index));
                         break;
                     }
-                    let (sequence, timestamp) = ((index & 0xffff) as u16, index as u32 * 160);
+                    let low = u32::try_from(index).unwrap();
+                    let (sequence, timestamp) = (u16::try_from(low & 0xffff).unwrap(), low * 160);
                     let mut payload = [0; 160];
                     payload[..8].copy_from_slice(&index.to_be_bytes());
                     let packet = AudioPacket { sequence, timestamp, codec: AudioCodec::Pcmu, payload: &payload };

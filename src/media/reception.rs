@@ -129,7 +129,7 @@ impl Reception {
         let lost = expected.saturating_sub(received - received_before);
         let fraction = (lost << 8).checked_div(expected).map_or(0, |it| u8::try_from(it).unwrap_or(u8::MAX));
         let lost = i32::try_from(stream.expected().saturating_sub(stream.received)).unwrap_or(i32::MAX);
-        let highest = u32::try_from(stream.highest - (1 << 16) & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        let highest = u32::try_from((stream.highest - (1 << 16)) & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         Some((fraction, lost, highest))
     }
 

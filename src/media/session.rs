@@ -539,3 +539,597 @@ fn low_bits(count: u64) -> u32 {
 
 /// Two streams at once are not mixed up: the one that is followed has to fall silent first.
 const SSRC_SILENCE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, RngExt};
+
+    use super::*;
+    use crate::codec::SampleRate;
+    use crate::media::host_behind_nat;
+    use crate::rtp::rtcp::{Compound, Rtcp};
+    use crate::rtp::telephone_event::TelephoneEvent;
+
+    const PEER: &str = "192.0.2.1:4000";
+    const STRANGER: &str = "198.51.100.66:4000";
+
+    #[test]
+    fn a_leg_sends_one_packet_every_tick_whatever_happens() {
+        let mut leg = Leg::new(peer());
+        let sent = leg.run(100);
+        assert_eq!(sent.len(), 100);
+        assert!(sent[0].sequence < 1 << 15);
+        for pair in sent.windows(2) {
+            assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+            assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+            assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        }
+        assert!(sent[0].marker && sent[1..].iter().all(|it| !it.marker));
+        assert!(sent.iter().all(|it| it.payload == [0xff; 160] && it.to == addr(PEER)));
+    }
+
+    #[test]
+    fn two_legs_have_nothing_in_common() {
+        let (first, second) = (Leg::seeded(1).run(1), Leg::seeded(2).run(1));
+        assert_ne!(first[0].ssrc, second[0].ssrc);
+        assert_ne!(first[0].timestamp, second[0].timestamp);
+        assert_ne!(first[0].sequence, second[0].sequence);
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_answer_and_while_held() {
+        let mut leg = Leg::new(RemoteMedia { send: false, ..peer() });
+        assert!(leg.run(10).is_empty());
+        leg.update(peer());
+        let before = leg.run(10);
+        leg.update(RemoteMedia { send: false, ..peer() });
+        assert!(leg.run(5).is_empty());
+        leg.update(RemoteMedia { codec: AudioCodec::Pcma, payload_type: 8, ..peer() });
+        let after = leg.run(10);
+        assert_eq!((before.len(), after.len()), (10, 10));
+        assert_eq!(after[0].sequence, before[9].sequence.wrapping_add(1));
+        assert_eq!(after[0].timestamp, before[9].timestamp.wrapping_add(6 * 160));
+        assert_eq!(after[0].ssrc, before[9].ssrc);
+        assert!(before[0].marker && after[0].marker && !after[1].marker);
+        assert_eq!((after[0].payload_type, after[0].payload[0]), (8, 0xd5));
+    }
+
+    #[test]
+    fn nothing_is_sent_to_an_address_that_is_none() {
+        for nowhere in ["0.0.0.0:4000", "192.0.2.1:0"] {
+            let mut leg = Leg::new(RemoteMedia { rtp: addr(nowhere), ..peer() });
+            assert!(leg.run(400).is_empty());
+        }
+        let mut unknown = Leg::unknown();
+        unknown.hear(PEER, 1, 160);
+        assert!(unknown.run(10).is_empty());
+        assert_eq!(unknown.report().dropped.strangers, 1);
+    }
+
+    #[test]
+    fn what_is_played_is_sent_and_told() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..3 {
+            leg.session.play(loud(7)).unwrap();
+        }
+        let mut wide = Frame::silence(SampleRate::Hz16000);
+        wide.samples_mut().fill(1_000);
+        leg.session.play(PlayoutFrame { utterance: 8, frame: wide }).unwrap();
+        let played: Vec<_> = (0..5).map(|_| leg.tick().played).collect();
+        let at = |utterance, position| Some(Played { utterance, position });
+        assert_eq!(played, [at(7, 160), at(7, 320), at(7, 480), at(8, 160), None]);
+        assert!(leg.sent[..3].iter().all(|it| it.payload == [0x80; 160]));
+        assert_ne!(leg.sent[3].payload, [0xff; 160]);
+        assert_eq!(leg.sent[4].payload, [0xff; 160]);
+    }
+
+    #[test]
+    fn clearing_takes_effect_with_the_next_packet() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..20 {
+            leg.session.play(loud(1)).unwrap();
+        }
+        leg.run(5);
+        leg.session.clear();
+        let tick = leg.tick();
+        assert_eq!((tick.played, tick.queued_frames), (None, 0));
+        assert_eq!(leg.sent[5].payload, [0xff; 160]);
+    }
+
+    #[test]
+    fn strangers_are_neither_heard_nor_answered() {
+        let mut leg = Leg::new(peer());
+        for index in 0..50 {
+            leg.hear(STRANGER, index, 160); // before the peer's first packet
+            leg.hear("192.0.2.1:4002", index, 160);
+            assert_eq!(leg.tick().heard, Heard::Nothing);
+        }
+        for index in 50..100 {
+            leg.hear(STRANGER, index, 160); // with the peer's own SSRC and numbers
+            leg.hear(PEER, index, 160);
+            leg.tick();
+        }
+        leg.update(peer()); // a re-INVITE that changes nothing
+        for index in 100..150 {
+            leg.hear(STRANGER, index, 160); // while the peer is silent
+            leg.tick();
+        }
+        assert!(leg.sent.iter().all(|it| it.to == addr(PEER)));
+        let report = leg.report();
+        assert_eq!((report.received.packets, report.dropped.strangers), (50, 200));
+        assert_eq!(leg.tick().heard, Heard::Nothing);
+    }
+
+    #[test]
+    fn signalling_moves_a_stream_and_nothing_else_does() {
+        let mut leg = Leg::new(peer());
+        leg.hear(PEER, 1, 160);
+        leg.run(1);
+        let elsewhere = "203.0.113.9:5000";
+        leg.update(RemoteMedia { rtp: addr(elsewhere), rtcp: addr("203.0.113.9:5001"), ..peer() });
+        leg.hear(PEER, 2, 160);
+        leg.hear(elsewhere, 900, 160);
+        let sent = leg.run(1);
+        assert_eq!(sent[0].to, addr(elsewhere));
+        assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (2, 1));
+    }
+
+    #[test]
+    fn a_peer_behind_a_nat_is_found() {
+        let public = addr("203.0.113.9:61000");
+        let private = addr("192.168.1.7:4000");
+        let latching = host_behind_nat(private.ip(), public.ip());
+        let mut leg = Leg::new(RemoteMedia { rtp: private, latching, ..peer() });
+        assert_eq!(leg.run(1)[0].to, private);
+        leg.hear(STRANGER, 1, 160);
+        leg.hear("203.0.113.9:61000", 1, 160);
+        leg.hear("203.0.113.9:61002", 2, 160);
+        assert_eq!(leg.run(1)[0].to, public);
+        assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (1, 2));
+    }
+
+    #[test]
+    fn what_was_not_agreed_on_is_dropped_and_counted() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..50);
+        let from = addr(PEER);
+        for index in 0..100 {
+            leg.session.handle_rtp(from, &packet(18, 1, index, 0, &[0; 20]), leg.now); // G.729
+            leg.session.handle_rtp(from, &packet(0, 1, index, 0, &[0; 1_200]), leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1, index, 0, &[0; 1_600]), leg.now);
+            leg.session.handle_rtp(from, &[0; 172], leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1, 30_000 + 2 * index, 0, &[0; 160]), leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1_000 + u32::from(index), 7, 0, &[0; 160]), leg.now);
+        }
+        leg.hear_stream(50..100);
+        let report = leg.report();
+        assert_eq!((report.received.packets, report.received.concealed_frames, report.received.lost), (100, 0, 0));
+        let dropped = Dropped { payload_type: 100, malformed: 300, astray: 100, ssrc: 100, ..Dropped::default() };
+        assert_eq!(report.dropped, dropped);
+    }
+
+    #[test]
+    fn a_new_ssrc_of_the_peer_is_followed() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..50);
+        let mut heard = 0;
+        for index in 0..50 {
+            let datagram = packet(0, 99, 20_000 + index, u32::from(index) * 160 + 77, &[0x80; 160]);
+            leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+            heard += u32::from(matches!(leg.tick().heard, Heard::Audio(_)));
+        }
+        assert!(heard > 42, "{heard}");
+        assert_eq!(leg.report().received.ssrc_changes, 1);
+        assert_eq!(leg.report().dropped.ssrc, 4);
+    }
+
+    #[test]
+    fn packets_of_any_length_become_frames() {
+        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+            let mut leg = Leg::new(peer());
+            let len = ptime_ms * 8;
+            let mut heard = vec![];
+            for ms in 0..2_000 {
+                if ms % ptime_ms == 0 {
+                    let first = ms * 8;
+                    let payload: Vec<u8> = (first..first + len).map(stream_byte).collect();
+                    let index = u16::try_from(ms / ptime_ms).unwrap();
+                    leg.session.handle_rtp(addr(PEER), &packet(0, 1, index, first, &payload), leg.now);
+                }
+                if ms % 20 == 7
+                    && let Heard::Audio(frame) = leg.session.handle_tick(leg.now).heard
+                {
+                    heard.extend_from_slice(frame.samples());
+                }
+                leg.now = leg.now + Duration::from_millis(1);
+            }
+            let mut expected = vec![0; heard.len()];
+            let bytes: Vec<u8> = (0..u32::try_from(heard.len()).unwrap()).map(stream_byte).collect();
+            AudioCodec::Pcmu.decode(&bytes, &mut expected);
+            assert!(heard.len() > 1_850 * 8, "{ptime_ms} ms: {}", heard.len());
+            assert_eq!(leg.report().received.concealed_frames, 0, "{ptime_ms} ms");
+            let same = heard.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+            assert_eq!(same, heard.len(), "{ptime_ms} ms");
+        }
+    }
+
+    #[test]
+    fn losses_are_concealed_and_counted() {
+        let mut leg = Leg::new(peer());
+        let mut rng = ChaCha12Rng::seed_from_u64(5);
+        let mut quiet = 0;
+        for index in 0..1_000 {
+            if index % 50 < 40 || rng.random_bool(0.5) {
+                leg.hear(PEER, index, 160);
+            }
+            quiet += u32::from(leg.tick().heard == Heard::Nothing);
+        }
+        let received = leg.report().received;
+        assert!((80..120).contains(&received.lost), "{received:?}");
+        assert!(received.concealed_frames > 60 && quiet < 60, "{received:?} {quiet}");
+    }
+
+    #[test]
+    fn audio_comes_back_after_whatever_a_peer_does() {
+        /// Sequence number and timestamp of a packet, unless it is not sent.
+        type Disturbance = fn(u16) -> Option<(u16, u32)>;
+        let disturbances: [(&str, Disturbance); 5] = [
+            ("a gap of five seconds", |index| (index >= 250).then_some((index, u32::from(index) * 160))),
+            ("another numbering", |index| Some((index + 20_000, u32::from(index) * 160))),
+            ("another timestamp", |index| Some((index, u32::from(index) * 160 + 3_000_000_000))),
+            ("a frozen timestamp", |index| Some((index, 50 * 160))),
+            ("a timestamp that runs back", |index| Some((index, 1_000_000 - u32::from(index) * 160))),
+        ];
+        for (name, disturb) in disturbances {
+            let mut leg = Leg::new(peer());
+            leg.hear_stream(0..50);
+            let sent_before = leg.sent.len();
+            let mut heard = vec![];
+            for index in 50..400 {
+                if let Some((sequence, timestamp)) = disturb(index) {
+                    leg.session.handle_rtp(addr(PEER), &packet(0, 1, sequence, timestamp, &[0x80; 160]), leg.now);
+                }
+                heard.push(matches!(leg.tick().heard, Heard::Audio(_)));
+            }
+            assert!(heard[225..].iter().all(|it| *it), "{name}: {heard:?}");
+            assert_eq!(leg.sent.len() - sent_before, 350, "{name}");
+        }
+    }
+
+    #[test]
+    fn digits_of_the_peer_are_heard_once() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..20);
+        let event = |end, duration| TelephoneEvent { code: 11, end, volume: 10, duration }.to_bytes();
+        let mut digits = vec![];
+        let mut ended = vec![];
+        for index in 0..8_u16 {
+            let (end, duration) = (index >= 5, 160 * index.min(5));
+            for from in [STRANGER, PEER] {
+                leg.session.handle_rtp(addr(from), &packet(101, 1, 20 + index, 3_200, &event(end, duration)), leg.now);
+            }
+            let tick = leg.tick();
+            digits.extend(tick.dtmf);
+            ended.extend(tick.dtmf_ended);
+            assert_eq!(tick.heard, Heard::Nothing, "nothing is invented during a digit");
+        }
+        assert_eq!(digits, [Digit::from_char('#').unwrap()]);
+        assert_eq!(ended, [DtmfEnded { digit: digits[0], duration_ms: 100 }]);
+        leg.hear_stream(28..60);
+        assert_eq!((leg.report().received.lost, leg.report().received.digits), (0, 1));
+    }
+
+    #[test]
+    fn digits_are_sent_in_place_of_audio() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..10 {
+            leg.session.play(loud(1)).unwrap();
+        }
+        leg.run(2);
+        assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Ok(()));
+        leg.run(8);
+        let types: Vec<_> = leg.sent.iter().map(|it| it.payload_type).collect();
+        assert_eq!(types, [0, 0, 101, 101, 101, 101, 101, 0, 0, 0]);
+        let events: Vec<_> = leg.sent[2..7].iter().map(|it| TelephoneEvent::parse(&it.payload).unwrap()).collect();
+        assert_eq!(events.iter().map(|it| it.duration).collect::<Vec<_>>(), [160, 320, 480, 480, 480]);
+        assert_eq!(events.iter().map(|it| it.end).collect::<Vec<_>>(), [false, false, true, true, true]);
+        assert!(leg.sent[2].marker && leg.sent[3..].iter().all(|it| !it.marker));
+        assert!(leg.sent[2..7].iter().all(|it| it.timestamp == leg.sent[2].timestamp));
+        assert_eq!(leg.sent[7].timestamp, leg.sent[1].timestamp.wrapping_add(6 * 160));
+        assert!(leg.sent.windows(2).all(|it| it[1].sequence == it[0].sequence.wrapping_add(1)));
+        assert_eq!(leg.sent[7].payload, [0x80; 160], "audio goes on where it was");
+        leg.update(RemoteMedia { telephone_event: None, ..peer() });
+        assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Err(DtmfRefused::NotAgreed));
+    }
+
+    #[test]
+    fn reports_go_out_every_five_seconds_or_so() {
+        let mut leg = Leg::new(peer());
+        let mut times = vec![];
+        for index in 0..6_000 {
+            leg.hear(PEER, index, 160);
+            leg.tick();
+            times.extend(leg.reports.drain(..).map(|_| f64::from(index) * 0.02));
+        }
+        assert!((18..=35).contains(&times.len()), "{}", times.len());
+        let gaps: Vec<_> = times.windows(2).map(|it| it[1] - it[0]).collect();
+        assert!(gaps.iter().all(|it| (2.4..7.6).contains(it)), "{gaps:?}");
+        assert!(gaps.iter().any(|it| *it < 4.5) && gaps.iter().any(|it| *it > 5.5), "{gaps:?}");
+    }
+
+    #[test]
+    fn reports_say_what_happened_and_name_nobody() {
+        let mut leg = Leg::new(peer());
+        for index in 0..400 {
+            if index % 10 != 9 {
+                leg.hear(PEER, index, 160);
+            }
+            leg.tick();
+        }
+        let (to, report) = leg.reports.last().unwrap().clone();
+        assert_eq!(to, addr("192.0.2.1:4001"));
+        let cname = report.windows(2).position(|it| it == [1, 16]).unwrap() + 2;
+        assert!(report[cname..cname + 16].iter().all(|it| BASE64.contains(it)));
+        let Some(Rtcp::SenderReport { ssrc, info, blocks }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        assert_eq!(ssrc, leg.sent[0].ssrc);
+        assert_eq!((info.packets, info.octets), (leg.reported_after, leg.reported_after * 160));
+        assert_eq!(info.timestamp, leg.sent[0].timestamp.wrapping_add((info.packets - 1) * 160));
+        let block = blocks.iter().next().unwrap();
+        assert_eq!(block.ssrc, 1);
+        assert!((23..29).contains(&block.fraction_lost), "{block:?}");
+    }
+
+    #[test]
+    fn the_round_trip_is_measured_and_rtcp_moves_nothing() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..400);
+        let Some((_, report)) = leg.reports.pop() else { panic!("no report") };
+        let Some(Rtcp::SenderReport { info, .. }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        // The peer held the report for half a second; the network took the rest of the time since it was sent.
+        let since = leg.now - leg.reported_at.unwrap();
+        let block = ReportBlock {
+            ssrc: leg.sent[0].ssrc,
+            fraction_lost: 12,
+            lost: 34,
+            highest_sequence: 0,
+            jitter: 80,
+            last_report: u32::try_from(info.ntp >> 16 & 0xffff_ffff).unwrap(),
+            delay_since_last_report: u32::try_from(
+                (since - Duration::from_millis(70)).as_micros() * 65_536 / 1_000_000,
+            )
+            .unwrap(),
+        };
+        let mut buffer = [0; 200];
+        let answer = rtcp::Report { ssrc: 1, info: None, block: Some(block), cname: b"x", bye: true };
+        let len = answer.write(&mut buffer).unwrap();
+        leg.session.handle_rtcp(addr(STRANGER), &buffer[..len], leg.now);
+        assert_eq!(leg.report().remote.reports, 0);
+        leg.session.handle_rtcp(addr("192.0.2.1:55"), &buffer[..len], leg.now);
+        leg.session.handle_rtcp(addr("192.0.2.1:55"), &buffer[..len - 1], leg.now);
+        let remote = leg.report().remote;
+        let round_trip_us = remote.round_trip_us.unwrap();
+        assert!((69_000..71_000).contains(&round_trip_us), "{round_trip_us}");
+        assert_eq!((remote.fraction_lost, remote.lost, remote.jitter_us, remote.byes), (12, 34, 10_000, 1));
+        assert_eq!((leg.report().dropped.strangers, leg.report().dropped.rtcp), (1, 1));
+        assert_eq!(leg.run(1)[0].to, addr(PEER), "and the call goes on");
+        leg.run(400);
+        assert!(leg.reports.iter().all(|(to, _)| *to == addr("192.0.2.1:4001")));
+    }
+
+    #[test]
+    fn one_port_can_serve_both() {
+        let mut leg = Leg::new(RemoteMedia { rtcp: addr(PEER), ..peer() });
+        let mut buffer = [0; 200];
+        let report = rtcp::Report { ssrc: 1, info: None, block: None, cname: b"x", bye: false };
+        let len = report.write(&mut buffer).unwrap();
+        leg.session.handle_rtp(addr(PEER), &buffer[..len], leg.now);
+        assert_eq!((leg.report().remote.reports, leg.report().dropped.payload_type), (1, 0));
+        leg.run(400);
+        assert!(!leg.reports.is_empty() && leg.reports.iter().all(|(to, _)| *to == addr(PEER)));
+    }
+
+    #[test]
+    fn inactivity_counts_only_while_rtp_is_expected() {
+        let mut leg = Leg::new(RemoteMedia { send: false, ..peer() });
+        leg.run(100);
+        assert_eq!(leg.tick().inactive_for, Duration::ZERO);
+        leg.update(peer());
+        leg.run(99);
+        assert_eq!(leg.tick().inactive_for, TICK * 100);
+        leg.hear(STRANGER, 0, 160);
+        assert_eq!(leg.tick().inactive_for, TICK * 101);
+        leg.hear(PEER, 0, 160);
+        assert_eq!(leg.tick().inactive_for, TICK);
+        leg.update(RemoteMedia { receive: false, ..peer() });
+        leg.run(100);
+        assert_eq!(leg.tick().inactive_for, Duration::ZERO);
+        leg.update(peer());
+        assert_eq!(leg.tick().inactive_for, TICK);
+    }
+
+    #[test]
+    fn skipped_ticks_leave_a_gap_in_time_and_none_in_sequence() {
+        let mut leg = Leg::new(peer());
+        leg.run(10);
+        let next = leg.session.next_tick();
+        leg.session.skip_ticks(30);
+        assert_eq!(leg.session.next_tick(), next + TICK * 30);
+        assert_eq!(leg.tick().number, 41);
+        let [.., before, after] = &leg.sent[..] else { panic!() };
+        assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+        assert_eq!(after.timestamp, before.timestamp.wrapping_add(31 * 160));
+        assert!(after.marker);
+    }
+
+    #[test]
+    fn closing_says_good_bye_by_rtcp() {
+        let mut leg = Leg::new(peer());
+        leg.run(1);
+        leg.session.handle_close(leg.now);
+        leg.drain();
+        let (_, datagram) = leg.reports.pop().unwrap();
+        let last = Compound::parse(&datagram).unwrap().packets().last();
+        assert_eq!(last, Some(Rtcp::Bye { ssrc: Some(leg.sent[0].ssrc) }));
+    }
+
+    #[test]
+    fn mutated_datagrams_do_no_harm() {
+        let mut leg = Leg::new(peer());
+        let mut rng = ChaCha12Rng::seed_from_u64(9);
+        for index in 0..20_000_u16 {
+            let mut datagram =
+                packet(if index % 7 == 0 { 101 } else { 0 }, 1, index, u32::from(index) * 160, &[9; 160]);
+            datagram.truncate(rng.random_range(0..=datagram.len()));
+            for _ in 0..rng.random_range(0..4) {
+                let at = rng.random_range(0..datagram.len().max(1));
+                if let Some(byte) = datagram.get_mut(at) {
+                    *byte = rng.random();
+                }
+            }
+            leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+            rng.fill_bytes(&mut datagram);
+            leg.session.handle_rtcp(addr(PEER), &datagram, leg.now);
+            leg.tick();
+        }
+        leg.hear_stream(20_000..20_200);
+        assert!(matches!(leg.tick().heard, Heard::Audio(_)));
+    }
+
+    const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    /// What was sent in one RTP packet.
+    #[derive(Clone, Debug)]
+    struct Out {
+        to: SocketAddr,
+        sequence: u16,
+        timestamp: u32,
+        ssrc: u32,
+        payload_type: u8,
+        marker: bool,
+        payload: Vec<u8>,
+    }
+
+    /// A session on simulated time, and everything it has sent.
+    struct Leg {
+        session: Session,
+        now: Now,
+        sent: Vec<Out>,
+        reports: Vec<(SocketAddr, Vec<u8>)>,
+        /// When the last report was sent, and after how many packets.
+        reported_at: Option<Now>,
+        reported_after: u32,
+    }
+
+    impl Leg {
+        fn new(remote: RemoteMedia) -> Self {
+            Self::with(Some(remote), 1)
+        }
+
+        fn seeded(seed: u64) -> Self {
+            Self::with(Some(peer()), seed)
+        }
+
+        fn unknown() -> Self {
+            Self::with(None, 1)
+        }
+
+        fn with(remote: Option<RemoteMedia>, seed: u64) -> Self {
+            let now = Now::origin();
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let session = Session::new(SessionConfig { remote }, &mut rng, now);
+            Self { session, now, sent: vec![], reports: vec![], reported_at: None, reported_after: 0 }
+        }
+
+        fn update(&mut self, remote: RemoteMedia) {
+            self.session.update(remote, self.now);
+        }
+
+        /// A loud packet of `len` samples.
+        fn hear(&mut self, from: &str, index: u16, len: usize) {
+            let datagram = packet(0, 1, index, u32::from(index) * 160, &vec![0x80; len]);
+            self.session.handle_rtp(addr(from), &datagram, self.now);
+        }
+
+        fn hear_stream(&mut self, indexes: std::ops::Range<u16>) {
+            for index in indexes {
+                self.hear(PEER, index, 160);
+                self.tick();
+            }
+        }
+
+        fn tick(&mut self) -> Tick {
+            self.now = self.now + TICK;
+            let tick = self.session.handle_tick(self.now);
+            self.drain();
+            tick
+        }
+
+        fn run(&mut self, ticks: usize) -> Vec<Out> {
+            let before = self.sent.len();
+            for _ in 0..ticks {
+                self.tick();
+            }
+            self.sent[before..].to_vec()
+        }
+
+        fn drain(&mut self) {
+            let mut buffer = [0; 1_500];
+            while let Some(Transmit { to, len, .. }) = self.session.poll_transmit(&mut buffer) {
+                let datagram = &buffer[..len];
+                if is_rtcp(datagram) {
+                    self.reports.push((to, datagram.to_vec()));
+                    self.reported_at = Some(self.now);
+                    self.reported_after = u32::try_from(self.sent.len()).unwrap();
+                } else {
+                    let Packet { header, payload } = Packet::parse(datagram).unwrap();
+                    let Header { payload_type, marker, sequence, timestamp, ssrc } = header;
+                    let payload = payload.to_vec();
+                    self.sent.push(Out { to, sequence, timestamp, ssrc, payload_type, marker, payload });
+                }
+            }
+        }
+
+        fn report(&self) -> Report {
+            self.session.report(self.now)
+        }
+    }
+
+    fn peer() -> RemoteMedia {
+        RemoteMedia {
+            rtp: addr(PEER),
+            rtcp: addr("192.0.2.1:4001"),
+            latching: Latching::Exact,
+            codec: AudioCodec::Pcmu,
+            payload_type: 0,
+            telephone_event: Some(TelephoneEventFormat { payload_type: 101, clock_hz: 8_000 }),
+            send: true,
+            receive: true,
+        }
+    }
+
+    fn packet(payload_type: u8, ssrc: u32, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        let header = Header { payload_type, marker: false, sequence, timestamp, ssrc };
+        let mut buffer = vec![0; 2_000];
+        let len = Packet { header, payload }.write(&mut buffer).unwrap();
+        buffer.truncate(len);
+        buffer
+    }
+
+    /// A frame as loud as can be.
+    fn loud(utterance: u32) -> PlayoutFrame {
+        PlayoutFrame { utterance, frame: Frame::from_samples(SampleRate::Hz8000, &[i16::MAX; 160]) }
+    }
+
+    /// The byte at a place of a stream in which every sample differs from those before it.
+    fn stream_byte(at: u32) -> u8 {
+        (at % 251).to_le_bytes()[0]
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+}
