@@ -35,3 +35,22 @@ pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
 // --- journal, http, configuration ---
 
 // --- server ---
+
+/// Datagrams that one system call receives from or sends to one socket.
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+/// Sockets that one wait of a media thread reports.
+pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Orders that wait for a media thread; more are refused.
+pub const MEDIA_ORDERS_MAX: usize = 1_024;
+/// Legs of one media thread; more are refused.
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 10_000;
+/// Ticks that wait for a leg's task; later ones are dropped and counted.
+pub const LEG_TICKS_MAX: usize = 50;
+/// Commands that wait for a leg; more are refused.
+pub const LEG_COMMANDS_MAX: usize = 128;
+/// Ticks that wait to be recorded; later ones are dropped and become silence.
+pub const TAP_TICKS_MAX: usize = 100;
+/// The longest recording; what follows is left out.
+pub const RECORDING_SECONDS_MAX: u64 = 86_400;
+/// Recordings at once; more are refused.
+pub const RECORDINGS_MAX: usize = 1_000;
