@@ -1,3 +1,7 @@
 //! The voice agent: turn taking, speech, conversation and pathways, on media time.
 
+pub mod event;
+pub mod pathway;
 pub mod provider;
+pub mod step;
+pub mod turn_machine;
