@@ -5,6 +5,7 @@ pub mod endpointing;
 pub mod event;
 pub mod pathway;
 pub mod provider;
+pub mod speech;
 pub mod step;
 pub mod turn_machine;
 pub mod voice_activity;

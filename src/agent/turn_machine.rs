@@ -582,7 +582,7 @@ impl Voice {
         match activity {
             Activity::Speech => {
                 self.tick_ms = if self.start_ms.is_some() { u64::from(Frame::MS) } else { ONSET_MS };
-                self.start_ms.get_or_insert(now_ms.saturating_sub(ONSET_MS));
+                self.start_ms.get_or_insert_with(|| now_ms.saturating_sub(ONSET_MS));
                 self.last_ms = now_ms;
             }
             Activity::Pause => {}
