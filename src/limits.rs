@@ -46,6 +46,8 @@ pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
 pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
 /// Outputs waiting to be drained; audio beyond it is dropped, so that only an owner that does not drain loses any.
 pub const AGENT_OUTPUTS_MAX: usize = 4_096;
+/// Steps of an agent that wait for what is being said; more are dropped.
+pub const AGENT_STEPS_MAX: usize = 512;
 /// Keys collected before they are taken as an input.
 pub const AGENT_DIGITS_MAX: usize = 64;
 /// Entries of a conversation's history; the oldest make room.

@@ -153,6 +153,14 @@ impl Speech {
         self.finish(now_ms);
     }
 
+    /// No more audio will arrive: what is there is all of it.
+    pub fn complete_all(&mut self, now_ms: u64) {
+        for utterance in &mut self.queue {
+            utterance.complete = true;
+        }
+        self.finish(now_ms);
+    }
+
     /// 20 ms have passed: what the leg played in them, and how many frames it still has.
     pub fn handle_tick(&mut self, played: Option<(UtteranceId, u32)>, queued_frames: u16, now_ms: u64) {
         if let Some((id, samples)) = played {
@@ -256,16 +264,6 @@ impl Speech {
     /// Whether what is being said, or is said next, may be interrupted.
     pub fn is_interruptible(&self) -> bool {
         self.queue.front().is_none_or(|it| it.interruptible)
-    }
-
-    /// Whether there is an utterance left that cannot be interrupted.
-    pub fn must_go_on(&self) -> bool {
-        self.queue.iter().any(|it| !it.interruptible)
-    }
-
-    /// Whether everything that the leg was given is known to have been played or dropped.
-    pub fn is_leg_empty(&self) -> bool {
-        self.frames_in_leg() == 0
     }
 
     /// Samples that are kept: what the bound is about.

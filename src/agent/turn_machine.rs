@@ -246,6 +246,11 @@ impl TurnMachine {
         self.enter(next);
     }
 
+    /// Time has passed of which nothing is known.
+    pub fn handle_gap(&mut self, ms: u64) {
+        self.now_ms = self.now_ms.saturating_add(ms);
+    }
+
     /// The recogniser's view of the turn so far.
     pub fn handle_partial(&mut self, text: &str) {
         match &mut self.state {
