@@ -43,6 +43,45 @@ pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
 
 // --- agent, pathway ---
 
+/// Synthesised audio that an agent keeps unplayed; what exceeds it is dropped.
+pub const AGENT_SPEECH_MS_MAX: u32 = 60_000;
+/// Utterances that an agent has queued; more are refused.
+pub const AGENT_UTTERANCES_MAX: usize = 64;
+/// The longest text of one utterance; the rest is cut off at a character.
+pub const AGENT_UTTERANCE_CHARS_MAX: usize = 2_000;
+/// Word times kept of one utterance.
+pub const AGENT_UTTERANCE_WORDS_MAX: usize = 1_000;
+/// Frames that an agent has in its leg's playout queue at a time: what a barge-in may have to empty.
+pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
+/// Frames of silence that stand in for ticks that were missed; beyond it only the clock advances.
+pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
+/// Recognised text of one turn of the caller; the rest is cut off.
+pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
+/// Outputs waiting to be drained; audio beyond it is dropped, so that only an owner that does not drain loses any.
+pub const AGENT_OUTPUTS_MAX: usize = 4_096;
+/// Steps of an agent that wait for what is being said; more are dropped.
+pub const AGENT_STEPS_MAX: usize = 512;
+/// Keys collected before they are taken as an input.
+pub const AGENT_DIGITS_MAX: usize = 64;
+/// Entries of a conversation's history; the oldest make room.
+pub const CONVERSATION_ENTRIES_MAX: usize = 400;
+/// Text of a conversation's history; the oldest entries make room.
+pub const CONVERSATION_CHARS_MAX: usize = 48_000;
+/// Text that a language model may generate for one turn; the generation is cancelled beyond it.
+pub const MODEL_TEXT_CHARS_MAX: usize = 8_000;
+/// A pathway's file.
+pub const PATHWAY_BYTES_MAX: usize = 1 << 20;
+/// Nodes of a pathway.
+pub const PATHWAY_NODES_MAX: usize = 500;
+/// Phrases and keywords of one pathway, with those that slots expand to.
+pub const PATHWAY_PHRASES_MAX: usize = 5_000;
+/// Nodes that one input may run through; a pathway that does not wait by then hangs up.
+pub const PATHWAY_STEPS_MAX: usize = 64;
+/// Variables of one call; more are not set.
+pub const PATHWAY_VARIABLES_MAX: usize = 200;
+/// The value of one variable; the rest is cut off.
+pub const PATHWAY_VARIABLE_CHARS_MAX: usize = 1_000;
+
 // --- speech and other providers ---
 
 // --- journal, http, configuration ---
