@@ -84,6 +84,53 @@ pub const PATHWAY_VARIABLE_CHARS_MAX: usize = 1_000;
 
 // --- speech and other providers ---
 
+/// Characters in the text of one SPEAK.
+pub const SPEECH_TEXT_CHARS_MAX: usize = 5_000;
+/// SPEAK requests that one session may have outstanding.
+pub const SPEECH_SPEAKS_MAX: usize = 32;
+/// Phrases in one grammar.
+pub const SPEECH_PHRASES_MAX: usize = 2_000;
+/// Characters in one phrase of a grammar.
+pub const SPEECH_PHRASE_CHARS_MAX: usize = 200;
+/// Bytes in one websocket message of the speech protocol, in either direction.
+pub const SPEECH_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// Audio bytes in one binary message: five seconds of 16-bit audio at 16 kHz.
+pub const SPEECH_AUDIO_BYTES_MAX: usize = 160_000;
+/// Longest stretch of audio one AUDIO-GAP may stand for.
+pub const SPEECH_GAP_MS_MAX: u32 = 60_000;
+/// Silence on the socket, pings included, after which the speech server ends a session.
+pub const SPEECH_IDLE_MS_MAX: u64 = 60_000;
+/// Interval at which a client pings, well below [`SPEECH_IDLE_MS_MAX`].
+pub const SPEECH_KEEP_ALIVE_MS: u64 = 15_000;
+/// Websocket sessions of the speech server, recognisers and synthesisers together.
+pub const SPEECH_SESSIONS_MAX: usize = 1_024;
+/// Messages between a session and its recogniser, each way.
+pub const SPEECH_RECOGNISER_QUEUE_MAX: usize = 64;
+/// Speech in one utterance before the recogniser ends it by itself.
+pub const SPEECH_UTTERANCE_MS_MAX: u32 = 60_000;
+/// Characters that are synthesised in one piece; longer sentences are cut.
+pub const SPEECH_SENTENCE_CHARS_MAX: usize = 240;
+/// Characters in one word given to the synthesiser; longer words are cut.
+pub const SPEECH_WORD_CHARS_MAX: usize = 40;
+/// Sentences that wait for the synthesis thread, of all sessions; each session has at most one.
+pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
+/// Commands that wait for a provider: five seconds of audio frames.
+pub const PROVIDER_COMMANDS_MAX: usize = 250;
+/// Events of a provider that wait for the agent.
+pub const PROVIDER_EVENTS_MAX: usize = 256;
+/// Messages that wait for a provider's socket.
+pub const PROVIDER_OUTBOX_MAX: usize = 32;
+/// Characters of a provider's error text that are kept.
+pub const PROVIDER_REASON_CHARS_MAX: usize = 300;
+/// Bytes in one line of a server-sent event stream.
+pub const EVENT_STREAM_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes in one event of a server-sent event stream.
+pub const EVENT_STREAM_EVENT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a language model's answer that is not an event stream.
+pub const MODEL_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of text in one generation; the generation fails beyond.
+pub const MODEL_TEXT_BYTES_MAX: usize = 64 * 1024;
+
 // --- journal, http, configuration ---
 
 /// Calls that `[sip] max_calls` can allow.
