@@ -1,6 +1,8 @@
 //! Every bound of the program, on one page, with its unit last in its name. What happens at a bound is told by the doc
 //! comment of the type that is bounded; a metric counts it.
 
+use std::time::Duration;
+
 // --- sip, sdp ---
 
 /// A SIP message, start line to end of body; also what a stream may hold back before its message is complete.
@@ -132,6 +134,26 @@ pub const MODEL_BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const MODEL_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 // --- journal, http, configuration ---
+
+/// Events that wait for the journal's writer.
+pub const JOURNAL_QUEUE_EVENTS_MAX: usize = 8_192;
+/// Places of that queue that only events which end a call may take.
+pub const JOURNAL_QUEUE_RESERVED_EVENTS: usize = 1_024;
+/// How long an event waits for a place in that queue.
+pub const JOURNAL_APPEND_WAIT_MAX: Duration = Duration::from_millis(200);
+/// Events of one transaction.
+pub const JOURNAL_BATCH_EVENTS_MAX: usize = 1_000;
+/// How long a transaction waits for more events.
+pub const JOURNAL_BATCH_MAX: Duration = Duration::from_millis(20);
+/// The longest pause between attempts to write a transaction, the first being a tenth of a second and each twice the
+/// one before; then its events are lost.
+pub const JOURNAL_RETRY_MAX: Duration = Duration::from_millis(1_600);
+/// Events of one call; only its end goes beyond.
+pub const JOURNAL_CALL_EVENTS_MAX: u32 = 50_000;
+/// Connections that read the journal.
+pub const JOURNAL_READERS_MAX: u32 = 4;
+/// Calls on one page of a list.
+pub const LIST_CALLS_MAX: u32 = 100;
 
 /// Calls that `[sip] max_calls` can allow.
 pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
