@@ -4,6 +4,7 @@
 //! where its body ends. What was not edited is written back byte for byte.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::header_name::Known;
 use super::headers::{Head, Headers};
 use super::method::Method;
 use super::name_addr::NameAddr;
-use super::scan::{Scan, head_text, scan, values};
+use super::scan::{Entry, Scan, head_text, scan};
 use super::status::StatusCode;
 use super::text::{Span, Text, number, split};
 use super::uri::Uri;
@@ -296,15 +297,15 @@ struct Typed {
     via: Via,
     from: NameAddr,
     to: NameAddr,
-    call_id: Text,
+    call_id: Range<usize>,
     cseq: CSeq,
     max_forwards: Option<u8>,
 }
 
 impl Typed {
     fn read(text: &Text, scan: &Scan, start: &StartLine) -> Result<Self, (Fault, Known)> {
-        let head = text.as_str();
-        let first = |name: Known| values(head, &scan.entries, name).next();
+        let entry = |name: Known| scan.entries.iter().find(|it| it.known == Some(name));
+        let first = |name: Known| entry(name).map(|it| it.value(text));
         let must = |name: Known| first(name).ok_or((Fault::Missing, name));
         let malformed = |name: Known| (Fault::Malformed, name);
         let top = split(must(Known::Via)?, b',').next().unwrap_or_default();
@@ -315,7 +316,7 @@ impl Typed {
         if call_id.is_empty() || call_id.bytes().any(|it| it.is_ascii_control() || it == b' ') {
             return Err(malformed(Known::CallId));
         }
-        let call_id = text.share(call_id);
+        let call_id = entry(Known::CallId).map(Entry::value_range).unwrap_or_default();
         let cseq = CSeq::parse(must(Known::CSeq)?).ok_or_else(|| malformed(Known::CSeq))?;
         if let StartLine::Request(method, _) = start
             && cseq.method != *method
