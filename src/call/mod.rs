@@ -1,1 +1,1 @@
-//! Calls: what happens between a leg, its media and its agent.
+//! Calls.

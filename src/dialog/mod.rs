@@ -1,1 +1,1 @@
-//! Dialogs and the INVITE usage (RFC 3261 §12-15, 3264, 6337).
+//! Dialogs.

@@ -19,7 +19,8 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::timers::{Backoff, Timer};
-use crate::sip::{BuildError, HeaderName, Method, Request, RequestBuilder, Response};
+use super::hop_by_hop;
+use crate::sip::{Method, Request, Response};
 use crate::transport::TransportKind;
 
 /// What the transaction wants done. Drain with [`ClientInvite::poll_output`] after every `handle_*` call.
@@ -66,7 +67,7 @@ impl ClientInvite {
 
     /// Feeds a response matched to this transaction (RFC 3261 §17.1.3).
     pub(crate) fn handle_response(&mut self, response: Response, now: Instant) {
-        match (&self.state, response.status().get()) {
+        match (&self.state, response.status().code()) {
             (State::Calling { .. } | State::Proceeding, 100..=199) => {
                 self.state = State::Proceeding;
                 self.outputs.push_back(Output::Response(response));
@@ -77,7 +78,7 @@ impl ClientInvite {
             }
             (State::Calling { .. } | State::Proceeding, _) => {
                 // A response that cannot be acknowledged in writing still ends the transaction.
-                let ack = self.acknowledge(&response).ok();
+                let ack = hop_by_hop(&self.invite, Method::Ack, Some(&response)).ok().map(|it| it.to_bytes());
                 self.outputs.extend(ack.clone().map(Output::Transmit));
                 self.outputs.push_back(Output::Response(response));
                 self.state = if Timer::D.is_skipped(self.transport) {
@@ -153,3 +154,128 @@ impl ClientInvite {
     pub(crate) fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::timer::Now;
+    use crate::transaction::tests::{request, response};
+
+    #[test]
+    fn an_unanswered_invite_is_sent_seven_times_then_times_out() {
+        check(
+            TransportKind::Udp,
+            "",
+            "
+             0.000 > INVITE
+             0.500 > INVITE
+             1.500 > INVITE
+             3.500 > INVITE
+             7.500 > INVITE
+            15.500 > INVITE
+            31.500 > INVITE
+            32.000 ^ Timeout
+            32.000 terminated B",
+        );
+    }
+
+    #[test]
+    fn a_provisional_response_stops_retransmission_and_timer_b() {
+        check(
+            TransportKind::Udp,
+            "600 180",
+            "
+             0.000 > INVITE
+             0.500 > INVITE
+             0.600 ^ 180",
+        );
+    }
+
+    #[test]
+    fn a_rejection_is_acknowledged_again_for_each_retransmission() {
+        check(
+            TransportKind::Udp,
+            "100 486; 600 486",
+            "
+             0.000 > INVITE
+             0.100 > ACK
+             0.100 ^ 486
+             0.600 > ACK
+            32.100 terminated D",
+        );
+    }
+
+    #[test]
+    fn every_2xx_reaches_the_transaction_user_until_timer_m() {
+        check(
+            TransportKind::Udp,
+            "100 200; 600 200",
+            "
+             0.000 > INVITE
+             0.100 ^ 200
+             0.600 ^ 200
+            32.100 terminated M",
+        );
+    }
+
+    #[test]
+    fn a_reliable_transport_neither_repeats_nor_lingers() {
+        check(
+            TransportKind::Tcp,
+            "2000 404",
+            "
+             0.000 > INVITE
+             2.000 > ACK
+             2.000 ^ 404
+             2.000 terminated",
+        );
+    }
+
+    /// Runs one transaction on simulated time: `responses` are milliseconds and a status.
+    #[track_caller]
+    fn check(transport: TransportKind, responses: &str, expected: &str) {
+        let start = Now::origin().instant;
+        let mut machine = ClientInvite::new(request("INVITE"), transport, start);
+        let mut inputs = responses.split("; ").filter_map(|it| it.split_once(' ')).peekable();
+        let mut log = vec![];
+        let mut now = start;
+        let mut last_timer = String::new();
+        loop {
+            let at = |now: Instant| format!("{:.3}", (now - start).as_secs_f64());
+            while let Some(output) = machine.poll_output() {
+                log.push(match output {
+                    Output::Transmit(bytes) => {
+                        let text = String::from_utf8_lossy(&bytes);
+                        format!("{} > {}", at(now), text.split(' ').next().expect("a method"))
+                    }
+                    Output::Response(response) => format!("{} ^ {}", at(now), response.status()),
+                    Output::Timeout => format!("{} ^ Timeout", at(now)),
+                });
+            }
+            if machine.is_terminated() {
+                log.push(format!("{} terminated {last_timer}", at(now)).trim_end().to_owned());
+                break;
+            }
+            last_timer.clear();
+            let input_at = inputs.peek().map(|(ms, _)| start + Duration::from_millis(ms.parse().expect("a number")));
+            match (input_at, machine.poll_timeout()) {
+                (Some(next), timer) if timer.is_none_or(|(timer, _)| next <= timer) => {
+                    now = next;
+                    let status = inputs.next().expect("peeked").1.parse().expect("a number");
+                    machine.handle_response(response(status), now);
+                }
+                (_, Some((next, timer))) => {
+                    now = next;
+                    last_timer = format!("{timer:?}");
+                    machine.handle_timeout(now);
+                }
+                (_, None) => break,
+            }
+        }
+        let expected: Vec<_> = expected.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+        assert_eq!(log, expected);
+    }
+}

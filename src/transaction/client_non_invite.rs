@@ -16,7 +16,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::timers::{Backoff, Timer};
-use crate::sip::{Response, StatusCode};
+use crate::sip::Response;
 use crate::transport::TransportKind;
 
 /// What the transaction wants done. Drain with [`ClientNonInvite::poll_output`] after every `handle_*` call.
@@ -64,7 +64,7 @@ impl ClientNonInvite {
     pub(crate) fn handle_response(&mut self, response: Response, now: Instant) {
         match &self.state {
             State::Trying { timer_e, timer_f } | State::Proceeding { timer_e, timer_f } => {
-                self.state = match response.status().get() {
+                self.state = match response.status().code() {
                     100..=199 => State::Proceeding { timer_e: *timer_e, timer_f: *timer_f },
                     _ if Timer::K.is_skipped(self.transport) => State::Terminated,
                     _ => State::Completed { timer_k: now + Timer::K.length(self.transport) },
@@ -202,7 +202,7 @@ mod tests {
             while let Some(output) = machine.poll_output() {
                 log.push(match output {
                     Output::Transmit(bytes) => format!("{} > {}", at(now), String::from_utf8_lossy(&bytes)),
-                    Output::Response(response) => format!("{} ^ {}", at(now), response.status().get()),
+                    Output::Response(response) => format!("{} ^ {}", at(now), response.status()),
                     Output::Timeout => format!("{} ^ Timeout", at(now)),
                 });
             }
@@ -216,7 +216,7 @@ mod tests {
                 (Some(next), timer) if timer.is_none_or(|(timer, _)| next <= timer) => {
                     now = next;
                     let status = inputs.next().expect("peeked").1.parse().expect("a number");
-                    machine.handle_response(super::super::tests::response(status), now);
+                    machine.handle_response(crate::transaction::tests::response(status), now);
                 }
                 (_, Some((next, timer))) => {
                     now = next;

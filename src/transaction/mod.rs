@@ -23,7 +23,7 @@ use self::key::{ClientKey, Origin, ServerKey};
 use self::server_invite::ServerInvite;
 use self::server_non_invite::ServerNonInvite;
 use self::token::Tokens;
-use crate::sip::{BuildError, HeaderName, Method, Request, RequestBuilder, Response, StatusCode};
+use crate::sip::{BuildError, HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transport::refusal::Refusal;
 use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport};
@@ -32,7 +32,6 @@ use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport};
 ///
 /// At most `transactions_max` transactions are held, and for requests within dialogs a reserve on top, so that a flood
 /// of INVITEs does not keep calls from ending. A request beyond is answered 503 and counted.
-#[derive(Debug)]
 pub(crate) struct Transactions {
     transport: Transport,
     tokens: Tokens,
@@ -283,8 +282,9 @@ impl Transactions {
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let transaction = self.deadlines.next().map(|it| (it, "transaction"));
-        transaction.into_iter().chain(self.transport.poll_timeout()).min_by_key(|(at, _)| *at)
+        let transaction = self.deadlines.next().map(|it| (it, "a transaction's timer"));
+        let stream = self.transport.poll_timeout().map(|it| (it, "a stream that stalls"));
+        transaction.into_iter().chain(stream).min_by_key(|(at, _)| *at)
     }
 
     fn drain_transport(&mut self, now: Now) {
@@ -302,10 +302,7 @@ impl Transactions {
     }
 
     fn handle_request(&mut self, flow: Flow, request: Request, path: ReplyPath, now: Now) {
-        let Some(key) = ServerKey::of(&request) else {
-            self.stats_mut().count_dropped(Dropped::Malformed);
-            return;
-        };
+        let key = ServerKey::of(&request);
         let is_ack = *request.method() == Method::Ack;
         if let Some(id) = self.servers.get(&key).copied() {
             self.handle_copy(id, request, now);
@@ -411,7 +408,8 @@ impl Transactions {
                     match output {
                         server_invite::Output::Transmit(data) => self.transport.send_response(path, data),
                         server_invite::Output::Trying => {
-                            if let Ok(trying) = trying(request) {
+                            // A reply to a request that was read can be written.
+                            if let Ok(trying) = Response::reply(request, StatusCode::TRYING).build() {
                                 machine.respond(trying.status(), trying.to_bytes(), now.instant);
                             }
                         }
@@ -493,9 +491,56 @@ impl Transactions {
 
     /// Answers without a transaction: a copy of the request gets the same answer again.
     fn refuse(&mut self, request: &Request, path: &ReplyPath, refusal: &Refusal) {
-        let tag = self.tokens.stateless_tag(request.headers().call_id().unwrap_or_default());
+        let tag = self.transport.stateless_tag(request.headers().top_via());
         if let Ok(response) = refusal.reply(request, &tag) {
             self.transport.send_response(path, response.to_bytes());
         }
+    }
+}
+
+/// A request that follows an INVITE of ours hop by hop: its CANCEL (RFC 3261 §9.1), or the ACK of the response that
+/// refused it (§17.1.1.3). Both have the branch of the INVITE; the ACK has the To of the response.
+fn hop_by_hop(invite: &Request, method: Method, refused: Option<&Response>) -> Result<Request, BuildError> {
+    let headers = invite.headers();
+    let cseq = format!("{} {method}", headers.cseq().number);
+    let to = refused.map_or_else(|| headers.to(), |it| it.headers().to());
+    Request::builder(method, invite.uri())
+        .header(HeaderName::Via, headers.top_via())
+        .header(HeaderName::MaxForwards, MAX_FORWARDS)
+        .copy(headers, &HeaderName::Route)
+        .header(HeaderName::From, headers.from())
+        .header(HeaderName::To, to)
+        .header(HeaderName::CallId, headers.call_id())
+        .header(HeaderName::CSeq, cseq)
+        .build()
+}
+
+/// The Max-Forwards of every request of ours (RFC 3261 §8.1.1.6).
+pub(crate) const MAX_FORWARDS: u8 = 70;
+
+/// When to come back if the transactions are exhausted, in seconds.
+const RETRY_AFTER_S: u32 = 32;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::sip::Message;
+
+    /// A request of this method, as small as can be.
+    pub(crate) fn request(method: &str) -> Request {
+        let text = format!(
+            "{method} sip:bob@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n\
+             From: <sip:alice@192.0.2.1>;tag=a\r\nTo: <sip:bob@192.0.2.2>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n\r\n"
+        );
+        match Message::parse(Bytes::from(text)) {
+            Ok(Message::Request(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A response to [`request`] for an INVITE.
+    pub(crate) fn response(status: u16) -> Response {
+        let status = StatusCode::new(status).expect("a status");
+        Response::reply(&request("INVITE"), status).build().expect("a response")
     }
 }

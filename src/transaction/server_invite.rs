@@ -93,7 +93,7 @@ impl ServerInvite {
     /// Sends a response of the transaction user. A response that the state does not allow is not sent.
     pub(crate) fn respond(&mut self, status: StatusCode, response: Bytes, now: Instant) {
         let timer_l = now + Timer::L.length(self.transport);
-        match (&mut self.state, status.get()) {
+        match (&mut self.state, status.code()) {
             (State::Proceeding { last, trying }, 100..=199) => {
                 *trying = None;
                 *last = Some(response.clone());

@@ -61,7 +61,7 @@ pub(crate) struct ReplyPath {
 
 impl Transport {
     /// A transport layer that receives on `listeners`.
-    pub(crate) const fn new(listeners: Vec<Listener>, shard: u16, tag_secret: u64) -> Self {
+    pub(crate) fn new(listeners: Vec<Listener>, shard: u16, tag_secret: u64) -> Self {
         Self {
             listeners,
             streams: BTreeMap::new(),
@@ -93,8 +93,12 @@ impl Transport {
             return;
         }
         let mut framer = self.streams.remove(&flow).unwrap_or_default();
+        let mut is_new = framer.held_bytes() == 0;
         framer.push(data);
+        // Known while its messages are answered: their responses go out on it.
+        self.streams.insert(flow, StreamFramer::new());
         for frame in framer.by_ref() {
+            is_new = true;
             match frame {
                 Ok(Frame::Message(message)) => self.handle_message(flow, message),
                 Ok(Frame::Malformed(error)) => self.handle_malformed(flow, &error),
@@ -109,7 +113,7 @@ impl Transport {
         }
         if framer.held_bytes() == 0 {
             self.stalls.set(flow, None);
-        } else if !self.stalls.contains(&flow) {
+        } else if is_new {
             self.stalls.set(flow, Some(now.instant + Duration::from_millis(STREAM_STALL_MS_MAX)));
         }
         self.streams.insert(flow, framer);
@@ -135,8 +139,8 @@ impl Transport {
     }
 
     /// Sends a response, or sends it again.
-    pub(crate) fn send_response(&mut self, path: &ReplyPath, response: Bytes, status: StatusCode) {
-        self.stats.count_response_out(status);
+    pub(crate) fn send_response(&mut self, path: &ReplyPath, response: Bytes) {
+        self.stats.count_response_out(status_of(&response));
         let is_gone = path.flow.kind.is_reliable() && !self.streams.contains_key(&path.flow);
         let flow = if is_gone { Flow { remote: path.alternative, ..path.flow } } else { path.flow };
         self.send(flow, response);
@@ -256,6 +260,12 @@ fn reply_path(flow: Flow, via: &Via) -> ReplyPath {
     let is_direct = flow.kind.is_reliable() || via.rport().is_some();
     let flow = if is_direct { flow } else { Flow { remote: alternative, ..flow } };
     ReplyPath { flow, alternative }
+}
+
+/// The status in the first line of a response that we wrote.
+fn status_of(response: &Bytes) -> StatusCode {
+    let digits = response.get(8..11).and_then(|it| std::str::from_utf8(it).ok());
+    digits.and_then(|it| it.parse().ok()).and_then(StatusCode::new).unwrap_or(StatusCode::OK)
 }
 
 const SIP_PORT: u16 = 5060;

@@ -82,6 +82,17 @@ impl Dropped {
 }
 
 impl Stats {
+    /// Nothing counted yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            requests_in: [0; METHOD_NAMES.len()],
+            requests_out: [0; METHOD_NAMES.len()],
+            responses_in: [0; 7],
+            responses_out: [0; 7],
+            dropped: [0; Dropped::ALL.len()],
+        }
+    }
+
     /// Requests received, by the name of their method.
     pub fn requests_in(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         METHOD_NAMES.into_iter().zip(self.requests_in)
@@ -116,11 +127,11 @@ impl Stats {
     }
 
     pub(crate) fn count_response_in(&mut self, status: StatusCode) {
-        count(&mut self.responses_in, usize::from(status.get() / 100));
+        count(&mut self.responses_in, usize::from(status.class()));
     }
 
     pub(crate) fn count_response_out(&mut self, status: StatusCode) {
-        count(&mut self.responses_out, usize::from(status.get() / 100));
+        count(&mut self.responses_out, usize::from(status.class()));
     }
 
     pub(crate) fn count_dropped(&mut self, reason: Dropped) {
