@@ -1,1 +1,2 @@
 //! Dialogs.
+pub mod offer_answer;
