@@ -40,6 +40,12 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// How long the media session of a call may take to open.
+pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
+/// How long a call may ring, in either direction.
+pub const RING_MS_MAX: u64 = 180_000;
+/// How often a call that rings on says so, so that no proxy forgets it.
+pub const RING_AGAIN_MS: u64 = 60_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 

@@ -1,5 +1,6 @@
-//! What happens to a call, as its journal keeps it, and why calls end.
+//! What happens to a call, as its journal keeps it, and why we end calls.
 
+pub use crate::dialog::end::{End, EndCause, Initiator};
 use crate::dialog::offer_answer::Codec;
 use crate::identity::{AccountId, Pii};
 use crate::route::AgentName;
@@ -47,17 +48,6 @@ pub enum Event {
     Ended(End),
 }
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// Why.
-    pub cause: EndCause,
-    /// The final status of the INVITE or of the request that failed, where one was decisive.
-    pub sip_status: Option<u16>,
-    /// Which side ended it.
-    pub initiator: Initiator,
-}
-
 /// Who calls whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -67,62 +57,10 @@ pub enum Direction {
     Outbound,
 }
 
-/// Which side did something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Initiator {
-    /// Our side: agent, API, limits, timers.
-    Local,
-    /// The peer, or the network on its behalf.
-    Remote,
-}
-
-/// Why a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndCause {
-    /// One side hung up an answered call.
-    HungUp,
-    /// The caller gave up before the answer.
-    Cancelled,
-    /// The called side refused, or we did.
-    Rejected,
-    /// The called side did not answer in time, or nothing of it was heard at all.
-    NoAnswer,
-    /// The call was accepted but the ACK never came.
-    NotAcknowledged,
-    /// Offer and answer found no common media.
-    NoCommonMedia,
-    /// No RTP port was free.
-    NoMediaPort,
-    /// No RTP came for the configured time.
-    MediaInactive,
-    /// The peer does not know the dialog any more, or does not answer within it.
-    PeerLost,
-    /// A limit of ours was reached.
-    Overloaded,
-}
-
-impl EndCause {
-    /// As the journal and metrics write it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::HungUp => "hung_up",
-            Self::Cancelled => "cancelled",
-            Self::Rejected => "rejected",
-            Self::NoAnswer => "no_answer",
-            Self::NotAcknowledged => "not_acknowledged",
-            Self::NoCommonMedia => "no_common_media",
-            Self::NoMediaPort => "no_media_port",
-            Self::MediaInactive => "media_inactive",
-            Self::PeerLost => "peer_lost",
-            Self::Overloaded => "overloaded",
-        }
-    }
-}
-
 /// Why we end a call. Before the answer it chooses the status of the refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HangUpCause {
-    /// The conversation is over. An unanswered call is declined.
+    /// The conversation is over. An unanswered call is declined: 603.
     Done,
     /// Nobody is free to take it: 486.
     Busy,

@@ -186,6 +186,11 @@ impl Negotiation {
         Self { capabilities, session_id, version: 0, local, holds: false, streams: vec![], index: 0, written: None }
     }
 
+    /// The address of our media session, without its port.
+    pub(crate) const fn local_ip(&self) -> IpAddr {
+        self.local.ip()
+    }
+
     /// Whether descriptions from here on put the peer on hold.
     pub(crate) const fn set_holds(&mut self, holds: bool) {
         self.holds = holds;

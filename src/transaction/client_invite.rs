@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::timers::{Backoff, Timer};
 use super::hop_by_hop;
+use super::timers::{Backoff, Timer};
 use crate::sip::{Method, Request, Response};
 use crate::transport::TransportKind;
 

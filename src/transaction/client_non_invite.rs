@@ -115,7 +115,8 @@ impl ClientNonInvite {
     /// When to call [`Self::handle_timeout`], and the timer that asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         match &self.state {
-            State::Trying { timer_e: Some(timer_e), timer_f } | State::Proceeding { timer_e: Some(timer_e), timer_f }
+            State::Trying { timer_e: Some(timer_e), timer_f }
+            | State::Proceeding { timer_e: Some(timer_e), timer_f }
                 if timer_e.at < *timer_f =>
             {
                 Some((timer_e.at, Timer::E))

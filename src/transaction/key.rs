@@ -47,10 +47,8 @@ impl ServerKey {
             Some(port) => format!("{}:{port}", via.host()),
             None => via.host().to_string(),
         };
-        let method = match request.method() {
-            Method::Ack => Method::Invite,
-            method => method.clone(),
-        };
+        let is_ack = *request.method() == Method::Ack;
+        let method = if is_ack { Method::Invite } else { request.method().clone() };
         Self { branch: branch.into(), sent_by: sent_by.to_ascii_lowercase().into(), method }
     }
 

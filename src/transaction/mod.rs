@@ -66,7 +66,7 @@ pub(crate) enum Output {
     Send { flow: Flow, data: Bytes },
     /// Framing is lost: drop the connection.
     Close { flow: Flow },
-    /// A new request: answer it with [`Transactions::respond`].
+    /// A new request: answer it with [`Transactions::respond`]. The flow is the one that its responses take.
     Request { id: TransactionId, flow: Flow, request: Request },
     /// An ACK that is not that of a refusal.
     Ack { request: Request },
@@ -93,6 +93,7 @@ struct Transaction {
 }
 
 #[derive(Debug)]
+#[expect(clippy::enum_variant_names, reason = "RFC 3261 names them so")]
 enum Machine {
     ServerInvite { machine: ServerInvite, request: Request, path: ReplyPath, key: ServerKey, origin: Option<Origin> },
     ServerNonInvite { machine: ServerNonInvite, path: ReplyPath, key: ServerKey, origin: Option<Origin> },
@@ -325,11 +326,12 @@ impl Transactions {
             return;
         }
         let invite = is_cancel.then(|| self.servers.get(&key.of_invite()).copied()).flatten();
+        let reply_flow = path.flow;
         let id = self.insert_server(flow, &request, path, key, origin, now);
         self.outputs.push_back(if is_cancel {
             Output::Cancel { id, request, invite }
         } else {
-            Output::Request { id, flow, request }
+            Output::Request { id, flow: reply_flow, request }
         });
     }
 

@@ -131,7 +131,7 @@ mod tests {
             Timer::M,
             Timer::Trying,
         ] {
-            let show = |it: Option<Duration>| it.map_or("-".to_owned(), |it| format!("{}ms", it.as_millis()));
+            let show = |it: Option<Duration>| it.map_or_else(|| "-".to_owned(), |it| format!("{}ms", it.as_millis()));
             let udp = show(timer.duration(TransportKind::Udp));
             let tcp = show(timer.duration(TransportKind::Tcp));
             table.push(format!("{timer:?} {udp} {tcp}"));

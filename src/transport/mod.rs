@@ -39,6 +39,7 @@ pub(crate) struct Transport {
 
 /// What the transport layer wants done or tells. Drain with [`Transport::poll_output`].
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a request is the common case")]
 pub(crate) enum Output {
     /// Write this to the flow.
     Send { flow: Flow, data: Bytes },

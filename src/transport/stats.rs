@@ -146,8 +146,21 @@ fn count(counters: &mut [u64], index: usize) {
 }
 
 const METHOD_NAMES: [&str; 15] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "INFO", "PRACK", "UPDATE", "REFER", "NOTIFY", "SUBSCRIBE",
-    "MESSAGE", "PUBLISH", "other",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "REGISTER",
+    "INFO",
+    "PRACK",
+    "UPDATE",
+    "REFER",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "MESSAGE",
+    "PUBLISH",
+    "other",
 ];
 
 const fn method_index(method: &Method) -> usize {
