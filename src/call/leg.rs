@@ -90,7 +90,7 @@ impl Calls {
             LegEvent::Answered(media) => self.handle_answered(call, media),
             LegEvent::Media(media) => self.handle_media(call, media),
             LegEvent::Digit(digit, duration_ms) => {
-                self.outputs.push_back(Output::Digit { call, digit, duration_ms });
+                self.tell(Output::Digit { call, digit, duration_ms });
                 self.journal(call, Event::Digit { digit, duration_ms });
             }
             LegEvent::Ended(end) => self.finish(call, end),
@@ -151,9 +151,9 @@ impl Calls {
             agent: Some(target.agent.clone()),
         };
         self.journal(call, offered);
-        self.outputs.push_back(Output::OpenMedia { leg, local_ip: flow.local.ip(), remote: media });
+        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), remote: media });
         let (account, agent, headers) = (target.account, target.agent, shown_headers(request.headers()));
-        self.outputs.push_back(Output::StartAgent { call, account, agent, leg, from, to, headers });
+        self.tell(Output::StartAgent { call, account, agent, leg, from, to, headers });
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(dialog, now);
             self.journal(call, Event::Ringing);
@@ -208,7 +208,7 @@ impl Calls {
             self.finish(call, End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local });
             return;
         }
-        self.outputs.push_back(Output::OpenMedia { leg, local_ip, remote: None });
+        self.tell(Output::OpenMedia { leg, local_ip, remote: None });
         self.settle(call);
     }
 
@@ -345,7 +345,7 @@ impl Calls {
         };
         let id = leg.id;
         if let Some(remote) = media {
-            self.outputs.push_back(Output::UpdateMedia { leg: id, remote });
+            self.tell(Output::UpdateMedia { leg: id, remote });
             self.journal(call, Event::EarlyMedia);
         } else if status == StatusCode::RINGING {
             self.journal(call, Event::Ringing);
@@ -361,9 +361,9 @@ impl Calls {
         let id = leg.id;
         // The media session of a call that came in was opened with what the peer offered.
         if let Some(remote) = media.filter(|_| is_outbound) {
-            self.outputs.push_back(Output::UpdateMedia { leg: id, remote });
+            self.tell(Output::UpdateMedia { leg: id, remote });
         }
-        self.outputs.push_back(Output::Answered { call, leg: id });
+        self.tell(Output::Answered { call, leg: id });
         self.journal(call, Event::Answered { codec: media.map(|it| it.codec) });
     }
 
@@ -374,7 +374,7 @@ impl Calls {
         let was_held = std::mem::replace(&mut leg.is_held, !remote.send);
         leg.is_silent = !remote.receive;
         let id = leg.id;
-        self.outputs.push_back(Output::UpdateMedia { leg: id, remote });
+        self.tell(Output::UpdateMedia { leg: id, remote });
         match (was_held, !remote.send) {
             (false, true) => self.journal(call, Event::Held),
             (true, false) => self.journal(call, Event::Resumed),
@@ -392,9 +392,9 @@ impl Calls {
             self.by_dialog.remove(&dialog);
         }
         if leg.has_media {
-            self.outputs.push_back(Output::CloseMedia { leg: leg.id });
+            self.tell(Output::CloseMedia { leg: leg.id });
         }
-        self.outputs.push_back(Output::Ended { call, end });
+        self.tell(Output::Ended { call, end });
         self.journal(call, Event::Ended(end));
     }
 

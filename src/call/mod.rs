@@ -7,6 +7,8 @@
 mod config;
 mod event;
 mod leg;
+#[cfg(test)]
+mod timelines;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -20,14 +22,14 @@ pub use self::config::{CallLimits, CallsConfig, Ring, RingTone};
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator};
 use self::leg::Leg;
 use crate::dialog::offer_answer::MediaDescription;
-use crate::dialog::{self, DialogId, Dialogs, DialogsConfig};
+use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::route::AgentName;
 use crate::sip::{HeaderName, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
 use crate::transaction::{TransactionLimits, Transactions};
-use crate::transport::{Flow, Stats, Transport};
+use crate::transport::{Flow, Stats, Transport, Wire};
 
 /// A whole user agent.
 ///
@@ -297,16 +299,28 @@ impl Calls {
     }
 
     fn drain_dialogs(&mut self, now: Now) {
-        while let Some(output) = self.dialogs.poll_output() {
-            match output {
-                dialog::Output::Send { flow, data } => self.outputs.push_back(Output::Send { flow, data }),
-                dialog::Output::Close { flow } => self.outputs.push_back(Output::Close { flow }),
-                dialog::Output::Event(event) => self.handle_event(event, now),
-            }
+        while let Some(event) = self.dialogs.poll_event() {
+            self.handle_event(event, now);
+        }
+        self.flush();
+    }
+
+    /// What was decided goes out before what is told about it.
+    fn flush(&mut self) {
+        while let Some(wire) = self.dialogs.poll_wire() {
+            self.outputs.push_back(match wire {
+                Wire::Send { flow, data } => Output::Send { flow, data },
+                Wire::Close { flow } => Output::Close { flow },
+            });
         }
     }
 
+    fn tell(&mut self, output: Output) {
+        self.flush();
+        self.outputs.push_back(output);
+    }
+
     fn journal(&mut self, call: CallId, event: Event) {
-        self.outputs.push_back(Output::Journal { call, event });
+        self.tell(Output::Journal { call, event });
     }
 }

@@ -30,7 +30,7 @@ use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusC
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
-use crate::transport::{Dropped, Flow, Stats};
+use crate::transport::{Dropped, Flow, Stats, Wire};
 
 /// The dialog layer.
 ///
@@ -66,18 +66,7 @@ pub struct DialogsConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DialogId(u64);
 
-/// What the dialog layer wants done or tells. Drain with [`Dialogs::poll_output`].
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Write this to the flow.
-    Send { flow: Flow, data: Bytes },
-    /// Framing is lost: drop the connection.
-    Close { flow: Flow },
-    /// Something happened in a session.
-    Event(Event),
-}
-
-/// What happens in sessions.
+/// What happens in sessions. Drain with [`Dialogs::poll_event`].
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A call comes in: answer or reject it.
@@ -251,9 +240,14 @@ impl Dialogs {
         [self.sessions.len(), self.shared.unacknowledged, transactions.len(), transactions.transport().streams()]
     }
 
-    /// The next thing to do or to know, or `None` once drained.
-    pub(crate) fn poll_output(&mut self) -> Option<Output> {
-        self.shared.outputs.pop_front()
+    /// The next thing for the sockets, or `None` once drained.
+    pub(crate) fn poll_wire(&mut self) -> Option<Wire> {
+        self.shared.transactions.poll_wire()
+    }
+
+    /// The next thing to know, or `None` once drained.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
     }
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
@@ -307,8 +301,6 @@ impl Dialogs {
     fn drain(&mut self, now: Now) {
         while let Some(output) = self.shared.transactions.poll_output() {
             match output {
-                transaction::Output::Send { flow, data } => self.shared.outputs.push_back(Output::Send { flow, data }),
-                transaction::Output::Close { flow } => self.shared.outputs.push_back(Output::Close { flow }),
                 transaction::Output::Request { id, flow, request } => self.handle_request(id, flow, &request, now),
                 transaction::Output::Ack { request } => self.handle_ack(&request, now),
                 transaction::Output::Cancel { id, request, invite } => self.handle_cancel(id, &request, invite, now),

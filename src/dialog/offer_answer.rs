@@ -191,6 +191,12 @@ impl Negotiation {
         self.local.ip()
     }
 
+    /// Takes note that `refused` was the last description sent: another one has a new version, the same one has not.
+    pub(crate) fn remember(&mut self, refused: &Self) {
+        self.version = refused.version;
+        self.written.clone_from(&refused.written);
+    }
+
     /// Whether descriptions from here on put the peer on hold.
     pub(crate) const fn set_holds(&mut self, holds: bool) {
         self.holds = holds;

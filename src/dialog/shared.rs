@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::inspection::SDP;
 use super::state::Dialog;
-use super::{DialogId, DialogsConfig, Event, Output};
+use super::{DialogId, DialogsConfig, Event};
 use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
 use crate::timer::Now;
 use crate::transaction::{TransactionId, Transactions};
@@ -15,7 +15,7 @@ use crate::transport::{Dropped, Flow};
 pub(super) struct Shared {
     pub(super) transactions: Transactions,
     pub(super) config: DialogsConfig,
-    pub(super) outputs: VecDeque<Output>,
+    pub(super) events: VecDeque<Event>,
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
     clients: HashMap<TransactionId, (DialogId, Purpose)>,
@@ -38,7 +38,7 @@ impl Shared {
         Self {
             transactions,
             config,
-            outputs: VecDeque::new(),
+            events: VecDeque::new(),
             unacknowledged: 0,
             clients: HashMap::new(),
             byes: BTreeSet::new(),
@@ -47,7 +47,7 @@ impl Shared {
 
     /// Tells the layer above.
     pub(super) fn tell(&mut self, event: Event) {
-        self.outputs.push_back(Output::Event(event));
+        self.events.push_back(event);
     }
 
     /// Counts what was dropped.

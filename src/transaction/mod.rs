@@ -26,7 +26,7 @@ use self::token::Tokens;
 use crate::sip::{BuildError, HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transport::refusal::Refusal;
-use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport};
+use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport, Wire};
 
 /// The transaction layer.
 ///
@@ -59,13 +59,9 @@ pub struct TransactionLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TransactionId(u64);
 
-/// What the transaction layer wants done or tells. Drain with [`Transactions::poll_output`].
+/// What the transaction layer tells. Drain with [`Transactions::poll_output`].
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// Write this to the flow.
-    Send { flow: Flow, data: Bytes },
-    /// Framing is lost: drop the connection.
-    Close { flow: Flow },
     /// A new request: answer it with [`Transactions::respond`]. The flow is the one that its responses take.
     Request { id: TransactionId, flow: Flow, request: Request },
     /// An ACK that is not that of a refusal.
@@ -276,7 +272,12 @@ impl Transactions {
         self.machines.len()
     }
 
-    /// The next thing to do or to know, or `None` once drained.
+    /// The next thing for the sockets, or `None` once drained.
+    pub(crate) fn poll_wire(&mut self) -> Option<Wire> {
+        self.transport.poll_wire()
+    }
+
+    /// The next thing to know, or `None` once drained.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -291,11 +292,7 @@ impl Transactions {
     fn drain_transport(&mut self, now: Now) {
         while let Some(output) = self.transport.poll_output() {
             match output {
-                transport::Output::Send { flow, data } => self.outputs.push_back(Output::Send { flow, data }),
-                transport::Output::Close { flow } => {
-                    self.outputs.push_back(Output::Close { flow });
-                    self.handle_send_failed(flow, now);
-                }
+                transport::Output::Closed { flow } => self.handle_send_failed(flow, now),
                 transport::Output::Request { flow, request, path } => self.handle_request(flow, request, path, now),
                 transport::Output::Response { response } => self.handle_response(response, now),
             }

@@ -34,17 +34,25 @@ pub(crate) struct Transport {
     shard: u16,
     tag_secret: u64,
     stats: Stats,
+    wire: VecDeque<Wire>,
     outputs: VecDeque<Output>,
 }
 
-/// What the transport layer wants done or tells. Drain with [`Transport::poll_output`].
+/// What goes to the sockets. It passes the layers above untouched, see [`Transport::poll_wire`].
+#[derive(Debug)]
+pub(crate) enum Wire {
+    /// Write this to the flow.
+    Send { flow: Flow, data: Bytes },
+    /// Framing is lost, or the peer stalls: drop the connection.
+    Close { flow: Flow },
+}
+
+/// What the transport layer tells. Drain with [`Transport::poll_output`].
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is moved once, and a request is the common case")]
 pub(crate) enum Output {
-    /// Write this to the flow.
-    Send { flow: Flow, data: Bytes },
-    /// Framing is lost: drop the connection.
-    Close { flow: Flow },
+    /// A connection is being dropped.
+    Closed { flow: Flow },
     /// A request came, with `received` and `rport` in its top Via, and the way its responses go.
     Request { flow: Flow, request: Request, path: ReplyPath },
     /// A response came.
@@ -70,6 +78,7 @@ impl Transport {
             shard,
             tag_secret,
             stats: Stats::new(),
+            wire: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -90,7 +99,7 @@ impl Transport {
     pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
         if !self.streams.contains_key(&flow) && self.streams.len() >= STREAMS_MAX {
             self.stats.count_dropped(Dropped::TooManyStreams);
-            self.outputs.push_back(Output::Close { flow });
+            self.wire.push_back(Wire::Close { flow });
             return;
         }
         let mut framer = self.streams.remove(&flow).unwrap_or_default();
@@ -199,7 +208,12 @@ impl Transport {
         &mut self.stats
     }
 
-    /// The next thing to do or to know, or `None` once drained.
+    /// The next thing for the sockets, or `None` once drained.
+    pub(crate) fn poll_wire(&mut self) -> Option<Wire> {
+        self.wire.pop_front()
+    }
+
+    /// The next thing to know, or `None` once drained.
     pub(crate) fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -246,13 +260,14 @@ impl Transport {
     }
 
     fn send(&mut self, flow: Flow, data: Bytes) {
-        self.outputs.push_back(Output::Send { flow, data });
+        self.wire.push_back(Wire::Send { flow, data });
     }
 
     fn close(&mut self, flow: Flow, reason: Dropped) {
         self.stats.count_dropped(reason);
         self.handle_disconnected(flow);
-        self.outputs.push_back(Output::Close { flow });
+        self.wire.push_back(Wire::Close { flow });
+        self.outputs.push_back(Output::Closed { flow });
     }
 }
 

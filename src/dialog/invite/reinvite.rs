@@ -116,6 +116,7 @@ impl Session {
         let Some(Pending { holds, negotiation, .. }) = confirmed.reinvite.pending.take_if(|it| it.client == id) else {
             return;
         };
+        confirmed.negotiation.remember(&negotiation);
         match status {
             _ if status.is_success() => {
                 if let Ok(media) = negotiation.accept(response.body()) {
