@@ -185,6 +185,22 @@ pub const JOURNAL_CALL_EVENTS_MAX: u32 = 50_000;
 pub const JOURNAL_READERS_MAX: u32 = 4;
 /// Calls on one page of a list.
 pub const LIST_CALLS_MAX: u32 = 100;
+/// Rows of one family on `/metrics`.
+pub const METRIC_SERIES_MAX: usize = 1_000;
+/// HTTP connections at a time; more are closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// How long an HTTP client may take to send the head of a request, or stay silent between requests.
+pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
+/// How long an HTTP request may take to be answered.
+pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// Bytes of an HTTP request's line and headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
+/// Headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Bytes of an HTTP request's URI.
+pub const HTTP_URI_BYTES_MAX: usize = 4_096;
+/// Bytes of an HTTP request's body.
+pub const HTTP_BODY_BYTES_MAX: usize = 65_536;
 
 /// Calls that `[sip] max_calls` can allow.
 pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
