@@ -139,6 +139,10 @@ pub(crate) fn run(text: &str) -> String {
             world.apply(input);
             world.settle();
         }
+        let late_audio = world.agent.counts().late_audio;
+        if inputs.peek().is_none() && late_audio > 0 {
+            world.log(format!("> dropped late audio {late_audio} times"));
+        }
         if inputs.peek().is_some() {
             world.step();
         }
@@ -204,7 +208,7 @@ impl World {
         self.log.push(format!("{:3}.{:03} {}", self.now_ms / 1_000, self.now_ms % 1_000, what.as_ref()));
     }
 
-    fn apply(&mut self, input: &str) {
+    pub(crate) fn apply(&mut self, input: &str) {
         let now = self.now();
         let words: Vec<&str> = input.split_whitespace().collect();
         match words.as_slice() {
