@@ -63,7 +63,7 @@ pub enum Event {
         start_ms: u64,
         /// When it ended.
         end_ms: u64,
-        /// Whether the agent was cut off here.
+        /// Whether it was cut off here.
         interrupted: bool,
     },
     /// A reply reached the caller.

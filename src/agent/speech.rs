@@ -251,6 +251,11 @@ impl Speech {
         self.spoken.pop_front()
     }
 
+    /// What is being heard or is next, and whether it has audio already.
+    pub fn first(&self) -> Option<(UtteranceId, bool)> {
+        self.queue.front().map(|it| (it.id, it.received > 0))
+    }
+
     /// Whether there is nothing left to say.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()

@@ -98,6 +98,16 @@ pub enum TurnOutput {
     },
     /// The caller's turn is complete.
     Turn(Turn),
+    /// The caller said something that is no turn: a remark while the agent spoke, or words that a key or the agent's last
+    /// words cut short.
+    Remark {
+        /// What was said.
+        text: String,
+        /// When it began.
+        start_ms: u64,
+        /// When it ended.
+        end_ms: u64,
+    },
     /// Nobody has said anything for long.
     Idle,
 }
@@ -141,6 +151,8 @@ pub struct TurnMachine {
     voice: Voice,
     /// The last turn that was numbered.
     turn: u32,
+    /// The last words that were no turn, and of which the recogniser may still tell: number, beginning, end.
+    discarded: Option<(u32, u64, u64)>,
     outputs: VecDeque<TurnOutput>,
 }
 
@@ -181,8 +193,9 @@ struct AwaitingFinal {
 struct Speaking {
     since_ms: u64,
     overlap: Overlap,
-    /// Whether the caller has said anything meanwhile, and what.
+    /// Whether the caller has said anything meanwhile, since when, and what.
     remarked: bool,
+    remark_ms: u64,
     text: TurnText,
 }
 
@@ -227,6 +240,7 @@ impl TurnMachine {
             now_ms: 0,
             voice: Voice::default(),
             turn: 0,
+            discarded: None,
             outputs: VecDeque::new(),
         }
     }
@@ -267,6 +281,7 @@ impl TurnMachine {
 
     /// The recogniser's final result: of the turn that was asked for, or of its own accord.
     pub fn handle_final(&mut self, turn: Option<u32>, text: &str) {
+        self.handle_discarded(turn, text);
         match &mut self.state {
             State::Listening { .. } => {
                 // The detector missed a voice that the recogniser understood.
@@ -304,8 +319,8 @@ impl TurnMachine {
         let interrupts = interruptible && self.config.digits_interrupt;
         let next = match std::mem::replace(&mut self.state, State::Listening { since_ms: self.now_ms }) {
             State::Listening { .. } => State::awaiting_reply(),
-            State::Hearing(_) | State::AwaitingFinal(_) => {
-                self.discard_words();
+            State::Hearing(hearing) | State::AwaitingFinal(AwaitingFinal { hearing, .. }) => {
+                self.discard_words(hearing.start_ms);
                 State::awaiting_reply()
             }
             State::AwaitingReply { .. } => {
@@ -319,7 +334,7 @@ impl TurnMachine {
             State::Speaking(speaking) => State::Speaking(speaking),
             State::Yielding { deadline_ms, then } => {
                 match then {
-                    AfterYielding::Hearing(_) => self.discard_words(),
+                    AfterYielding::Hearing(hearing) => self.discard_words(hearing.start_ms),
                     AfterYielding::Reply => {}
                 }
                 State::Yielding { deadline_ms, then: AfterYielding::Reply }
@@ -333,7 +348,9 @@ impl TurnMachine {
         match &self.state {
             State::Speaking(_) => return,
             State::Yielding { .. } => self.outputs.push_back(TurnOutput::Yielded),
-            State::Hearing(_) | State::AwaitingFinal(_) => self.discard_words(),
+            State::Hearing(hearing) | State::AwaitingFinal(AwaitingFinal { hearing, .. }) => {
+                self.discard_words(hearing.start_ms);
+            }
             State::Listening { .. } | State::AwaitingReply { .. } => {}
         }
         self.enter(State::Speaking(Speaking::new(self.now_ms)));
@@ -356,7 +373,7 @@ impl TurnMachine {
                     State::Hearing(hearing)
                 } else {
                     if !speaking.text.joined().is_empty() {
-                        self.discard_words();
+                        self.discard_words(self.now_ms);
                     }
                     State::Listening { since_ms: self.now_ms }
                 }
@@ -475,21 +492,23 @@ impl TurnMachine {
 
     fn tick_speaking(&mut self, mut speaking: Speaking, activity: Activity, floor: Floor) -> State {
         let ignored = self.now_ms.saturating_sub(speaking.since_ms) <= u64::from(self.config.barge_in_ignore_ms);
-        let counts = floor.interruptible && !ignored;
-        if counts {
+        if !ignored {
             speaking.overlap.handle(&self.voice);
         }
-        speaking.remarked |= activity == Activity::Speech;
+        if activity == Activity::Speech && !speaking.remarked {
+            speaking.remarked = true;
+            speaking.remark_ms = self.voice.start_ms.unwrap_or(self.now_ms);
+        }
         let text = speaking.text.joined();
         let intrusion = Intrusion { speech_ms: speaking.overlap.voiced_ms, text: &text };
-        if counts && self.config.barge_in.interrupts(intrusion) {
+        if floor.interruptible && !ignored && self.config.barge_in.interrupts(intrusion) {
             let hearing = self.interrupted_by(speaking.overlap, speaking.text);
             return self.yielding(AfterYielding::Hearing(hearing));
         }
         let quiet_ms = self.now_ms.saturating_sub(self.voice.last_ms);
         let ending = Ending { quiet_ms, text: &text, recogniser_ended: false };
         if speaking.remarked && self.voice.start_ms.is_none() && self.config.endpointing.is_over(ending) {
-            self.discard_words();
+            self.discard_words(speaking.remark_ms);
             speaking.remarked = false;
             speaking.text = TurnText::default();
         }
@@ -533,9 +552,19 @@ impl TurnMachine {
         State::awaiting_reply()
     }
 
-    /// Has the recogniser put an end to words that nobody waits for, so that the next turn does not begin with them.
-    fn discard_words(&mut self) {
-        self.finalize();
+    /// Has the recogniser put an end to words that are no turn, so that the next turn does not begin with them.
+    fn discard_words(&mut self, start_ms: u64) {
+        let turn = self.finalize();
+        self.discarded = Some((turn, start_ms, self.voice.last_ms.max(start_ms)));
+    }
+
+    fn handle_discarded(&mut self, turn: Option<u32>, text: &str) {
+        if let Some((_, start_ms, end_ms)) = self.discarded.take_if(|(discarded, ..)| turn == Some(*discarded)) {
+            let text: String = text.trim().chars().take(AGENT_TURN_CHARS_MAX).collect();
+            if !text.is_empty() {
+                self.outputs.push_back(TurnOutput::Remark { text, start_ms, end_ms });
+            }
+        }
     }
 
     fn finalize(&mut self) -> u32 {
@@ -568,7 +597,7 @@ impl Hearing {
 
 impl Speaking {
     fn new(since_ms: u64) -> Self {
-        Self { since_ms, overlap: Overlap::default(), remarked: false, text: TurnText::default() }
+        Self { since_ms, overlap: Overlap::default(), remarked: false, remark_ms: since_ms, text: TurnText::default() }
     }
 }
 
@@ -717,6 +746,7 @@ mod tests {
                 format!("turn \"{}\" {}-{} voiced {}{flags}", turn.text, turn.start_ms, turn.end_ms, turn.voiced_ms)
             }
             TurnOutput::Finalize { turn } => format!("finalize {turn}"),
+            TurnOutput::Remark { text, start_ms, end_ms } => format!("remark \"{text}\" {start_ms}-{end_ms}"),
             TurnOutput::CallerSpeaks | TurnOutput::Interrupt | TurnOutput::Yielded | TurnOutput::Idle => {
                 format!("{output:?}").to_lowercase()
             }
@@ -800,6 +830,7 @@ mod tests {
              1.300 recogniser partial uh huh
              1.540 > finalize 1
              2.000 recogniser 1 uh huh
+             2.000 > remark \"uh huh\" 880-1040
              2.500 agent over
              2.500 > [listening]
              2.520 caller silence",
@@ -820,7 +851,7 @@ mod tests {
              2.800 > finalize 1
              2.800 > [deciding]
              2.900 recogniser 1 hello
-             2.900 > turn \"hello\" 880-2300 voiced 300",
+             2.900 > turn \"hello\" 880-2300 voiced 1420",
         );
     }
 

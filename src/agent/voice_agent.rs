@@ -43,6 +43,8 @@ pub struct Agent {
     /// When a final result was asked for last.
     finalized_at: Now,
     recogniser_ready: bool,
+    /// Turns in a row of which the recogniser gave no result in time.
+    late_results: u8,
     /// Until when a transfer that was asked for may take.
     transfer_until_ms: Option<u64>,
     outputs: VecDeque<Output>,
@@ -98,6 +100,7 @@ impl Agent {
             stopwatch: None,
             finalized_at: now,
             recogniser_ready: false,
+            late_results: 0,
             transfer_until_ms: None,
             outputs: VecDeque::new(),
             counts: Counts::default(),
@@ -262,7 +265,9 @@ impl Agent {
     fn is_interruptible(&self) -> bool {
         match self.phase {
             Phase::Opening { .. } | Phase::Talking => {
-                self.transfer_until_ms.is_none() && self.speech.is_interruptible()
+                let transferring =
+                    self.transfer_until_ms.is_some() || self.steps.iter().any(|it| matches!(it, Step::Transfer { .. }));
+                !transferring && self.speech.is_interruptible()
             }
             Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended => false,
         }
@@ -283,6 +288,7 @@ impl Agent {
                     self.output(Output::Recogniser(RecogniserCommand::Finalize { turn }));
                 }
                 TurnOutput::Turn(turn) => self.handle_turn(turn, now),
+                TurnOutput::Remark { text, start_ms, end_ms } => self.record_caller(text, start_ms, end_ms, false),
                 TurnOutput::Idle => self.handle_idle(),
             }
         }
@@ -290,28 +296,37 @@ impl Agent {
 
     fn handle_turn(&mut self, turn: Turn, now: Now) {
         let Turn { text, start_ms, end_ms, decided_ms, voiced_ms, interrupted, late } = turn;
+        self.late_results = if late { self.late_results.saturating_add(1) } else { 0 };
         if late {
             self.event(Event::RecogniserLate);
         }
-        if !text.is_empty() {
-            self.conversation.push(Speaker::Caller, &text);
-            let (speaker, text) = (Speaker::Caller, text.clone());
-            self.event(Event::Transcript { speaker, text, start_ms, end_ms, interrupted: false });
+        let understood = !text.is_empty();
+        if understood {
+            self.record_caller(text.clone(), start_ms, end_ms, false);
+        } else if self.late_results >= LATE_RESULTS_MAX {
+            return self.fail(Service::Recogniser, format!("no result of {LATE_RESULTS_MAX} turns in a row"));
         } else if !interrupted && voiced_ms <= u64::from(self.config.turn_taking.noise_ms_max) {
             return;
         }
-        match &mut self.phase {
+        let decided_at = if decided_ms < self.now_ms { self.finalized_at } else { now };
+        let mut stopwatch = Stopwatch::start(decided_ms.saturating_sub(end_ms), decided_at);
+        stopwatch.handle_words_known(now);
+        match (&mut self.phase, self.speech.first()) {
             // The greeting is the answer to whatever the caller says before it.
-            Phase::Opening { greet_at_ms } if !self.speech.is_idle() => *greet_at_ms = self.now_ms,
-            Phase::Opening { .. } | Phase::Talking => {
+            (Phase::Opening { greet_at_ms }, Some((greeting, has_audio))) => {
+                *greet_at_ms = self.now_ms;
+                stopwatch.handle_sentence(greeting, now);
+                if has_audio {
+                    stopwatch.handle_audio(greeting, now);
+                }
+                self.stopwatch = Some(stopwatch);
+            }
+            (Phase::Opening { .. } | Phase::Talking, _) => {
                 self.phase = Phase::Talking;
-                let decided_at = if decided_ms < self.now_ms { self.finalized_at } else { now };
-                let mut stopwatch = Stopwatch::start(decided_ms.saturating_sub(end_ms), decided_at);
-                stopwatch.handle_words_known(now);
                 self.stopwatch = Some(stopwatch);
                 self.mind.handle_speech(&text, &self.conversation, self.now_ms);
             }
-            Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended => {}
+            (Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended, _) => {}
         }
     }
 
@@ -590,12 +605,16 @@ impl Agent {
         if let Phase::Ended = self.phase {
             return;
         }
-        if let Some((start_ms, text)) = self.turns.words_so_far() {
-            let (speaker, end_ms) = (Speaker::Caller, self.now_ms);
-            self.event(Event::Transcript { speaker, text, start_ms, end_ms, interrupted: true });
-        }
         self.silence(true);
+        if let Some((start_ms, text)) = self.turns.words_so_far() {
+            self.record_caller(text, start_ms, self.now_ms, true);
+        }
         self.phase = Phase::Ended;
+    }
+
+    fn record_caller(&mut self, text: String, start_ms: u64, end_ms: u64, interrupted: bool) {
+        self.conversation.push(Speaker::Caller, &text);
+        self.event(Event::Transcript { speaker: Speaker::Caller, text, start_ms, end_ms, interrupted });
     }
 
     fn record_spoken(&mut self) {
@@ -624,3 +643,6 @@ impl Agent {
         self.outputs.push_back(output);
     }
 }
+
+/// After so many turns without a result the recogniser counts as failed.
+const LATE_RESULTS_MAX: u8 = 3;
