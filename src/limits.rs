@@ -1,6 +1,8 @@
 //! Every bound of the program, on one page, with its unit last in its name. What happens at a bound is told by the doc
 //! comment of the type that is bounded; a metric counts it.
 
+use std::time::Duration;
+
 // --- sip, sdp ---
 
 /// A SIP message, start line to end of body; also what a stream may hold back before its message is complete.
@@ -20,11 +22,138 @@ pub const SDP_FORMAT_COUNT_MAX: usize = 64;
 
 // --- rtp, media ---
 
+/// An RTP or RTCP datagram that is longer is dropped.
+pub const RTP_DATAGRAM_BYTES_MAX: usize = 1_500;
+/// Audio in one RTP packet; a packet with more is dropped.
+pub const RTP_PACKET_AUDIO_MS_MAX: u32 = 120;
+/// Packets that wait in a jitter buffer; the oldest give way.
+pub const JITTER_PACKETS_MAX: usize = 64;
+/// The least delay that a jitter buffer aims at.
+pub const JITTER_TARGET_MS_MIN: u32 = 20;
+/// The most delay that a jitter buffer aims at.
+pub const JITTER_TARGET_MS_MAX: u32 = 200;
+/// A jitter buffer that has come to delay audio by more skips to its target at once.
+pub const JITTER_DELAY_MS_MAX: u32 = 500;
+/// Frames that wait to be played to one leg; more are refused.
+pub const PLAYOUT_FRAMES_MAX: usize = 50;
+/// Digits that wait to be sent to one leg; more are refused.
+pub const DTMF_DIGITS_MAX: usize = 32;
+/// The shortest digit sent.
+pub const DTMF_DIGIT_MS_MIN: u16 = 40;
+/// The longest digit sent: its duration still fits 16 bits at 8 kHz.
+pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
+
 // --- agent, pathway ---
+
+/// Synthesised audio that an agent keeps unplayed; what exceeds it is dropped.
+pub const AGENT_SPEECH_MS_MAX: u32 = 60_000;
+/// Utterances that an agent has queued; more are refused.
+pub const AGENT_UTTERANCES_MAX: usize = 64;
+/// The longest text of one utterance; the rest is cut off at a character.
+pub const AGENT_UTTERANCE_CHARS_MAX: usize = 2_000;
+/// Word times kept of one utterance.
+pub const AGENT_UTTERANCE_WORDS_MAX: usize = 1_000;
+/// Frames that an agent has in its leg's playout queue at a time: what a barge-in may have to empty.
+pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
+/// Frames of silence that stand in for ticks that were missed; beyond it only the clock advances.
+pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
+/// Recognised text of one turn of the caller; the rest is cut off.
+pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
+/// Outputs waiting to be drained; audio beyond it is dropped, so that only an owner that does not drain loses any.
+pub const AGENT_OUTPUTS_MAX: usize = 4_096;
+/// Steps of an agent that wait for what is being said; more are dropped.
+pub const AGENT_STEPS_MAX: usize = 512;
+/// Keys collected before they are taken as an input.
+pub const AGENT_DIGITS_MAX: usize = 64;
+/// Entries of a conversation's history; the oldest make room.
+pub const CONVERSATION_ENTRIES_MAX: usize = 400;
+/// Text of a conversation's history; the oldest entries make room.
+pub const CONVERSATION_CHARS_MAX: usize = 48_000;
+/// Text that a language model may generate for one turn; the generation is cancelled beyond it.
+pub const MODEL_TEXT_CHARS_MAX: usize = 8_000;
+/// A pathway's file.
+pub const PATHWAY_BYTES_MAX: usize = 1 << 20;
+/// Nodes of a pathway.
+pub const PATHWAY_NODES_MAX: usize = 500;
+/// Phrases and keywords of one pathway, with those that slots expand to.
+pub const PATHWAY_PHRASES_MAX: usize = 5_000;
+/// Nodes that one input may run through; a pathway that does not wait by then hangs up.
+pub const PATHWAY_STEPS_MAX: usize = 64;
+/// Variables of one call; more are not set.
+pub const PATHWAY_VARIABLES_MAX: usize = 200;
+/// The value of one variable; the rest is cut off.
+pub const PATHWAY_VARIABLE_CHARS_MAX: usize = 1_000;
 
 // --- speech and other providers ---
 
+/// Characters in the text of one SPEAK.
+pub const SPEECH_TEXT_CHARS_MAX: usize = 5_000;
+/// SPEAK requests that one session may have outstanding.
+pub const SPEECH_SPEAKS_MAX: usize = 32;
+/// Phrases in one grammar.
+pub const SPEECH_PHRASES_MAX: usize = 2_000;
+/// Characters in one phrase of a grammar.
+pub const SPEECH_PHRASE_CHARS_MAX: usize = 200;
+/// Bytes in one websocket message of the speech protocol, in either direction.
+pub const SPEECH_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// Audio bytes in one binary message: five seconds of 16-bit audio at 16 kHz.
+pub const SPEECH_AUDIO_BYTES_MAX: usize = 160_000;
+/// Longest stretch of audio one AUDIO-GAP may stand for.
+pub const SPEECH_GAP_MS_MAX: u32 = 60_000;
+/// Silence on the socket, pings included, after which the speech server ends a session.
+pub const SPEECH_IDLE_MS_MAX: u64 = 60_000;
+/// Interval at which a client pings, well below [`SPEECH_IDLE_MS_MAX`].
+pub const SPEECH_KEEP_ALIVE_MS: u64 = 15_000;
+/// Websocket sessions of the speech server, recognisers and synthesisers together.
+pub const SPEECH_SESSIONS_MAX: usize = 1_024;
+/// Messages between a session and its recogniser, each way.
+pub const SPEECH_RECOGNISER_QUEUE_MAX: usize = 64;
+/// Speech in one utterance before the recogniser ends it by itself.
+pub const SPEECH_UTTERANCE_MS_MAX: u32 = 60_000;
+/// Characters that are synthesised in one piece; longer sentences are cut.
+pub const SPEECH_SENTENCE_CHARS_MAX: usize = 240;
+/// Characters in one word given to the synthesiser; longer words are cut.
+pub const SPEECH_WORD_CHARS_MAX: usize = 40;
+/// Sentences that wait for the synthesis thread, of all sessions; each session has at most one.
+pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
+/// Commands that wait for a provider: five seconds of audio frames.
+pub const PROVIDER_COMMANDS_MAX: usize = 250;
+/// Events of a provider that wait for the agent.
+pub const PROVIDER_EVENTS_MAX: usize = 256;
+/// Messages that wait for a provider's socket.
+pub const PROVIDER_OUTBOX_MAX: usize = 32;
+/// Characters of a provider's error text that are kept.
+pub const PROVIDER_REASON_CHARS_MAX: usize = 300;
+/// Bytes in one line of a server-sent event stream.
+pub const EVENT_STREAM_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Bytes in one event of a server-sent event stream.
+pub const EVENT_STREAM_EVENT_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a language model's answer that is not an event stream.
+pub const MODEL_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of text in one generation; the generation fails beyond.
+pub const MODEL_TEXT_BYTES_MAX: usize = 64 * 1024;
+
 // --- journal, http, configuration ---
+
+/// Events that wait for the journal's writer.
+pub const JOURNAL_QUEUE_EVENTS_MAX: usize = 8_192;
+/// Places of that queue that only events which end a call may take.
+pub const JOURNAL_QUEUE_RESERVED_EVENTS: usize = 1_024;
+/// How long an event waits for a place in that queue.
+pub const JOURNAL_APPEND_WAIT_MAX: Duration = Duration::from_millis(200);
+/// Events of one transaction.
+pub const JOURNAL_BATCH_EVENTS_MAX: usize = 1_000;
+/// How long a transaction waits for more events.
+pub const JOURNAL_BATCH_MAX: Duration = Duration::from_millis(20);
+/// The longest pause between attempts to write a transaction, the first being a tenth of a second and each twice the
+/// one before; then its events are lost.
+pub const JOURNAL_RETRY_MAX: Duration = Duration::from_millis(1_600);
+/// Events of one call; only its end goes beyond.
+pub const JOURNAL_CALL_EVENTS_MAX: u32 = 50_000;
+/// Connections that read the journal.
+pub const JOURNAL_READERS_MAX: u32 = 4;
+/// Calls on one page of a list.
+pub const LIST_CALLS_MAX: u32 = 100;
 
 /// Calls that `[sip] max_calls` can allow.
 pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
@@ -52,3 +181,22 @@ pub const DECODER_WAIT_CONFIGURED_MS_MAX: u32 = 30_000;
 pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 
 // --- server ---
+
+/// Datagrams that one system call receives from or sends to one socket.
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+/// Sockets that one wait of a media thread reports.
+pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Orders that wait for a media thread; more are refused.
+pub const MEDIA_ORDERS_MAX: usize = 1_024;
+/// Legs of one media thread; more are refused.
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 10_000;
+/// Ticks that wait for a leg's task; later ones are dropped and counted.
+pub const LEG_TICKS_MAX: usize = 50;
+/// Commands that wait for a leg; more are refused.
+pub const LEG_COMMANDS_MAX: usize = 128;
+/// Ticks that wait to be recorded; later ones are dropped and become silence.
+pub const TAP_TICKS_MAX: usize = 100;
+/// The longest recording; what follows is left out.
+pub const RECORDING_SECONDS_MAX: u64 = 86_400;
+/// Recordings at once; more are refused.
+pub const RECORDINGS_MAX: usize = 1_000;

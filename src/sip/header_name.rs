@@ -154,41 +154,47 @@ impl Known {
         if let [letter] = name {
             return compact(letter.to_ascii_lowercase());
         }
-        let candidates = BY_LENGTH.get(name.len())?;
-        let first = name.first()?.to_ascii_lowercase();
-        for &index in candidates {
-            let (known, spelling) = NAMES.get(usize::from(index))?;
-            let same_start = spelling.as_bytes().first().is_some_and(|it| it.to_ascii_lowercase() == first);
-            if same_start && spelling.as_bytes().eq_ignore_ascii_case(name) {
-                return Some(*known);
-            }
-        }
-        None
+        let index = *BY_SLOT.get(slot(name)?)?;
+        let (known, spelling) = NAMES.get(usize::from(index))?;
+        spelling.as_bytes().eq_ignore_ascii_case(name).then_some(*known)
     }
 }
 
-const LENGTH_MAX: usize = 24;
-const SAME_LENGTH_MAX: usize = 12;
+const SLOTS: usize = 256;
 const NOBODY: u8 = u8::MAX;
 
-/// Which names have a given length, so that a lookup compares a handful.
-const BY_LENGTH: [[u8; SAME_LENGTH_MAX]; LENGTH_MAX] = by_length();
+/// Where each name is looked for: a perfect hash, which the compiler checks.
+static BY_SLOT: [u8; SLOTS] = by_slot();
+
+/// Distinguishes the names by their length, first, third and last letters.
+const fn slot(name: &[u8]) -> Option<usize> {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else {
+        return None;
+    };
+    let third = match name {
+        [_, _, third, ..] => *third,
+        _ => 0,
+    };
+    Some(
+        ((*first | 0x20) as usize * 91 + (third | 0x20) as usize * 174 + (*last | 0x20) as usize * 9 + name.len() * 74)
+            % SLOTS,
+    )
+}
 
 #[expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "runs in the compiler, which would refuse"
 )]
-const fn by_length() -> [[u8; SAME_LENGTH_MAX]; LENGTH_MAX] {
-    let mut table = [[NOBODY; SAME_LENGTH_MAX]; LENGTH_MAX];
+const fn by_slot() -> [u8; SLOTS] {
+    let mut table = [NOBODY; SLOTS];
     let mut index = 0;
     while index < NAMES.len() {
-        let row = NAMES[index].1.len();
-        let mut column = 0;
-        while table[row][column] != NOBODY {
-            column += 1;
-        }
-        table[row][column] = index as u8;
+        let Some(slot) = slot(NAMES[index].1.as_bytes()) else {
+            panic!("a name is empty");
+        };
+        assert!(table[slot] == NOBODY, "two names share a slot: choose other factors");
+        table[slot] = index as u8;
         index += 1;
     }
     table

@@ -136,8 +136,8 @@ impl Headers {
     }
 
     pub(crate) fn lines(&self, name: &HeaderName) -> impl Iterator<Item = Header<'_>> {
-        let (known, name) = (name.known(), name.clone());
-        self.iter().filter(move |it| it.is(&name, known))
+        let known = name.known();
+        self.iter().filter(move |it| it.is(name, known))
     }
 
     /// The Via of the hop that sent the message.
@@ -147,7 +147,7 @@ impl Headers {
 
     /// All Vias, the top one first.
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.elements(HeaderName::Via, |it| Via::read(it))
+        self.elements(HeaderName::Via, Via::read)
     }
 
     /// From.
@@ -206,7 +206,7 @@ impl Headers {
 
     /// The addresses of all headers of this name: P-Asserted-Identity, Diversion, Path …
     pub fn addresses(&self, name: HeaderName) -> Result<Vec<NameAddr>, HeaderError> {
-        self.elements(name, |it| NameAddr::read(it).ok())
+        self.elements(name, |text, it| NameAddr::read(text, it).ok())
     }
 
     /// The one address of a header that may stand once: Refer-To, Referred-By …
@@ -291,9 +291,9 @@ impl Headers {
         Some(parse(trim(value)).ok_or(HeaderError(name)))
     }
 
-    fn elements<T>(&self, name: HeaderName, read: impl Fn(Text) -> Option<T>) -> Result<Vec<T>, HeaderError> {
+    fn elements<T>(&self, name: HeaderName, read: impl Fn(&Text, &str) -> Option<T>) -> Result<Vec<T>, HeaderError> {
         let all = self.all(&name).flat_map(|it| split(it, b','));
-        let found: Option<Vec<T>> = all.map(|it| read(self.0.text.share(it))).collect();
+        let found: Option<Vec<T>> = all.map(|it| read(&self.0.text, it)).collect();
         found.ok_or(HeaderError(name))
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::text::{Span, number, trim};
+use super::text::{HOST, Span, Text, is, number, trim};
 
 /// Where something is: a name or an address. Displays as it stands on the wire, IPv6 in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ impl<'a> Host<'a> {
     /// Reads a host alone; IPv6 in brackets.
     pub fn parse(text: &'a str) -> Option<Self> {
         match HostPort::parse(text) {
-            Some((host, None)) => Some(host.of(text)),
+            Some((host, None)) => Some(host.of_str(text)),
             _ => None,
         }
     }
@@ -83,30 +83,40 @@ impl HostPort {
     pub(crate) fn parse_in(whole: &str, text: &str) -> Option<(Self, Option<u16>)> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, after) = rest.split_once(']')?;
-            let host = Self::V6(address.parse().ok()?);
+            let host = Self::V6(ipv6(address)?);
             return Some((host, port(trim(after))?));
         }
-        let (host, after) = match text.find(':') {
-            Some(at) => text.split_at_checked(at)?,
-            None => (text, ""),
-        };
-        let host = trim(host);
-        let port = port(after)?;
-        let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next()?;
-        if last.bytes().all(|it| it.is_ascii_digit()) {
+        let length = text.bytes().position(|it| !is(it, HOST)).unwrap_or(text.len());
+        let (host, after) = text.split_at_checked(length)?;
+        let port = port(trim(after))?;
+        let last = host.strip_suffix('.').unwrap_or(host).as_bytes();
+        let label = last.iter().rposition(|it| *it == b'.').map_or(0, |it| it + 1);
+        if last.get(label..)?.iter().all(u8::is_ascii_digit) {
             return Some((Self::V4(host.parse().ok()?), port));
         }
-        let named = host.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'.' | b'_'));
-        (named && !host.starts_with('.')).then(|| (Self::Name(Span::within(whole, host)), port))
+        (!host.starts_with('.')).then(|| (Self::Name(Span::within(whole, host)), port))
     }
 
-    pub(crate) fn of(self, text: &str) -> Host<'_> {
+    pub(crate) fn of(self, text: &Text) -> Host<'_> {
+        match self {
+            Self::Name(span) => Host::Name(text.at(span)),
+            Self::V4(ip) => Host::V4(ip),
+            Self::V6(ip) => Host::V6(ip),
+        }
+    }
+
+    fn of_str(self, text: &str) -> Host<'_> {
         match self {
             Self::Name(span) => Host::Name(span.of(text)),
             Self::V4(ip) => Host::V4(ip),
             Self::V6(ip) => Host::V6(ip),
         }
     }
+}
+
+/// RFC 5118 §4.10: the grammar of RFC 3261 has three colons before an embedded IPv4 address, and some write them.
+fn ipv6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().or_else(|| text.replacen(":::", "::", 1).parse().ok().filter(|_| text.contains('.')))
 }
 
 /// `Some(None)` for nothing, `None` for nonsense.
@@ -124,7 +134,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: Option<(&str, Option<u16>)>) {
-        let found = HostPort::parse(text).map(|(host, port)| (host.of(text).to_string(), port));
+        let found = HostPort::parse(text).map(|(host, port)| (host.of_str(text).to_string(), port));
         assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), expect, "{text}");
     }
 

@@ -234,10 +234,8 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
 fn refuse(fault: Fault, header: Option<Known>, text: &Text, scan: &Scan) -> ParseError {
     let line = text.cut(0..scan.start_line);
     let method = line.split_once(' ').and_then(|(method, _)| Method::parse(method));
-    let request = match fault {
-        Fault::Empty | Fault::NotSip => None,
-        _ => method.and_then(|it| Malformed::new(it, text.clone(), &scan.entries)),
-    };
+    let is_sip = !matches!(fault, Fault::Empty | Fault::NotSip);
+    let request = method.filter(|_| is_sip).and_then(|it| Malformed::new(it, text.clone(), &scan.entries));
     ParseError::new(fault, header.map(Into::into), request.map(Box::new))
 }
 
@@ -257,14 +255,14 @@ fn start_line(text: &Text, length: usize) -> Result<StartLine, Fault> {
     let mut parts = line.split(' ');
     let (Some(method), Some(uri), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
-        let is_sip = line.rsplit(' ').find(|it| !it.is_empty()).is_some_and(|it| is_version(it));
+        let is_sip = line.rsplit(' ').find(|it| !it.is_empty()).is_some_and(is_version);
         return Err(if is_sip { Fault::StartLine } else { Fault::NotSip });
     };
     if strip_version(version) != Some("") {
         return Err(if is_other_version(version) { Fault::Version } else { Fault::NotSip });
     }
     let method = Method::parse(method).ok_or(Fault::StartLine)?;
-    let uri = Uri::read(text.share(uri)).map_err(|_bad| Fault::RequestUri)?;
+    let uri = Uri::read_part(text, uri, uri).map_err(|_bad| Fault::RequestUri)?;
     // RFC 3261 §19.1.1, table 1: headers may not stand here; §19.1.5 says what they would be good for: smuggling.
     if uri.has_headers() {
         return Err(Fault::RequestUri);
@@ -305,12 +303,13 @@ struct Typed {
 
 impl Typed {
     fn read(text: &Text, scan: &Scan, start: &StartLine) -> Result<Self, (Fault, Known)> {
-        let first = |name: Known| values(text, &scan.entries, name).next();
+        let head = text.as_str();
+        let first = |name: Known| values(head, &scan.entries, name).next();
         let must = |name: Known| first(name).ok_or((Fault::Missing, name));
         let malformed = |name: Known| (Fault::Malformed, name);
         let top = split(must(Known::Via)?, b',').next().unwrap_or_default();
-        let via = Via::read(text.share(top)).ok_or_else(|| malformed(Known::Via))?;
-        let address = |name: Known| NameAddr::read(text.share(must(name)?)).map_err(|_bad| malformed(name));
+        let via = Via::read(text, top).ok_or_else(|| malformed(Known::Via))?;
+        let address = |name: Known| NameAddr::read(text, must(name)?).map_err(|_bad| malformed(name));
         let (from, to) = (address(Known::From)?, address(Known::To)?);
         let call_id = must(Known::CallId)?;
         if call_id.is_empty() || call_id.bytes().any(|it| it.is_ascii_control() || it == b' ') {

@@ -17,6 +17,7 @@ mod scan;
 mod status;
 mod text;
 mod uri;
+mod uri_equivalence;
 mod via;
 
 pub use build::{BuildError, RequestBuilder, ResponseBuilder};

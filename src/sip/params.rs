@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::text::{Split, is_blank, is_token, quoted, split, trim, unescape_quoted};
+use super::text::{
+    Split, VALUE, cut, is, is_blank_byte, is_token_byte, quoted, quoted_length, split, trim, unescape_quoted,
+};
 
 /// The parameters of a URI or of a header, in their order. Names are compared without regard to case.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,10 +54,17 @@ impl<'a> Params<'a> {
 
     /// Whether this is `generic-param *(SEMI generic-param)`, tolerant of what stands in an unquoted value.
     pub(crate) fn is_well_formed(self) -> bool {
-        self.split().all(|it| match pair(it) {
-            (name, None) => is_token(name),
-            (name, Some(value)) => is_token(name) && is_value(value),
-        })
+        let mut rest = self.0.as_bytes();
+        loop {
+            let Some(after) = one(rest) else {
+                return false;
+            };
+            match after.split_first() {
+                None => return true,
+                Some((b';', after)) => rest = after,
+                Some(_) => return false,
+            }
+        }
     }
 
     fn split(self) -> Split<'a> {
@@ -64,19 +73,34 @@ impl<'a> Params<'a> {
 }
 
 fn pair(text: &str) -> (&str, Option<&str>) {
-    match text.split_once('=') {
+    match cut(text, b'=') {
         Some((name, value)) => (trim(name), Some(trim(value))),
         None => (text, None),
     }
 }
 
-fn is_value(value: &str) -> bool {
-    match quoted(value) {
-        Some((_, after)) => after.is_empty(),
-        None => {
-            !value.is_empty() && !value.chars().any(|it| is_blank(it) || matches!(it, '"' | '<' | '>' | ',' | '\u{1a}'))
-        }
+/// What follows the parameter at the front.
+fn one(bytes: &[u8]) -> Option<&[u8]> {
+    let bytes = skip(bytes, is_blank_byte);
+    let after = skip(bytes, is_token_byte);
+    if after.len() == bytes.len() {
+        return None;
     }
+    let after = skip(after, is_blank_byte);
+    let Some((b'=', value)) = after.split_first() else {
+        return Some(after);
+    };
+    let value = skip(value, is_blank_byte);
+    let after = match value.first() {
+        Some(b'"') => value.get(quoted_length(value)?..)?,
+        _ => skip(value, |it| is(it, VALUE)),
+    };
+    (after.len() < value.len()).then(|| skip(after, is_blank_byte))
+}
+
+fn skip(bytes: &[u8], is_skipped: impl Fn(u8) -> bool) -> &[u8] {
+    let count = bytes.iter().position(|it| !is_skipped(*it)).unwrap_or(bytes.len());
+    bytes.get(count..).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use super::header_name::Known;
 use super::text::{Text, is_token_byte, number};
 use crate::limits::{SIP_HEADER_COUNT_MAX, SIP_HEADER_LINE_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
 
+/// Headers that may stand once, and of which a second one would leave open which counts.
+const SINGLE: [Known; 6] = [Known::From, Known::To, Known::CallId, Known::CSeq, Known::MaxForwards, Known::ContentType];
+
 /// One header line: places in the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
@@ -48,9 +51,9 @@ impl Entry {
     }
 }
 
-/// The values of a header, in order.
-pub(crate) fn values<'a>(text: &'a Text, entries: &'a [Entry], name: Known) -> impl Iterator<Item = &'a str> {
-    entries.iter().filter(move |it| it.known == Some(name)).map(|it| it.value(text))
+/// The values of a header, in order. `head` is the text of the whole head.
+pub(crate) fn values<'a>(head: &'a str, entries: &'a [Entry], name: Known) -> impl Iterator<Item = &'a str> {
+    entries.iter().filter(move |it| it.known == Some(name)).map(|it| head.get(it.value_range()).unwrap_or_default())
 }
 
 /// The header index of a message.
@@ -83,8 +86,12 @@ pub(crate) fn scan(raw: &[u8]) -> Scan {
     if let Err(fault) = scan.run(raw) {
         scan.lose(fault);
     }
-    if scan.fault.is_none() && has_bare_nul(raw.get(..scan.head).unwrap_or_default()) {
-        scan.lose(Fault::Nul);
+    let head = raw.get(..scan.head).unwrap_or_default();
+    if scan.fault.is_none() && memchr::memchr(0, head).is_some() {
+        let lines = std::iter::once(0..scan.start_line).chain(scan.entries.iter().map(Entry::line_range));
+        if lines.filter_map(|it| head.get(it)).any(has_bare_nul) {
+            scan.lose(Fault::Nul);
+        }
     }
     scan
 }
@@ -122,25 +129,19 @@ impl Scan {
 
     /// What must be known of single headers before the message is taken apart.
     fn note(&mut self, known: Known, value: &[u8], again: bool) {
-        match known {
-            Known::ContentLength => {
-                let length = std::str::from_utf8(value).ok().and_then(number::<u32>);
-                let length = length.filter(|it| usize::try_from(*it).is_ok_and(|it| it <= SIP_MESSAGE_BYTES_MAX));
-                if length.is_none() {
-                    self.fail(Fault::Malformed, known);
-                    self.is_lost = true;
-                } else if again && length != self.content_length {
-                    self.fail(Fault::Duplicate, known);
-                    self.is_lost = true;
-                }
-                self.content_length = length;
-            }
-            Known::From | Known::To | Known::CallId | Known::CSeq | Known::MaxForwards | Known::ContentType
-                if again =>
-            {
+        if known == Known::ContentLength {
+            let length = std::str::from_utf8(value).ok().and_then(number::<u32>);
+            let length = length.filter(|it| usize::try_from(*it).is_ok_and(|it| it <= SIP_MESSAGE_BYTES_MAX));
+            if length.is_none() {
+                self.fail(Fault::Malformed, known);
+                self.is_lost = true;
+            } else if again && length != self.content_length {
                 self.fail(Fault::Duplicate, known);
+                self.is_lost = true;
             }
-            _ => (),
+            self.content_length = length;
+        } else if again && SINGLE.contains(&known) {
+            self.fail(Fault::Duplicate, known);
         }
     }
 
@@ -195,15 +196,11 @@ fn entry(start: usize, line: &[u8]) -> Option<Entry> {
 
 /// Whether there is a NUL that is not the second half of a quoted pair in a quoted string: the only place where
 /// RFC 3261 §25.1 has one.
-fn has_bare_nul(head: &[u8]) -> bool {
-    if memchr::memchr(0, head).is_none() {
-        return false;
-    }
+fn has_bare_nul(line: &[u8]) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
-    for &byte in head {
+    for &byte in line {
         match byte {
             0 if !is_escaped => return true,
-            b'\r' | b'\n' if !is_quoted => is_escaped = false,
             b'"' if !is_escaped => is_quoted = !is_quoted,
             b'\\' if !is_escaped && is_quoted => is_escaped = true,
             _ => is_escaped = false,

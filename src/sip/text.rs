@@ -71,16 +71,97 @@ pub(crate) fn is_token(text: &str) -> bool {
 }
 
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~')
+    is(byte, TOKEN)
 }
+
+/// Whether a byte is of one of these classes.
+pub(crate) const fn is(byte: u8, classes: u8) -> bool {
+    #[expect(clippy::indexing_slicing, reason = "the table has an entry for every byte")]
+    let of = CLASSES[byte as usize];
+    of & classes != 0
+}
+
+/// `token`.
+pub(crate) const TOKEN: u8 = 1;
+/// What may stand in a user or password; `%` is looked at apart.
+pub(crate) const USER: u8 = 2;
+/// What needs no escape when we write a user. `;`, `?`, `/` would be legal; many parsers stumble over them.
+pub(crate) const USER_SAFE: u8 = 4;
+/// What may stand in URI parameters and headers; `%` is looked at apart.
+pub(crate) const URI_PARAM: u8 = 8;
+/// What may stand in a host name.
+pub(crate) const HOST: u8 = 16;
+/// What may stand in the unquoted value of a header parameter.
+pub(crate) const VALUE: u8 = 32;
+
+/// One look tells all classes of a byte.
+static CLASSES: [u8; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "runs in the compiler, which would refuse"
+)]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < table.len() {
+        let byte = at as u8;
+        let alphanumeric = byte.is_ascii_alphanumeric();
+        let mut of = 0;
+        if alphanumeric || matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~') {
+            of |= TOKEN;
+        }
+        if alphanumeric
+            || matches!(
+                byte,
+                b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'&' | b'=' | b'+' | b'$' | b','
+            )
+        {
+            of |= USER | USER_SAFE;
+        }
+        if matches!(byte, b';' | b'?' | b'/' | b'#') || !byte.is_ascii() {
+            of |= USER;
+        }
+        if (byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'@' | b'\\' | b'%')) || !byte.is_ascii() {
+            of |= URI_PARAM;
+        }
+        if alphanumeric || matches!(byte, b'-' | b'.' | b'_') {
+            of |= HOST;
+        }
+        if !matches!(byte, b' ' | b'\t' | b'"' | b'<' | b'>' | b',' | b';' | SUBSTITUTE) {
+            of |= VALUE;
+        }
+        table[at] = of;
+        at += 1;
+    }
+    table
+}
+
+/// Stands for a byte that is not UTF-8.
+pub(crate) const SUBSTITUTE: u8 = 0x1a;
 
 /// Cuts spaces and tabs, and nothing else: what other parsers take for white space is how headers are smuggled.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches(is_blank)
+    match text.as_bytes() {
+        [] => text,
+        [first, .., last] if !is_blank_byte(*first) && !is_blank_byte(*last) => text,
+        _ => text.trim_matches(is_blank),
+    }
 }
 
 pub(crate) const fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t')
+}
+
+pub(crate) const fn is_blank_byte(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// Splits at the first of an ASCII byte.
+pub(crate) fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let found = memchr::memchr(at, text.as_bytes())?;
+    Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
 /// An unsigned number of digits only; `str::parse` alone would take a sign.
@@ -93,12 +174,20 @@ pub(crate) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
 
 /// Cuts the quoted string that `text` starts with: what is between its quotes, still escaped, and what follows it.
 pub(crate) fn quoted(text: &str) -> Option<(&str, &str)> {
-    let inner = text.strip_prefix('"')?;
-    let mut from = 0;
+    let length = quoted_length(text.as_bytes())?;
+    Some((text.get(1..length - 1)?, text.get(length..)?))
+}
+
+/// Bytes of the quoted string at the front, its quotes included.
+pub(crate) fn quoted_length(bytes: &[u8]) -> Option<usize> {
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut from = 1;
     loop {
-        let at = from + memchr::memchr2(b'"', b'\\', inner.as_bytes().get(from..)?)?;
-        if inner.as_bytes().get(at) == Some(&b'"') {
-            return Some((inner.get(..at)?, inner.get(at + 1..)?));
+        let at = from + memchr::memchr2(b'"', b'\\', bytes.get(from..)?)?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at + 1);
         }
         from = at + 2;
     }
@@ -140,10 +229,7 @@ impl<'a> Iterator for Split<'a> {
         let rest = self.rest?;
         let bytes = rest.as_bytes();
         let (mut from, mut bracketed) = (0, false);
-        loop {
-            let Some(found) = bytes.get(from..).and_then(|it| memchr::memchr3(self.separator, b'"', b'<', it)) else {
-                break;
-            };
+        while let Some(found) = bytes.get(from..).and_then(|it| memchr::memchr3(self.separator, b'"', b'<', it)) {
             let at = from + found;
             match bytes.get(at) {
                 Some(b'"') => match rest.get(at..).and_then(quoted) {

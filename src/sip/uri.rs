@@ -4,22 +4,26 @@
 //! send both); an empty parameter (`;;`) is skipped.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use super::host::{Host, HostPort};
 use super::params::Params;
-use super::text::{Span, Text};
+use super::text::{Span, Text, URI_PARAM, USER, USER_SAFE, cut, is};
 use crate::limits::SIP_HEADER_LINE_BYTES_MAX;
 
 /// An address as written: parsing keeps the text, so it is displayed byte for byte. It shares the buffer of the message
 /// it came from; [`Uri::detached`] copies, for those who keep it long.
 ///
 /// `==` compares the text. Whether two URIs mean the same is [`Uri::equivalent`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct Uri {
+    /// The URI, maybe with the display name and parameters that it stands between.
     text: Text,
+    place: Span,
     scheme: Scheme,
     user: Option<Span>,
     password: Option<Span>,
@@ -55,15 +59,15 @@ impl Uri {
 
     /// `sip:user@host:port`, the user escaped as needed. `host` may be an IPv6 address, then in brackets.
     pub fn sip(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, UriError> {
-        use fmt::Write as _;
         let mut text = String::from("sip:");
         if let Some(user) = user {
-            escape(user, is_user_safe, &mut text);
+            escape(user, |it| is(it, USER_SAFE), &mut text);
             text.push('@');
         }
         text.push_str(host);
         if let Some(port) = port {
-            write!(text, ":{port}").expect("writing to a string does not fail");
+            text.push(':');
+            text.push_str(&port.to_string());
         }
         Self::parse(&text)
     }
@@ -73,25 +77,38 @@ impl Uri {
         Self::sip(user, &Host::from(address.ip()).to_string(), Some(address.port()))
     }
 
-    pub(crate) fn read(text: Text) -> Result<Self, UriError> {
-        let whole = text.as_str();
-        if whole.len() > SIP_HEADER_LINE_BYTES_MAX {
+    fn read(text: Text) -> Result<Self, UriError> {
+        Self::read_part(&text, text.as_str(), text.as_str())
+    }
+
+    /// Reads `part`, which was cut from `element`, which was cut from `text`.
+    pub(crate) fn read_part(text: &Text, element: &str, part: &str) -> Result<Self, UriError> {
+        if element.len() > SIP_HEADER_LINE_BYTES_MAX {
             return Err(UriError("too long"));
         }
-        let (scheme, rest) = whole.split_once(':').ok_or(UriError("no scheme"))?;
-        let parts = match scheme {
-            _ if scheme.eq_ignore_ascii_case("sip") => Parts::sip(Scheme::Sip, whole, rest)?,
-            _ if scheme.eq_ignore_ascii_case("sips") => Parts::sip(Scheme::Sips, whole, rest)?,
-            _ if scheme.eq_ignore_ascii_case("tel") => Parts::tel(whole, rest)?,
-            _ => Parts::other(scheme, rest)?,
+        let (scheme, rest) = cut(part, b':').ok_or(UriError("no scheme"))?;
+        let parts = if scheme.eq_ignore_ascii_case("sip") {
+            Parts::sip(Scheme::Sip, element, rest)?
+        } else if scheme.eq_ignore_ascii_case("sips") {
+            Parts::sip(Scheme::Sips, element, rest)?
+        } else if scheme.eq_ignore_ascii_case("tel") {
+            Parts::tel(element, rest)?
+        } else {
+            Parts::other(scheme, rest)?
         };
         let Parts { scheme, user, password, host, port, params, headers } = parts;
-        Ok(Self { scheme, user, password, host, port, params, headers, text })
+        let place = Span::within(element, part);
+        Ok(Self { place, scheme, user, password, host, port, params, headers, text: text.share(element) })
+    }
+
+    /// The element that this stands in.
+    pub(crate) const fn element(&self) -> &Text {
+        &self.text
     }
 
     /// As written.
     pub fn as_str(&self) -> &str {
-        self.text.as_str()
+        self.text.at(self.place)
     }
 
     /// The kind of address.
@@ -126,7 +143,7 @@ impl Uri {
 
     /// The host; `None` unless the scheme is `sip` or `sips`.
     pub fn host(&self) -> Option<Host<'_>> {
-        self.host.map(|it| it.of(self.as_str()))
+        self.host.map(|it| it.of(&self.text))
     }
 
     /// The port, if one is written.
@@ -171,7 +188,7 @@ impl Uri {
     /// A copy that does not keep the message alive from which this was read.
     #[must_use]
     pub fn detached(&self) -> Self {
-        Self { text: Text::copy(self.as_str()), ..self.clone() }
+        Self::parse(self.as_str()).expect("a URI that was read once can be read again")
     }
 
     /// With a parameter added, or replaced if there is one of this name. Name and value are written as they are.
@@ -216,6 +233,32 @@ impl Uri {
         let headers = self.headers.map_or(0, |it| self.text.at(it).len() + 1);
         let whole = self.as_str();
         whole.split_at_checked(whole.len().saturating_sub(headers)).unwrap_or((whole, ""))
+    }
+}
+
+impl PartialEq for Uri {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Uri {}
+
+impl PartialOrd for Uri {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Uri {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Uri {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -267,39 +310,40 @@ impl Parts {
     fn sip(scheme: Scheme, whole: &str, rest: &str) -> Result<Self, UriError> {
         let mut parts = Self::empty(scheme);
         let mut rest = rest;
-        if let Some((user, after)) = rest.split_once('@') {
-            let (user, password) = match user.split_once(':') {
+        if let Some((user, after)) = cut(rest, b'@') {
+            let (user, password) = match cut(user, b':') {
                 Some((user, password)) => (user, Some(password)),
                 None => (user, None),
             };
-            if user.is_empty() || !well_escaped(user, is_user_byte) {
+            if user.is_empty() || !well_escaped(user, |it| is(it, USER)) {
                 return Err(UriError("bad user"));
             }
-            if password.is_some_and(|it| !well_escaped(it, is_user_byte)) {
+            if password.is_some_and(|it| !well_escaped(it, |it| is(it, USER))) {
                 return Err(UriError("bad password"));
             }
             parts.user = Some(Span::within(whole, user));
             parts.password = password.map(|it| Span::within(whole, it));
             rest = after;
         }
-        if let Some((before, headers)) = rest.split_once('?') {
-            if !well_escaped(headers, |it| is_param_byte(it) || it == b'@') {
+        let end = rest.bytes().position(|it| matches!(it, b';' | b'?')).unwrap_or(rest.len());
+        let (authority, mut tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        if let Some((before, headers)) = cut(tail, b'?') {
+            if !well_escaped(headers, |it| is(it, URI_PARAM) || it == b'@') {
                 return Err(UriError("bad headers"));
             }
             parts.headers = Some(Span::within(whole, headers));
-            rest = before;
+            tail = before;
         }
-        if let Some((before, params)) = rest.split_once(';') {
-            if !well_escaped(params, is_param_byte) {
+        if let Some(params) = tail.strip_prefix(';') {
+            if !well_escaped(params, |it| is(it, URI_PARAM)) {
                 return Err(UriError("bad parameters"));
             }
-            parts.params = Span::within(whole, params);
-            rest = before;
+            parts.params = Span::of_part(whole, params);
         }
-        if rest.contains(super::text::is_blank) {
+        if authority.bytes().any(super::text::is_blank_byte) {
             return Err(UriError("blank in host"));
         }
-        let (host, port) = HostPort::parse_in(whole, rest).ok_or(UriError("bad host or port"))?;
+        let (host, port) = HostPort::parse_in(whole, authority).ok_or(UriError("bad host or port"))?;
         (parts.host, parts.port) = (Some(host), port);
         Ok(parts)
     }
@@ -315,7 +359,7 @@ impl Parts {
         {
             return Err(UriError("bad telephone number"));
         }
-        if !well_escaped(params, is_param_byte) {
+        if !well_escaped(params, |it| is(it, URI_PARAM)) {
             return Err(UriError("bad parameters"));
         }
         parts.user = Some(Span::within(whole, number));
@@ -332,23 +376,6 @@ impl Parts {
         }
         Ok(Self::empty(Scheme::Other))
     }
-}
-
-const fn is_user_byte(byte: u8) -> bool {
-    is_user_safe(byte) || matches!(byte, b';' | b'?' | b'/' | b'#') || !byte.is_ascii()
-}
-
-/// What needs no escape when we write a user. `;`, `?`, `/` would be legal; many parsers stumble over them.
-const fn is_user_safe(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(
-            byte,
-            b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'&' | b'=' | b'+' | b'$' | b','
-        )
-}
-
-const fn is_param_byte(byte: u8) -> bool {
-    (byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'"' | b'@' | b'\\')) || !byte.is_ascii()
 }
 
 /// Every byte allowed, and every `%` followed by two hexadecimal digits.

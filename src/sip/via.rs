@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::host::{Host, HostPort};
 use super::params::Params;
-use super::text::{Span, Text, is_token, trim};
+use super::text::{Span, Text, cut, is_blank, is_blank_byte, is_token, trim};
 
 /// One hop of a message, as written: displayed byte for byte.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,7 +47,8 @@ pub const BRANCH_COOKIE: &str = "z9hG4bK";
 impl Via {
     /// Reads one Via.
     pub fn parse(text: &str) -> Result<Self, ViaError> {
-        Self::read(Text::copy(text)).ok_or(ViaError)
+        let text = Text::copy(text);
+        Self::read(&text, text.as_str()).ok_or(ViaError)
     }
 
     /// `SIP/2.0/transport sent-by;branch=branch;rport`, as a client writes it; `rport` asks for the reflected port
@@ -57,16 +58,16 @@ impl Via {
         Self::parse(&format!("SIP/2.0/{transport} {sent_by};branch={branch}{rport}"))
     }
 
-    pub(crate) fn read(text: Text) -> Option<Self> {
-        let whole = text.as_str();
-        let (name, rest) = whole.split_once('/')?;
-        let (version, rest) = rest.split_once('/')?;
-        let rest = rest.trim_start_matches(super::text::is_blank);
-        if !trim(name).eq_ignore_ascii_case("SIP") || !is_token(trim(version)) {
-            return None;
+    /// Reads `part`, which was cut from `text`.
+    pub(crate) fn read(text: &Text, part: &str) -> Option<Self> {
+        let whole = trim(part);
+        let (transport, rest) = match whole.strip_prefix("SIP/2.0/").map(str::as_bytes) {
+            // As nearly everyone writes it.
+            Some([first, ..]) if !is_blank_byte(*first) => whole.split_at_checked("SIP/2.0/".len())?.1,
+            _ => protocol(whole)?,
         }
-        let (transport, rest) = rest.split_at_checked(rest.find(super::text::is_blank)?)?;
-        let (sent_by, params) = match rest.split_once(';') {
+        .split_once(is_blank)?;
+        let (sent_by, params) = match cut(rest, b';') {
             Some((sent_by, params)) => (sent_by, Some(trim(params))),
             None => (rest, None),
         };
@@ -75,8 +76,7 @@ impl Via {
         }
         let (host, port) = HostPort::parse_in(whole, trim(sent_by))?;
         let params = Span::of_part(whole, params.unwrap_or_default());
-        let transport = ViaTransport::of(transport);
-        Some(Self { transport, host, port, params, text })
+        Some(Self { transport: ViaTransport::of(transport), host, port, params, text: text.share(whole) })
     }
 
     /// The transport.
@@ -91,7 +91,7 @@ impl Via {
 
     /// Where the sender says it is.
     pub fn host(&self) -> Host<'_> {
-        self.host.of(self.as_str())
+        self.host.of(&self.text)
     }
 
     /// The port of [`Self::host`], if one is written.
@@ -164,6 +164,14 @@ impl Via {
     fn params_length(&self) -> usize {
         self.as_str().len() - (self.params().as_str().as_ptr() as usize - self.as_str().as_ptr() as usize)
     }
+}
+
+/// What follows the name and version of the protocol; blanks may stand between all parts.
+fn protocol(text: &str) -> Option<&str> {
+    let (name, rest) = cut(text, b'/')?;
+    let (version, rest) = cut(rest, b'/')?;
+    let is_sip = trim(name).eq_ignore_ascii_case("SIP") && is_token(trim(version));
+    is_sip.then(|| rest.trim_start_matches(is_blank))
 }
 
 impl ViaTransport {
