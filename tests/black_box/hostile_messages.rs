@@ -52,7 +52,8 @@ fn torn_and_damaged_requests_disturb_nobody() {
     // Some of it may have been refused, which is read and forgotten.
     while phone.wire.receive(Duration::from_millis(300)).is_some() {}
     Phone::assert_served(&server);
-    assert!(before.beyond(&server.metrics()).is_empty());
+    // What still made a call of it is never acknowledged, and ends after 64 * T1.
+    server.settles(&before, Duration::from_secs(60));
 }
 
 #[test]
