@@ -48,7 +48,8 @@ fn a_thousand_calls_leave_nothing_behind() {
 
 #[test]
 fn refused_and_cancelled_calls_leave_nothing_behind() {
-    let server = Server::start(&[("SIP__RING_MS", "60000")]);
+    let ports = rtp_ports(400);
+    let server = Server::start(&[("SIP__RING_MS", "60000"), ("RTP__PORTS", ports.as_str())]);
     let before = server.metrics();
     for _ in 0..100 {
         let mut phone = Phone::udp(&server);

@@ -52,7 +52,8 @@ fn torn_and_damaged_requests_disturb_nobody() {
     // Some of it may have been refused, which is read and forgotten.
     while phone.wire.receive(Duration::from_millis(300)).is_some() {}
     Phone::assert_served(&server);
-    assert!(before.beyond(&server.metrics()).is_empty());
+    // What still made a call of it is never acknowledged, and ends after 64 * T1.
+    server.settles(&before, Duration::from_secs(60));
 }
 
 #[test]
@@ -126,11 +127,12 @@ fn transfers_are_refused_inside_a_call_and_outside() {
     let refer_to = ["Refer-To: <sip:+19005550100@example.org>"];
     let mut phone = Phone::call(&server, "100");
     let inside = phone.ask("REFER", &refer_to);
+    assert_eq!(inside.status(), Some(603), "{inside:?}");
+    let nowhere = phone.ask("REFER", &[]);
+    assert_eq!(nowhere.status(), Some(400), "{nowhere:?}");
     let outside = Phone::udp(&server).ask("REFER", &refer_to);
-    for answer in [&inside, &outside] {
-        assert_eq!(answer.status(), Some(405), "{answer:?}");
-        assert!(allows(answer, "INVITE") && !allows(answer, "REFER"), "{answer:?}");
-    }
+    assert_eq!(outside.status(), Some(405), "{outside:?}");
+    assert!(allows(&outside, "INVITE") && !allows(&outside, "REFER"), "{outside:?}");
     assert_eq!(phone.ask("OPTIONS", &[]).status(), Some(200), "the call goes on");
     phone.hang_up();
 }
@@ -143,7 +145,8 @@ fn strangers_are_refused_where_the_listener_is_not_open() {
         let mut phone = Phone::udp(&server);
         let answer = phone.invite(number);
         let status = answer.status().unwrap();
-        assert!(matches!(status, 401 | 403 | 404 | 407), "{status} for {number}");
+        // The same for every number, so that strangers cannot find out which there are.
+        assert_eq!(status, 403, "{number}");
     }
     server.settles(&before, Duration::from_secs(5));
 }

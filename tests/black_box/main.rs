@@ -13,6 +13,7 @@ mod journal;
 mod rtp_peer;
 mod server_process;
 mod sip_phone;
+mod speech_engine;
 
 mod calls_at_once;
 mod crash;

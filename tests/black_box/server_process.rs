@@ -155,7 +155,7 @@ fn serve(home: &Home, sip: u16, http: u16, keys: &[(&str, &str)]) -> Command {
     command.env("HOOKSWITCH_SIP__LISTEN", format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip}"));
     command.env("HOOKSWITCH_HTTP__LISTEN", format!("127.0.0.1:{http}"));
     command.env("HOOKSWITCH_DATA__DIRECTORY", home.data());
-    command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(100));
+    command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(60));
     for (key, value) in keys {
         command.env(format!("HOOKSWITCH_{key}"), value);
     }
