@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha12Rng;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,8 +23,8 @@ use crate::server::metrics::{PortsSnapshot, Snapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::sip_sockets::SipSockets;
-use crate::server::sip_worker::{Command, Input, NewCall, SharedStatus, Shell, SipWorker, Status};
-use crate::server::{clock, interfaces, task, tcp, udp};
+use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::{clock, entropy, interfaces, task, tcp, udp};
 use crate::transport::{Dropped, Listener, TransportKind};
 
 /// One address to listen on, before wildcards are expanded.
@@ -127,7 +125,7 @@ impl Endpoint {
         let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
-        let mut rng = ChaCha12Rng::from_rng(&mut rand::rng());
+        let mut rng = entropy::generator();
         let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
         let media =
@@ -217,11 +215,13 @@ impl EndpointHandle {
     fn add_sip(&self, status: &Status, snapshot: &mut Snapshot) {
         let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
         let sip = &mut snapshot.sip;
-        for (way, requests) in
-            [(Way::In, status.stats.requests(Way::In)), (Way::Out, status.stats.requests(Way::Out))]
-        {
-            sip.requests.extend(requests.map(|(method, total)| ((way, method.into()), total)));
-        }
+        let stats = &status.stats;
+        sip.requests.extend(stats.requests_in().map(|(method, total)| ((Way::In, method.into()), total)));
+        sip.requests.extend(stats.requests_out().map(|(method, total)| ((Way::Out, method.into()), total)));
+        let responses_in = stats.responses_in().map(|(method, code, total)| ((Way::In, method.into(), code), total));
+        sip.responses.extend(responses_in);
+        let responses_out = stats.responses_out().map(|(method, code, total)| ((Way::Out, method.into(), code), total));
+        sip.responses.extend(responses_out);
         sip.transactions = count(status.counts.transactions);
         sip.dialogs = count(status.counts.dialogs);
         sip.connections = count(self.connections.len());

@@ -1,7 +1,8 @@
 //! What offer and answer agreed on, in the words of the media session.
 
+use crate::codec::AudioCodec;
 use crate::dialog::offer_answer::{Codec, MediaDescription};
-use crate::media::{AudioCodec, Latching, RemoteMedia, TelephoneEventFormat};
+use crate::media::{Latching, RemoteMedia, TelephoneEventFormat};
 
 /// The peer's side of a leg's media.
 pub(crate) fn remote(description: &MediaDescription) -> RemoteMedia {

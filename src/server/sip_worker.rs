@@ -290,7 +290,8 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
-            Output::Ended { call, end } => self.end(call, end),
+            // The journal's entry, which every call has, ends it here.
+            Output::Ended { .. } => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }
@@ -383,6 +384,9 @@ impl SipWorker {
     fn record(&mut self, call: CallId, event: crate::call::Event) {
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
+        }
+        if let crate::call::Event::Ended(end) = event {
+            return self.end(call, end);
         }
         if let Some(event) = call_log::signalling(event) {
             self.shell.log.write_now(call, event, clock::now());

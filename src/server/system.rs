@@ -27,7 +27,7 @@ use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
-use crate::server::{clock, ports, task};
+use crate::server::{clock, entropy, ports, task};
 use crate::transport::TransportKind;
 
 /// A running server.
@@ -208,7 +208,7 @@ async fn start_speech(
 
 /// 192 bits that only this process knows.
 pub(crate) fn random_token() -> Secret {
-    let mut rng = rand::rng();
+    let mut rng = entropy::generator();
     let words: [u64; 3] = std::array::from_fn(|_| rng.next_u64());
     Secret::new(words.map(|it| format!("{it:016x}")).concat())
 }
