@@ -193,6 +193,8 @@ pub const HTTP_CONNECTIONS_MAX: usize = 256;
 pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long an HTTP request may take to be answered.
 pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may serve requests, one after the other.
+pub const HTTP_CONNECTION_MAX: Duration = Duration::from_secs(300);
 /// Bytes of an HTTP request's line and headers.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 /// Headers of an HTTP request.
