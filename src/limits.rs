@@ -193,6 +193,8 @@ pub const HTTP_CONNECTIONS_MAX: usize = 256;
 pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
 /// How long an HTTP request may take to be answered.
 pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may serve requests, one after the other.
+pub const HTTP_CONNECTION_MAX: Duration = Duration::from_secs(300);
 /// Bytes of an HTTP request's line and headers.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 /// Headers of an HTTP request.
@@ -247,3 +249,45 @@ pub const TAP_TICKS_MAX: usize = 100;
 pub const RECORDING_SECONDS_MAX: u64 = 86_400;
 /// Recordings at once; more are refused.
 pub const RECORDINGS_MAX: usize = 1_000;
+/// Datagrams, segments and connection events that wait for the SIP worker.
+pub const SIP_INPUTS_MAX: usize = 8_192;
+/// Of those, how many the SIP worker takes before it looks at its commands and deadlines.
+pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
+/// Orders that wait for the SIP worker; who gives one waits for room.
+pub const SIP_COMMANDS_MAX: usize = 1_024;
+/// How old the SIP worker's status may be when somebody looks, in milliseconds.
+pub const SIP_STATUS_MS: u64 = 50;
+/// The kernel's receive buffer of a SIP socket: a burst of INVITEs while the worker is busy.
+pub const SIP_UDP_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Calls that wait for an actor; further ones are refused with 503.
+pub const NEW_CALLS_MAX: usize = 1_024;
+/// Signals that wait for a call's actor; one that takes no more has hung, and its call ends.
+pub const CALL_SIGNALS_MAX: usize = 32;
+/// How long the end of a call waits for its media thread, in seconds.
+pub const CALL_CLOSE_S_MAX: u64 = 2;
+/// Keys from INFO that wait for their tick.
+pub const CALL_DIGITS_MAX: usize = 32;
+/// Events that wait for one who watches the calls; the oldest give way.
+pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
+/// Inactive legs that wait to be told to the SIP worker.
+pub const MEDIA_EVENTS_MAX: usize = 1_024;
+/// How long a key that an agent presses sounds, in milliseconds.
+pub const DTMF_SENT_MS: u16 = 160;
+/// Open SIP connections; further ones are closed at once.
+pub const TCP_CONNECTIONS_MAX: usize = 4_096;
+/// Open SIP connections of one source address; further ones are closed at once.
+pub const TCP_CONNECTIONS_PER_SOURCE_MAX: usize = 256;
+/// Bytes read from a SIP connection at once.
+pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
+/// Messages that wait to be written to a SIP connection; beyond that the connection is closed.
+pub const TCP_WRITE_QUEUE_MESSAGES_MAX: usize = 256;
+/// Messages that wait for a SIP connection to be opened; further ones are dropped.
+pub const TCP_CONNECTING_MESSAGES_MAX: usize = 32;
+/// How long opening a SIP connection may take, in seconds.
+pub const TCP_CONNECT_S_MAX: u64 = 5;
+/// How long a peer may take to read one message, in seconds.
+pub const TCP_WRITE_S_MAX: u64 = 10;
+/// A SIP connection on which nothing came for so long is closed, in seconds.
+pub const TCP_IDLE_S_MAX: u64 = 1_800;
+/// How long connecting to a provider may take, in milliseconds.
+pub const PROVIDER_CONNECT_MS_MAX: u64 = 3_000;

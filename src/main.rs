@@ -43,9 +43,9 @@ enum Command {
         /// The bearer token that clients must present.
         #[arg(long, env = "HOOKSWITCH_SPEECH_TOKEN", hide_env_values = true)]
         token: String,
-        /// How many recognitions run at once.
-        #[arg(long, default_value_t = 4)]
-        decoders: usize,
+        /// How many recognitions run at once; by default as many as suit the cores.
+        #[arg(long)]
+        decoders: Option<usize>,
     },
     /// Ask a running server whether it is ready; exits 0 if it is.
     Health {
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
             Command::Serve { config } => serve::run(config.as_deref()).await,
             Command::Demo { output } => demo::run(&output).await,
             Command::Call(arguments) => phone::run(&arguments).await,
-            Command::Speech { listen, token, decoders } => speech_server::run(listen, token, decoders).await,
+            Command::Speech { listen, token, decoders } => speech_server::run(listen, &token, decoders).await,
             Command::Health { http } => serve::health(http).await,
         }
     });

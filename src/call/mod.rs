@@ -8,6 +8,8 @@ mod config;
 mod event;
 mod leg;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod timelines;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -878,8 +878,7 @@ fn strangers_and_unknown_numbers_are_refused() {
 
 #[test]
 fn a_183_carries_the_answer_and_the_command_answers() {
-    let mut peer =
-        Peer::new(|config| config.ring = Ring { tone: RingTone::EarlyMedia, answer_after: None });
+    let mut peer = Peer::new(|config| config.ring = Ring { tone: RingTone::EarlyMedia, answer_after: None });
     let log = peer.run("0.000 < INVITE\n0.050 < media-opened\n61.000 < answer\n61.010 < ACK\n62.000 < BYE");
     let expected = "0.000 < INVITE|0.000 # Offered|0.000 ! open-media send receive|0.000 ! start-agent demo|\
         0.050 < media-opened|0.050 > 183 INVITE sendrecv v1|0.050 # EarlyMedia|60.000 > 183 INVITE sendrecv v1|\

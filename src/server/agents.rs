@@ -164,11 +164,18 @@ fn model_mind(agent: &config::Agent, model: &config::Model) -> ModelConfig {
 
 fn turn_taking(turns: &config::Turns) -> TurnTaking {
     TurnTaking {
-        endpointing: Endpointing::Silence(SilenceEndpointing::after(milliseconds_u32(turns.end_of_turn))),
+        endpointing: Endpointing::Silence(silence_endpointing(milliseconds_u32(turns.end_of_turn))),
         barge_in: BargeIn::Duration(DurationBargeIn { speech_ms: milliseconds_u32(turns.barge_in) }),
         idle_ms: milliseconds_u32(turns.idle_prompt_after),
         ..TurnTaking::default()
     }
+}
+
+/// A caller whose words seem unfinished gets as much more time as by default.
+fn silence_endpointing(end_of_turn_ms: u32) -> SilenceEndpointing {
+    let defaults = SilenceEndpointing::default();
+    let patience_ms = defaults.end_of_turn_ms_max.saturating_sub(defaults.end_of_turn_ms);
+    SilenceEndpointing { end_of_turn_ms, end_of_turn_ms_max: end_of_turn_ms.saturating_add(patience_ms), ..defaults }
 }
 
 /// The apology as audio, made now because the service that fails may be the synthesiser.

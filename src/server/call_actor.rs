@@ -1,22 +1,20 @@
 //! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
 //! events of the services, and carries out what it decides.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand_chacha::ChaCha12Rng;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::agent::provider::{
-    ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
+    ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
 use crate::call::{End, HangUpCause};
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_CLOSE_S_MAX, DTMF_SENT_MS};
+use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
@@ -26,7 +24,7 @@ use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::sip_worker::{Command, MediaClosed, NewCall, Signal};
-use crate::server::{clock, logging, task};
+use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
 
 /// The services of one call. Dropping them ends their connections.
@@ -68,13 +66,14 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let agent = Agent::new(prepared.config.clone(), context, ChaCha12Rng::from_rng(&mut rand::rng()), clock::now());
+    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
     let actor = CallActor {
         call,
         agent,
         services: Some(prepared.open_services()),
         link: new.link,
         shared,
+        digits: VecDeque::new(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -88,6 +87,8 @@ struct CallActor {
     services: Option<Services>,
     link: crate::server::media_link::TaskEnd,
     shared: Shared,
+    /// Keys that came by INFO and wait for their tick.
+    digits: VecDeque<char>,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -131,10 +132,9 @@ impl CallActor {
         let now = clock::now();
         match signal {
             Signal::Answered => self.agent.handle_answered(now),
-            Signal::Digit(digit) => {
-                let tick = agent::Tick { audio: None, played: None, digit: Some(*digit), queued_frames: 0, missed: 0 };
-                self.agent.handle_tick(&tick, now);
-            }
+            // It is heard with the next tick, so that media time does not run faster than the leg.
+            Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
+            Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
             Signal::Ringing | Signal::Ended(..) => (),
         }
     }
@@ -143,7 +143,11 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
-            self.agent.handle_tick(&agent_tick(&tick), now);
+            let mut tick = agent_tick(&tick);
+            if tick.digit.is_none() {
+                tick.digit = self.digits.pop_front();
+            }
+            self.agent.handle_tick(&tick, now);
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
             self.perform_outputs();
             next = self.link.poll_tick();
@@ -201,10 +205,10 @@ impl CallActor {
         }
     }
 
-    fn perform_model(&mut self, command: crate::agent::provider::ModelCommand, now: Now) {
+    fn perform_model(&mut self, command: ModelCommand, now: Now) {
         let generation = match &command {
-            crate::agent::provider::ModelCommand::Generate { generation, .. } => Some(*generation),
-            crate::agent::provider::ModelCommand::Cancel { .. } => None,
+            ModelCommand::Generate { generation, .. } => Some(*generation),
+            ModelCommand::Cancel { .. } => None,
         };
         let reason = match self.services.as_ref().and_then(|it| it.model.as_ref()) {
             Some(Ok(model)) => match model.send(command) {
@@ -254,7 +258,7 @@ impl CallActor {
                     Service::Synthesiser => ("synthesiser", metrics::Service::Synthesiser),
                     Service::Model => ("model", metrics::Service::Model),
                 };
-                metrics.service_error(counted);
+                metrics.service_failed(counted);
                 tracing::warn!(component, reason, "a service of the call failed");
                 Event::Failed { component: component.to_owned(), reason }
             }

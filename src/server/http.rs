@@ -1,8 +1,9 @@
 //! The HTTP server: `/healthz`, `/readyz` and `/metrics`.
 //!
 //! Clients are hostile here too. The number of connections is bounded, and a connection beyond the bound is closed at
-//! once; a client has a bounded time for the head of its request (and between two requests), and gets 431, 414 or 413
-//! for a head, URI or body beyond its bound and 503 for an answer that takes too long. Nothing here needs a key and
+//! once; a client has a bounded time for the head of its request (and between two requests), for reading the answer and
+//! for all its requests on one connection; it gets 431, 414 or 413 for a head, URI or body beyond its bound and 503 for
+//! an answer that takes too long. Nothing here needs a key and
 //! nothing here tells of numbers, keys or configuration.
 
 use std::convert::Infallible;
@@ -124,11 +125,18 @@ async fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .with_upgrades();
     tokio::pin!(connection);
+    let lifetime = task::deadline(clock::now().instant + bounds.connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cancelled.cancelled() => {
+        ended = connection.as_mut() => Some(ended),
+        () = cancelled.cancelled() => None,
+        () = lifetime => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // What is being answered may end; a client that does not read its answer is not waited for.
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::time::timeout(bounds.request, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {
@@ -173,6 +181,7 @@ async fn show_metrics(State(metrics): State<Arc<Metrics>>) -> Response {
 struct Bounds {
     head: Duration,
     request: Duration,
+    connection: Duration,
     connections: usize,
 }
 
@@ -181,6 +190,7 @@ impl Default for Bounds {
         Self {
             head: limits::HTTP_HEAD_MAX,
             request: limits::HTTP_REQUEST_MAX,
+            connection: limits::HTTP_CONNECTION_MAX,
             connections: limits::HTTP_CONNECTIONS_MAX,
         }
     }
@@ -292,6 +302,17 @@ mod tests {
     async fn an_answer_that_takes_too_long_is_given_up() {
         let server = serve(Bounds { request: Duration::from_millis(20), ..Bounds::default() }).await;
         assert_eq!(server.get("/never").await, answer("503 Service Unavailable", ""));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answers_is_dropped() {
+        let short = Duration::from_millis(50);
+        let server = serve(Bounds { request: short, connection: short, ..Bounds::default() }).await;
+        let mut client = server.connect().await;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);
+        // Until the buffers of both sides are full, then until the server is gone.
+        while client.write_all(&request).await.is_ok() {}
+        assert_eq!(server.get("/healthz").await.0, "HTTP/1.1 200 OK");
     }
 
     #[tokio::test]

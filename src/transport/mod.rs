@@ -150,7 +150,7 @@ impl Transport {
 
     /// Sends a response, or sends it again.
     pub(crate) fn send_response(&mut self, path: &ReplyPath, response: Bytes) {
-        self.stats.count_response_out(status_of(&response));
+        self.stats.count_response_out(&method_of(&response), status_of(&response));
         let is_gone = path.flow.kind.is_reliable() && !self.streams.contains_key(&path.flow);
         let flow = if is_gone { Flow { remote: path.alternative, ..path.flow } } else { path.flow };
         self.send(flow, response);
@@ -235,7 +235,7 @@ impl Transport {
                 self.outputs.push_back(Output::Request { flow, request, path });
             }
             Message::Response(response) => {
-                self.stats.count_response_in(response.status());
+                self.stats.count_response_in(&response.headers().cseq().method, response.status());
                 self.outputs.push_back(Output::Response { response });
             }
         }
@@ -253,7 +253,7 @@ impl Transport {
         self.stats.count_dropped(Dropped::Malformed);
         let path = reply_path(flow, via);
         if let Some(reply) = error.reply(flow.remote, &self.stateless_tag(via)) {
-            self.stats.count_response_out(error.status());
+            self.stats.count_response_out(&method_of(&reply), error.status());
             // Over a stream that is about to close, too: the peer learns why.
             self.send(path.flow, reply);
         }
@@ -279,6 +279,14 @@ fn reply_path(flow: Flow, via: &Via) -> ReplyPath {
 }
 
 /// The status in the first line of a response that we wrote.
+/// The method that a response of ours answers.
+fn method_of(response: &Bytes) -> Method {
+    let line = memchr::memmem::find(response, b"\r\nCSeq:").and_then(|at| response.get(at + 2..));
+    let line = line.and_then(|it| it.split(|byte| *byte == b'\r').next()).unwrap_or_default();
+    let word = line.rsplit(|byte| *byte == b' ').next().and_then(|it| std::str::from_utf8(it).ok());
+    word.and_then(Method::parse).unwrap_or_else(|| Method::Other("".into()))
+}
+
 fn status_of(response: &Bytes) -> StatusCode {
     let digits = response.get(8..11).and_then(|it| std::str::from_utf8(it).ok());
     digits.and_then(|it| it.parse().ok()).and_then(StatusCode::new).unwrap_or(StatusCode::OK)

@@ -1,4 +1,6 @@
-//! What the signalling stack counts: messages by method and status class, and what was dropped and why.
+//! What the signalling stack counts: messages by method and status, and what was dropped and why.
+
+use std::collections::BTreeMap;
 
 use crate::sip::{Method, StatusCode};
 
@@ -7,8 +9,10 @@ use crate::sip::{Method, StatusCode};
 pub struct Stats {
     requests_in: [u64; METHOD_NAMES.len()],
     requests_out: [u64; METHOD_NAMES.len()],
-    responses_in: [u64; 7],
-    responses_out: [u64; 7],
+    /// By place of the method in the table and status: at most a few dozen pairs, since responses that belong to nothing
+    /// of ours carry methods and statuses of the peer's choice only within these bounds.
+    responses_in: BTreeMap<(usize, u16), u64>,
+    responses_out: BTreeMap<(usize, u16), u64>,
     dropped: [u64; Dropped::ALL.len()],
 }
 
@@ -87,8 +91,8 @@ impl Stats {
         Self {
             requests_in: [0; METHOD_NAMES.len()],
             requests_out: [0; METHOD_NAMES.len()],
-            responses_in: [0; 7],
-            responses_out: [0; 7],
+            responses_in: BTreeMap::new(),
+            responses_out: BTreeMap::new(),
             dropped: [0; Dropped::ALL.len()],
         }
     }
@@ -103,14 +107,14 @@ impl Stats {
         METHOD_NAMES.into_iter().zip(self.requests_out)
     }
 
-    /// Responses received, by class: 1 for 1xx and so on.
-    pub fn responses_in(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
-        (0..).zip(self.responses_in).skip(1)
+    /// Responses received, by the name of the method they answer and status.
+    pub fn responses_in(&self) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
+        named(&self.responses_in)
     }
 
-    /// Responses sent, retransmissions included, by class: 1 for 1xx and so on.
-    pub fn responses_out(&self) -> impl Iterator<Item = (u8, u64)> + '_ {
-        (0..).zip(self.responses_out).skip(1)
+    /// Responses sent, retransmissions included, by the name of the method they answer and status.
+    pub fn responses_out(&self) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
+        named(&self.responses_out)
     }
 
     /// How often something was dropped for `reason`.
@@ -126,17 +130,23 @@ impl Stats {
         count(&mut self.requests_out, method_index(method));
     }
 
-    pub(crate) fn count_response_in(&mut self, status: StatusCode) {
-        count(&mut self.responses_in, usize::from(status.class()));
+    pub(crate) fn count_response_in(&mut self, method: &Method, status: StatusCode) {
+        *self.responses_in.entry((method_index(method), status.code())).or_default() += 1;
     }
 
-    pub(crate) fn count_response_out(&mut self, status: StatusCode) {
-        count(&mut self.responses_out, usize::from(status.class()));
+    pub(crate) fn count_response_out(&mut self, method: &Method, status: StatusCode) {
+        *self.responses_out.entry((method_index(method), status.code())).or_default() += 1;
     }
 
     pub(crate) fn count_dropped(&mut self, reason: Dropped) {
         count(&mut self.dropped, reason as usize);
     }
+}
+
+fn named(counters: &BTreeMap<(usize, u16), u64>) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
+    counters.iter().map(|((method, status), count)| {
+        (METHOD_NAMES.get(*method).copied().unwrap_or("other"), *status, *count)
+    })
 }
 
 fn count(counters: &mut [u64], index: usize) {
@@ -198,7 +208,8 @@ mod tests {
         stats.count_request_in(&Method::Other("GUESS".into()));
         let seen: Vec<_> = stats.requests_in().filter(|(_, count)| *count > 0).collect();
         assert_eq!(seen, [("PUBLISH", 1), ("other", 1)]);
-        stats.count_response_out(StatusCode::TRYING);
-        assert_eq!(stats.responses_out().next(), Some((1, 1)));
+        stats.count_response_out(&Method::Invite, StatusCode::TRYING);
+        stats.count_response_out(&Method::Invite, StatusCode::TRYING);
+        assert_eq!(stats.responses_out().collect::<Vec<_>>(), [("INVITE", 100, 2)]);
     }
 }

@@ -152,7 +152,7 @@ impl Session {
                 shared.tell(Event::Media { dialog: self.id, media });
             }
             // The session goes on as it was (§14.2).
-            (Some(Err(_unusable)), OfferInOk::Change(_)) => (),
+            (Some(Err(_unusable)), OfferInOk::Change(changed)) => confirmed.negotiation.remember(&changed),
             (Some(Err(_unusable)), OfferInOk::None | OfferInOk::First) => {
                 self.send_bye(shared, now);
                 let end = End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local };

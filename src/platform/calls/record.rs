@@ -225,16 +225,22 @@ impl Derivation {
 }
 
 fn status(record: &CallRecord, party: Option<Party>) -> Status {
-    let Some(reason) = &record.end_reason else {
-        return Status::InProgress;
-    };
-    if record.answered_unix_ms.is_some() {
-        return if party == Some(Party::Machine) { Status::Voicemail } else { Status::Answered };
+    match &record.end_reason {
+        None => Status::InProgress,
+        Some(_) if party == Some(Party::Machine) && record.answered_unix_ms.is_some() => Status::Voicemail,
+        Some(cause) => Status::at_the_end(record.answered_unix_ms.is_some(), record.sip_status, cause),
     }
-    match (record.sip_status, reason) {
-        (Some(486 | 600), _) => Status::Busy,
-        (Some(408 | 480 | 487), _) | (_, EndCause::Cancelled | EndCause::NoAnswer) => Status::NoAnswer,
-        (_, _) => Status::Failed,
+}
+
+impl Status {
+    /// How a call went that ended so, if no machine was found at its other end.
+    pub const fn at_the_end(answered: bool, sip_status: Option<u16>, cause: &EndCause) -> Self {
+        match (answered, sip_status, cause) {
+            (true, _, _) => Self::Answered,
+            (false, Some(486 | 600), _) => Self::Busy,
+            (false, Some(408 | 480 | 487), _) | (false, _, EndCause::Cancelled | EndCause::NoAnswer) => Self::NoAnswer,
+            (false, _, _) => Self::Failed,
+        }
     }
 }
 

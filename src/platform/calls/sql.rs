@@ -364,6 +364,9 @@ impl Writer {
 
     /// Writes a batch, trying again for some seconds if the database fails.
     async fn commit(&mut self, batch: Vec<Append>) {
+        if batch.is_empty() {
+            return;
+        }
         let mut pause = RETRY_FIRST;
         while let Err(error) = self.write(batch.iter().map(|it| &it.entry)).await {
             self.counters.failing.store(true, Ordering::Relaxed);

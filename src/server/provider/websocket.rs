@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::stream::SplitStream;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Sink, Stream, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -96,9 +96,10 @@ fn spawn<P: SocketProtocol + 'static>(
     let (events, received) = mpsc::channel(PROVIDER_EVENTS_MAX);
     let handle = Handle { commands: commands.clone(), events: received };
     task::spawn(name, async move {
-        let closing = commands.clone();
-        drive(protocol, address, commands, events).await;
-        closing.close();
+        drive(protocol, address, &commands, &events).await;
+        // In this order: an agent that has seen the end of the events gets no command accepted any more.
+        commands.close();
+        drop(events);
     });
     handle
 }
@@ -106,8 +107,8 @@ fn spawn<P: SocketProtocol + 'static>(
 async fn drive<P: SocketProtocol>(
     mut protocol: P,
     address: SocketAddress,
-    commands: Commands<P::Command>,
-    events: mpsc::Sender<P::Event>,
+    commands: &Commands<P::Command>,
+    events: &mpsc::Sender<P::Event>,
 ) {
     let request = request(&protocol, &address);
     let connected = tokio::select! {
@@ -117,7 +118,7 @@ async fn drive<P: SocketProtocol>(
     let failure = match connected {
         Ok(socket) => {
             protocol.handle_open(clock::now());
-            match converse(&mut protocol, socket, &commands, &events).await {
+            match converse(&mut protocol, socket, commands, events).await {
                 Ending::Dropped | Ending::Reported => return,
                 Ending::Lost(reason) => reason,
             }
@@ -187,7 +188,7 @@ async fn converse<P: SocketProtocol>(
     let mut outbox = Outbox::new(sink);
     let mut told: VecDeque<P::Event> = VecDeque::new();
     let mut ending = None;
-    loop {
+    let ending = loop {
         while let Some(output) = protocol.poll_output() {
             match output {
                 Output::Send(message) => outbox.push(to_message(message)),
@@ -198,8 +199,8 @@ async fn converse<P: SocketProtocol>(
                 }
             }
         }
-        if ending.is_some() && told.is_empty() {
-            break;
+        if let Some(ending) = ending {
+            break ending;
         }
         tokio::select! {
             entry = commands.next(), if outbox.len() < PROVIDER_OUTBOX_MAX => match entry {
@@ -208,32 +209,52 @@ async fn converse<P: SocketProtocol>(
                 None => {
                     outbox.push(close(u16::from(CloseCode::Normal), ""));
                     ending = Some(Ending::Dropped);
-                    break;
                 }
             },
             message = receive(&mut stream), if told.is_empty() && outbox.len() < PROVIDER_OUTBOX_MAX => match message {
                 Ok(Some(message)) => protocol.handle_message(message, clock::now()),
                 Ok(None) => {}
-                Err(reason) => return Ending::Lost(reason),
+                Err(reason) => ending = Some(Ending::Lost(reason)),
             },
             permit = events.reserve(), if !told.is_empty() => match (permit, told.pop_front()) {
                 (Ok(permit), Some(event)) => permit.send(event),
-                (_, _) => return Ending::Dropped,
+                (_, _) => ending = Some(Ending::Dropped),
             },
             result = outbox.flush(), if !outbox.is_flushed() => if let Err(error) = result {
-                return Ending::Lost(format!("the connection was lost: {error}"));
+                ending = Some(Ending::Lost(format!("the connection was lost: {error}")));
             },
             () = task::deadline_if_any(protocol.poll_timeout().map(|(at, _)| at)) => {
                 protocol.handle_timeout(clock::now());
             }
         }
+    };
+    match ending {
+        Ending::Dropped => close_politely(outbox).await,
+        Ending::Reported => {
+            // First what the service said: it may have gone, and then the close frame fails.
+            tell(events, told).await;
+            close_politely(outbox).await;
+        }
+        Ending::Lost(_) => tell(events, told).await,
     }
+    ending
+}
+
+async fn tell<E>(events: &mpsc::Sender<E>, told: VecDeque<E>) {
+    for event in told {
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Sends what is left, the close frame last, to a service that may have gone.
+async fn close_politely<S: Sink<Message> + Unpin>(mut outbox: Outbox<S, Message>) {
     tokio::select! {
         // A service that has gone does not read the close frame.
         _ = outbox.flush() => {}
         () = task::deadline(clock::now().instant + CLOSING) => {}
     }
-    ending.unwrap_or(Ending::Dropped)
 }
 
 /// The next message; `None` for a control frame; an error when the connection is over.

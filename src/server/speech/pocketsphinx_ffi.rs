@@ -124,9 +124,10 @@ impl Decoder {
         }
     }
 
-    /// The words of what was decoded, with their frames.
+    /// The words of what was decoded, with their frames. The library counts frames since the decoder started; the first
+    /// segment, which is where the utterance begins, is frame 0 here.
     pub(super) fn segments(&mut self) -> Vec<Segment> {
-        let mut segments = vec![];
+        let mut segments: Vec<Segment> = vec![];
         // SAFETY: as in `start`. `ps_seg_next` frees the iterator it is given when it returns null, and the loop always
         // runs to that point; words live in the dictionary and are copied.
         unsafe {
@@ -144,6 +145,11 @@ impl Decoder {
                 }
                 segment = (self.api.ps_seg_next)(segment);
             }
+        }
+        let origin = segments.first().map_or(0, |it| it.first_frame);
+        for segment in &mut segments {
+            segment.first_frame = segment.first_frame.saturating_sub(origin);
+            segment.last_frame = segment.last_frame.saturating_sub(origin);
         }
         segments
     }
@@ -191,8 +197,11 @@ fn load() -> Result<Api, Missing> {
     // fixes (`size_t` is `usize`, `int32` is `i32`); the libraries are never unloaded, as `API` is a static.
     unsafe {
         let quiet: unsafe extern "C" fn(*const c_void, *mut c_void) = symbol(&base, BASE, "err_set_callback")?;
-        // Without a callback the library logs nothing. It would otherwise write hundreds of lines to standard error.
+        let no_file: unsafe extern "C" fn(*mut c_void) = symbol(&base, BASE, "err_set_logfp")?;
+        // Without a callback the library logs nothing, and without a file it does not print its options either. It
+        // would otherwise write hundreds of lines to standard error for every decoder.
         quiet(std::ptr::null(), std::ptr::null_mut());
+        no_file(std::ptr::null_mut());
         Ok(Api {
             ps_args: symbol(&sphinx, SPHINX, "ps_args")?,
             ps_init: symbol(&sphinx, SPHINX, "ps_init")?,

@@ -41,11 +41,11 @@ pub(super) async fn run(
             }
         }
         if let Some(ended) = ending {
-            return super::websocket::finish(outbox, ended).await;
+            return super::websocket::finish(outbox, stream, ended).await;
         }
         tokio::select! {
             message = stream.next(), if demanded.is_empty() && outbox.len() < PROVIDER_OUTBOX_MAX => match message {
-                Some(Ok(Message::Close(_))) | None => return super::websocket::finish(outbox, Ended::ByClient).await,
+                Some(Ok(Message::Close(_))) | None => return super::websocket::finish(outbox, stream, Ended::ByClient).await,
                 Some(Ok(message)) => {
                     if let Some(message) = to_wire(message) {
                         codec.handle_message(message, clock::now());

@@ -61,14 +61,14 @@ pub(super) async fn run(socket: WebSocket, session: Session, shutdown: Cancellat
             }
         }
         if let Some(ended) = ending {
-            return super::websocket::finish(outbox, ended).await;
+            return super::websocket::finish(outbox, stream, ended).await;
         }
         if outbox.len() == 0 && session.step(&mut speaking, &mut codec) {
             continue;
         }
         tokio::select! {
             message = stream.next(), if outbox.len() < PROVIDER_OUTBOX_MAX => match message {
-                Some(Ok(Message::Close(_))) | None => return super::websocket::finish(outbox, Ended::ByClient).await,
+                Some(Ok(Message::Close(_))) | None => return super::websocket::finish(outbox, stream, Ended::ByClient).await,
                 Some(Ok(message)) => {
                     if let Some(message) = to_wire(message) {
                         codec.handle_message(message, clock::now());

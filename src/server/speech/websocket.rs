@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::Sink;
+use futures_util::{Sink, Stream, StreamExt};
 use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -208,11 +208,23 @@ pub(super) fn close(code: u16, reason: &'static str) -> Message {
     Message::Close(Some(CloseFrame { code, reason: reason.into() }))
 }
 
-/// Sends what is left, for a peer that still reads, and ends.
-pub(super) async fn finish<S: Sink<Message> + Unpin>(mut outbox: Outbox<S, Message>, ended: Ended) -> Ended {
+/// Sends what is left, then reads over what the client still sends until it closes too, for two seconds at most.
+///
+/// Closing a socket with unread data in it resets the connection, which fails the client's next write and loses what
+/// the network has not delivered: the error that says why. A client in a call always has audio on its way.
+pub(super) async fn finish<O, I>(mut outbox: Outbox<O, Message>, mut stream: I, ended: Ended) -> Ended
+where
+    O: Sink<Message> + Unpin,
+    I: Stream<Item = Result<Message, axum::Error>> + Unpin,
+{
+    let closing = async {
+        // A client that has gone reads no more; there is nobody left to tell.
+        if outbox.flush().await.is_ok() {
+            while let Some(Ok(_)) = stream.next().await {}
+        }
+    };
     tokio::select! {
-        // A peer that has gone does not read the close frame.
-        _ = outbox.flush() => {}
+        () = closing => {}
         () = task::deadline(clock::now().instant + CLOSING) => {}
     }
     ended
