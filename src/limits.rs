@@ -231,6 +231,9 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 
 // --- server ---
 
+/// UDP ports for media unless the configuration says otherwise: outside the range that the kernel gives to other programs.
+pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
+
 /// Datagrams that one system call receives from or sends to one socket.
 pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
 /// Sockets that one wait of a media thread reports.

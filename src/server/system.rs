@@ -198,12 +198,17 @@ async fn start_speech(
     }
     let token = speech_config.token.clone();
     let server = SpeechServer::start(speech_config).await?;
-    let address = SocketAddress {
+    let address = speech_address(&server, token);
+    Ok(Some((server, address)))
+}
+
+/// Where agents find the local speech engine.
+pub(crate) fn speech_address(server: &SpeechServer, token: Secret) -> SocketAddress {
+    SocketAddress {
         base: format!("ws://{}", server.address()),
         key: token,
         connect_timeout: Duration::from_millis(PROVIDER_CONNECT_MS_MAX),
-    };
-    Ok(Some((server, address)))
+    }
 }
 
 /// 192 bits that only this process knows.

@@ -145,7 +145,8 @@ impl Dialogue {
                     let Some(frame) = left.pop_front() else { break };
                     self.outputs.push_back(Output::Play(frame));
                 }
-                if left.is_empty() && queued == 0 && self.outputs.is_empty() {
+                let is_spoken = left.is_empty() && queued == 0 && self.outputs.is_empty();
+                if is_spoken {
                     self.waiting_ms = Some(0);
                     self.listen();
                 }
