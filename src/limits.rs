@@ -90,7 +90,8 @@ pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
 pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
 /// Recognised text of one turn of the caller; the rest is cut off.
 pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
-/// Outputs waiting to be drained; audio beyond it is dropped, so that only an owner that does not drain loses any.
+/// Outputs of an agent waiting to be drained. Audio beyond it is dropped, and everything but the hang-up beyond twice as
+/// many, so that only an owner that does not drain loses any.
 pub const AGENT_OUTPUTS_MAX: usize = 4_096;
 /// Steps of an agent that wait for what is being said; more are dropped.
 pub const AGENT_STEPS_MAX: usize = 512;
