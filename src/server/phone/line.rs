@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::dialogue::{Action, Dialogue, Output};
 use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
-use crate::agent::provider::{RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent};
+use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
 use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
 use crate::codec::{Frame, SampleRate};
 use crate::config::Advertise;
