@@ -200,8 +200,8 @@ impl Calls {
     }
 
     /// Bytes of a stream came.
-    pub fn handle_segment(&mut self, flow: Flow, data: &Bytes, now: Now) {
-        self.dialogs.handle_segment(flow, data, now);
+    pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_segment(flow, &data, now);
         self.drain_dialogs(now);
     }
 
@@ -259,7 +259,7 @@ impl Calls {
 
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
-        self.end_call(call, cause, EndCause::HungUp, now);
+        self.end_call(call, cause, None, now);
         self.drain_dialogs(now);
     }
 

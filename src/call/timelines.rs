@@ -520,7 +520,7 @@ fn a_busy_agent_refuses_and_a_media_session_that_never_opens_fails_the_call() {
         2.000 # Ringing
         7.000 > 500 INVITE
         7.000 ! close-media
-        7.000 ! ended Rejected Some(500) Local
+        7.000 ! ended NoMediaPort Some(500) Local
         7.000 # Ended
         7.010 < ACK hop branch=2 cseq=2",
     );
@@ -717,7 +717,7 @@ fn a_call_that_rings_on_is_given_up() {
       180.020 < 487
       180.020 > ACK
       180.020 ! close-media
-      180.020 ! ended Cancelled Some(487) Local
+      180.020 ! ended NoAnswer Some(487) Local
       180.020 # Ended",
     );
 }

@@ -228,7 +228,14 @@ impl Transport {
             Message::Request(request) => {
                 self.stats.count_request_in(request.method());
                 let path = reply_path(flow, request.headers().top_via());
-                let Ok(request) = request.edit().stamp_via(flow.remote).build() else {
+                let via = request.headers().top_via();
+                let request = if via.stamped(flow.remote) == *via {
+                    Ok(request)
+                } else {
+                    request.edit().stamp_via(flow.remote).build()
+                };
+                // What was read can be written, except if the stamp makes it too large.
+                let Ok(request) = request else {
                     self.stats.count_dropped(Dropped::Malformed);
                     return;
                 };
