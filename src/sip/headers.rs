@@ -93,6 +93,11 @@ impl<'a> Header<'a> {
         self.raw.get(self.entry.value_range()).unwrap_or_default()
     }
 
+    /// The line without its end and blanks before it.
+    pub(crate) fn raw_until_value_end(&self) -> &'a [u8] {
+        self.raw.get(self.entry.line_range().start..self.entry.value_range().end).unwrap_or_default()
+    }
+
     pub(crate) fn raw_line(&self) -> &'a [u8] {
         self.raw.get(self.entry.line_range()).unwrap_or_default()
     }

@@ -6,9 +6,11 @@
 //! neither name nor value. A message that begins with the end of another (RFC 3261 §7.5, leading CRLF) is read from its
 //! start line on.
 
+use std::borrow::Cow;
+
 use super::error::Fault;
 use super::header_name::Known;
-use super::text::{Text, is_blank_byte, is_token_byte, number};
+use super::text::{SUBSTITUTE, Text, is_blank_byte, is_token_byte, number};
 use crate::limits::{SIP_HEADER_COUNT_MAX, SIP_HEADER_LINE_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
 
 /// Whether the header may stand once, and a second one would leave open which counts.
@@ -269,6 +271,19 @@ fn has_bare_nul(line: &[u8]) -> bool {
     false
 }
 
+/// What is not UTF-8 is replaced byte for byte.
+pub(crate) fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        plain.push_str(chunk.valid());
+        plain.extend(chunk.invalid().iter().map(|_| char::from(SUBSTITUTE)));
+    }
+    plain.into()
+}
+
 /// The head as text: continuation lines joined with blanks, and what is not UTF-8 replaced by U+001A SUBSTITUTE, which no
 /// grammar but that of free text takes. Every other byte keeps its place, so the index holds for both.
 pub(crate) fn head_text(raw: &bytes::Bytes, scan: &Scan) -> Text {
@@ -276,11 +291,7 @@ pub(crate) fn head_text(raw: &bytes::Bytes, scan: &Scan) -> Text {
     if !scan.is_folded && (scan.is_ascii() || std::str::from_utf8(head).is_ok()) {
         return Text::checked(raw.slice(..scan.head));
     }
-    let mut plain = Vec::with_capacity(head.len());
-    for chunk in head.utf8_chunks() {
-        plain.extend_from_slice(chunk.valid().as_bytes());
-        plain.extend(chunk.invalid().iter().map(|_| 0x1a));
-    }
+    let mut plain = same_length_text(head).into_owned().into_bytes();
     for entry in &scan.entries {
         // The line's own end, the last two bytes, stays.
         let line = entry.line_range();
