@@ -243,7 +243,7 @@ fn mutate(corpus: &[Vec<u8>], rng: &mut ChaCha12Rng) -> Vec<u8> {
         let at = below(rng, bytes.len() + 1);
         let end = (at + below(rng, 40)).min(bytes.len());
         match below(rng, 8) {
-            0 if at % 4 == 0 => bytes.truncate(at),
+            0 if at.is_multiple_of(4) => bytes.truncate(at),
             1 => drop(bytes.drain(at..end)),
             2 => drop(bytes.splice(at..at, SPECIAL[below(rng, SPECIAL.len())].iter().copied())),
             3 => drop(bytes.splice(at..end, SPECIAL[below(rng, SPECIAL.len())].iter().copied())),
