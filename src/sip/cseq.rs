@@ -17,7 +17,8 @@ pub struct CSeq {
 impl CSeq {
     /// `None` unless it is a number below 2^31 and a method.
     pub fn parse(text: &str) -> Option<Self> {
-        let (first, method) = trim(text).split_once(super::text::is_blank)?;
+        let text = trim(text);
+        let (first, method) = text.split_at_checked(text.bytes().position(super::text::is_blank_byte)?)?;
         let number = number::<u32>(first).filter(|it| *it < 1 << 31)?;
         Some(Self { number, method: Method::parse(trim(method))? })
     }

@@ -158,19 +158,17 @@ pub(crate) struct Malformed {
 
 impl Malformed {
     pub(crate) fn new(method: Method, text: Text, entries: &[Entry]) -> Option<Self> {
-        let head = text.as_str();
-        let top = values(head, entries, Known::Via).next().and_then(|it| split(it, b',').next())?;
+        let top = values(&text, entries, Known::Via).next().and_then(|it| split(it, b',').next())?;
         let via = Via::read(&text, top)?;
         let copied = [Known::From, Known::To, Known::CallId, Known::CSeq];
-        let complete = copied.iter().all(|it| values(head, entries, *it).next().is_some_and(|it| !it.is_empty()));
+        let complete = copied.iter().all(|it| values(&text, entries, *it).next().is_some_and(|it| !it.is_empty()));
         (complete && method != Method::Ack).then(|| Self { method, via, text, entries: entries.into() })
     }
 
     fn reply(&self, status: StatusCode, reason: &str, source: SocketAddr, tag: &str) -> Option<Bytes> {
-        let head = self.text.as_str();
-        let first = |name| values(head, &self.entries, name).next();
+        let first = |name| values(&self.text, &self.entries, name).next();
         let mut out = format!("SIP/2.0 {status} {reason}\r\nVia: {}\r\n", self.via.stamped(source));
-        let mut vias = values(head, &self.entries, Known::Via);
+        let mut vias = values(&self.text, &self.entries, Known::Via);
         // The top Via may be the first of a list; the others of it follow.
         let (_, others) = vias.next()?.split_at_checked(self.via.as_str().len())?;
         for line in std::iter::once(trim(others).trim_start_matches(',')).chain(vias).map(trim) {
@@ -184,8 +182,7 @@ impl Malformed {
         write!(out, "From: {from}\r\nTo: {to}{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n").ok()?;
         out.push_str("Content-Length: 0\r\n\r\n");
         // What was copied must not say more than one line.
-        let copied = [from, to, call_id, cseq, self.via.as_str()];
-        let clean = copied.iter().all(|it| !it.bytes().any(|it| it.is_ascii_control() && it != b'\t'));
+        let clean = out.split("\r\n").all(|line| !line.bytes().any(|it| it.is_ascii_control() && it != b'\t'));
         clean.then(|| Bytes::from(out))
     }
 }

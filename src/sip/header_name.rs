@@ -156,7 +156,8 @@ impl Known {
         }
         let index = *BY_SLOT.get(slot(name)?)?;
         let (known, spelling) = NAMES.get(usize::from(index))?;
-        spelling.as_bytes().eq_ignore_ascii_case(name).then_some(*known)
+        let same = spelling.as_bytes() == name || spelling.as_bytes().eq_ignore_ascii_case(name);
+        same.then_some(*known)
     }
 }
 
@@ -167,6 +168,7 @@ const NOBODY: u8 = u8::MAX;
 static BY_SLOT: [u8; SLOTS] = by_slot();
 
 /// Distinguishes the names by their length, first, third and last letters.
+#[inline]
 const fn slot(name: &[u8]) -> Option<usize> {
     let (Some(first), Some(last)) = (name.first(), name.last()) else {
         return None;
@@ -175,10 +177,10 @@ const fn slot(name: &[u8]) -> Option<usize> {
         [_, _, third, ..] => *third,
         _ => 0,
     };
-    Some(
-        ((*first | 0x20) as usize * 91 + (third | 0x20) as usize * 174 + (*last | 0x20) as usize * 9 + name.len() * 74)
-            % SLOTS,
-    )
+    let lower = [*first | 0x20, third | 0x20, *last | 0x20];
+    let [first, third, last] = [lower[0] as usize, lower[1] as usize, lower[2] as usize];
+    let sum = first.wrapping_mul(91).wrapping_add(third.wrapping_mul(174)).wrapping_add(last.wrapping_mul(9));
+    Some(sum.wrapping_add(name.len().wrapping_mul(74)) % SLOTS)
 }
 
 #[expect(
@@ -191,7 +193,7 @@ const fn by_slot() -> [u8; SLOTS] {
     let mut index = 0;
     while index < NAMES.len() {
         let Some(slot) = slot(NAMES[index].1.as_bytes()) else {
-            panic!("a name is empty");
+            break;
         };
         assert!(table[slot] == NOBODY, "two names share a slot: choose other factors");
         table[slot] = index as u8;

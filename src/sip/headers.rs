@@ -1,9 +1,9 @@
 //! The headers of a message: what stands there, and typed views on demand (RFC 3261 §7.3, §20).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use super::cseq::{CSeq, RAck};
 use super::fields::{MediaType, ReasonValue, RetryAfter, SessionExpires};
@@ -26,11 +26,11 @@ pub(crate) struct Head {
     /// The whole message.
     pub(crate) raw: Bytes,
     pub(crate) text: Text,
-    pub(crate) entries: SmallVec<[Entry; 24]>,
+    pub(crate) entries: Vec<Entry>,
     pub(crate) via: Via,
     pub(crate) from: NameAddr,
     pub(crate) to: NameAddr,
-    pub(crate) call_id: Text,
+    pub(crate) call_id: Range<usize>,
     pub(crate) cseq: CSeq,
     pub(crate) max_forwards: Option<u8>,
     pub(crate) content_length: Option<u32>,
@@ -83,6 +83,7 @@ impl<'a> Header<'a> {
     }
 
     /// The value as text, without blanks around it.
+    #[inline]
     pub fn value(&self) -> &'a str {
         self.entry.value(self.text)
     }
@@ -92,10 +93,16 @@ impl<'a> Header<'a> {
         self.raw.get(self.entry.value_range()).unwrap_or_default()
     }
 
+    /// The line without its end and blanks before it.
+    pub(crate) fn raw_until_value_end(&self) -> &'a [u8] {
+        self.raw.get(self.entry.line_range().start..self.entry.value_range().end).unwrap_or_default()
+    }
+
     pub(crate) fn raw_line(&self) -> &'a [u8] {
         self.raw.get(self.entry.line_range()).unwrap_or_default()
     }
 
+    #[inline]
     fn is(&self, name: &HeaderName, known: Option<Known>) -> bool {
         match known {
             Some(_) => self.entry.known == known,
@@ -147,7 +154,14 @@ impl Headers {
 
     /// All Vias, the top one first.
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
-        self.elements(HeaderName::Via, Via::read)
+        let mut vias = vec![self.0.via.clone()];
+        for (index, line) in self.all(&HeaderName::Via).enumerate() {
+            // The first of them was read with the message.
+            for element in split(line, b',').skip(usize::from(index == 0)) {
+                vias.push(Via::read(&self.0.text, element).ok_or(HeaderError(HeaderName::Via))?);
+            }
+        }
+        Ok(vias)
     }
 
     /// From.
@@ -162,7 +176,7 @@ impl Headers {
 
     /// Call-ID.
     pub fn call_id(&self) -> &str {
-        self.0.call_id.as_str()
+        self.0.text.cut(self.0.call_id.clone())
     }
 
     /// CSeq.
@@ -292,8 +306,15 @@ impl Headers {
     }
 
     fn elements<T>(&self, name: HeaderName, read: impl Fn(&Text, &str) -> Option<T>) -> Result<Vec<T>, HeaderError> {
-        let all = self.all(&name).flat_map(|it| split(it, b','));
-        let found: Option<Vec<T>> = all.map(|it| read(&self.0.text, it)).collect();
-        found.ok_or(HeaderError(name))
+        let mut found = vec![];
+        for line in self.all(&name) {
+            for element in split(line, b',') {
+                match read(&self.0.text, element) {
+                    Some(element) => found.push(element),
+                    None => return Err(HeaderError(name.clone())),
+                }
+            }
+        }
+        Ok(found)
     }
 }

@@ -74,24 +74,23 @@ pub(crate) enum HostPort {
 }
 
 impl HostPort {
-    /// The host's span is relative to `text`. Blanks around the colon are for the caller to allow or not.
-    pub(crate) fn parse(text: &str) -> Option<(Self, Option<u16>)> {
-        Self::parse_in(text, text)
+    /// The host's span is relative to `text`.
+    fn parse(text: &str) -> Option<(Self, Option<u16>)> {
+        Self::parse_in(text, text, false)
     }
 
-    /// As [`Self::parse`], with the span relative to `whole`, from which `text` was cut.
-    pub(crate) fn parse_in(whole: &str, text: &str) -> Option<(Self, Option<u16>)> {
+    /// As [`Self::parse`], with the span relative to `whole`, from which `text` was cut. `blanks` says whether there may be
+    /// some around the colon, as in a Via.
+    pub(crate) fn parse_in(whole: &str, text: &str, blanks: bool) -> Option<(Self, Option<u16>)> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, after) = rest.split_once(']')?;
             let host = Self::V6(ipv6(address)?);
-            return Some((host, port(trim(after))?));
+            return Some((host, port(after, blanks)?));
         }
         let length = text.bytes().position(|it| !is(it, HOST)).unwrap_or(text.len());
         let (host, after) = text.split_at_checked(length)?;
-        let port = port(trim(after))?;
-        let last = host.strip_suffix('.').unwrap_or(host).as_bytes();
-        let label = last.iter().rposition(|it| *it == b'.').map_or(0, |it| it + 1);
-        if last.get(label..)?.iter().all(u8::is_ascii_digit) {
+        let port = port(after, blanks)?;
+        if is_numeric(host.as_bytes()) {
             return Some((Self::V4(host.parse().ok()?), port));
         }
         (!host.starts_with('.')).then(|| (Self::Name(Span::within(whole, host)), port))
@@ -114,17 +113,32 @@ impl HostPort {
     }
 }
 
+/// Whether the last label is all digits; so is that of nothing.
+fn is_numeric(host: &[u8]) -> bool {
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    match host.last() {
+        Some(last) if !last.is_ascii_digit() => false,
+        _ => {
+            let label = host.iter().rposition(|it| *it == b'.').map_or(0, |it| it + 1);
+            host.get(label..).is_none_or(|it| it.iter().all(u8::is_ascii_digit))
+        }
+    }
+}
+
 /// RFC 5118 §4.10: the grammar of RFC 3261 has three colons before an embedded IPv4 address, and some write them.
 fn ipv6(text: &str) -> Option<Ipv6Addr> {
     text.parse().ok().or_else(|| text.replacen(":::", "::", 1).parse().ok().filter(|_| text.contains('.')))
 }
 
 /// `Some(None)` for nothing, `None` for nonsense.
-fn port(text: &str) -> Option<Option<u16>> {
+#[inline]
+fn port(text: &str, blanks: bool) -> Option<Option<u16>> {
+    let blankless = |it| if blanks { trim(it) } else { it };
+    let text = blankless(text);
     if text.is_empty() {
         return Some(None);
     }
-    let port = number::<u16>(trim(text.strip_prefix(':')?))?;
+    let port = number::<u16>(blankless(text.strip_prefix(':')?))?;
     (port > 0).then_some(Some(port))
 }
 

@@ -4,6 +4,7 @@
 //! where its body ends. What was not edited is written back byte for byte.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::header_name::Known;
 use super::headers::{Head, Headers};
 use super::method::Method;
 use super::name_addr::NameAddr;
-use super::scan::{Scan, head_text, scan, values};
+use super::scan::{Entry, Scan, head_text, scan};
 use super::status::StatusCode;
 use super::text::{Span, Text, number, split};
 use super::uri::Uri;
@@ -296,26 +297,29 @@ struct Typed {
     via: Via,
     from: NameAddr,
     to: NameAddr,
-    call_id: Text,
+    call_id: Range<usize>,
     cseq: CSeq,
     max_forwards: Option<u8>,
 }
 
 impl Typed {
     fn read(text: &Text, scan: &Scan, start: &StartLine) -> Result<Self, (Fault, Known)> {
-        let head = text.as_str();
-        let first = |name: Known| values(head, &scan.entries, name).next();
+        let entry = |name: Known| scan.entries.iter().find(|it| it.known == Some(name));
+        let first = |name: Known| entry(name).map(|it| it.value(text));
         let must = |name: Known| first(name).ok_or((Fault::Missing, name));
         let malformed = |name: Known| (Fault::Malformed, name);
         let top = split(must(Known::Via)?, b',').next().unwrap_or_default();
         let via = Via::read(text, top).ok_or_else(|| malformed(Known::Via))?;
-        let address = |name: Known| NameAddr::read(text, must(name)?).map_err(|_bad| malformed(name));
+        let address = |name: Known| match NameAddr::read(text, must(name)?) {
+            Ok(address) if has_sound_tag(&address) => Ok(address),
+            Ok(_) | Err(_) => Err(malformed(name)),
+        };
         let (from, to) = (address(Known::From)?, address(Known::To)?);
         let call_id = must(Known::CallId)?;
         if call_id.is_empty() || call_id.bytes().any(|it| it.is_ascii_control() || it == b' ') {
             return Err(malformed(Known::CallId));
         }
-        let call_id = text.share(call_id);
+        let call_id = entry(Known::CallId).map(Entry::value_range).unwrap_or_default();
         let cseq = CSeq::parse(must(Known::CSeq)?).ok_or_else(|| malformed(Known::CSeq))?;
         if let StartLine::Request(method, _) = start
             && cseq.method != *method
@@ -328,6 +332,12 @@ impl Typed {
         };
         Ok(Self { via, from, to, call_id, cseq, max_forwards })
     }
+}
+
+/// RFC 3261 §19.3, §25.1: at most one tag, and not without a value. Two would leave open which dialog is meant.
+fn has_sound_tag(address: &NameAddr) -> bool {
+    let mut tags = address.params().iter().filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    tags.next().is_none_or(|(_, value)| value.is_some()) && tags.next().is_none()
 }
 
 #[cfg(test)]
@@ -391,7 +401,7 @@ mod tests {
              Via: SIP/2.0/UDP pc33.atlanta.example.com;branch=z9hG4bK776asdhds;received=192.0.2.7;rport=5999\r\n\
              Via: SIP/2.0/TCP [2001:db8::9]:5070;branch=x\r\n\
              From: \"Alice, the \\\"A\\\"\" <sip:alice@atlanta.example.com>;tag=1928301774\r\n\
-             To: Bob <sip:bob@biloxi.example.com>;tag=ours\r\n\
+             t: Bob <sip:bob@biloxi.example.com>;tag=ours\r\n\
              Call-ID: a84b4c76e66710@pc33\r\n\
              CSeq: 314159 INVITE\r\n\
              Contact: <sip:b2bua@192.0.2.1>\r\n\

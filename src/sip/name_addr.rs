@@ -118,6 +118,7 @@ impl NameAddr {
 }
 
 /// What stands in the angle brackets that `text` must begin with, and what follows them.
+#[inline]
 fn bracketed(text: &str) -> Result<(&str, &str), UriError> {
     let rest = text.strip_prefix('<').ok_or(UriError("no address after the display name"))?;
     cut(rest, b'>').ok_or(UriError("bracket not closed"))

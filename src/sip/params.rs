@@ -12,6 +12,7 @@ pub struct Params<'a>(&'a str);
 
 impl<'a> Params<'a> {
     /// `text` is what follows the first semicolon.
+    #[inline]
     pub(crate) const fn new(text: &'a str) -> Self {
         Self(text)
     }
@@ -80,6 +81,7 @@ fn pair(text: &str) -> (&str, Option<&str>) {
 }
 
 /// What follows the parameter at the front.
+#[inline]
 fn one(bytes: &[u8]) -> Option<&[u8]> {
     let bytes = skip(bytes, is_blank_byte);
     let after = skip(bytes, is_token_byte);
@@ -98,6 +100,7 @@ fn one(bytes: &[u8]) -> Option<&[u8]> {
     (after.len() < value.len()).then(|| skip(after, is_blank_byte))
 }
 
+#[inline]
 fn skip(bytes: &[u8], is_skipped: impl Fn(u8) -> bool) -> &[u8] {
     let count = bytes.iter().position(|it| !is_skipped(*it)).unwrap_or(bytes.len());
     bytes.get(count..).unwrap_or_default()

@@ -13,25 +13,29 @@ impl Text {
         Self(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    /// `None` unless the bytes are UTF-8.
-    pub(crate) fn new(bytes: Bytes) -> Option<Self> {
-        std::str::from_utf8(&bytes).is_ok().then_some(Self(bytes))
+    /// The bytes must be UTF-8.
+    pub(crate) const fn checked(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
+    #[inline]
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a text is made from UTF-8 and cut at character boundaries")
     }
 
     /// `part` must have been cut from this text.
+    #[inline]
     pub(crate) fn share(&self, part: &str) -> Self {
         if part.is_empty() { Self::default() } else { Self(self.0.slice_ref(part.as_bytes())) }
     }
 
+    #[inline]
     pub(crate) fn at(&self, span: Span) -> &str {
         self.cut(usize::from(span.start)..usize::from(span.end))
     }
 
     /// The range must begin and end at character boundaries.
+    #[inline]
     pub(crate) fn cut(&self, range: Range<usize>) -> &str {
         let bytes = self.0.get(range).unwrap_or_default();
         std::str::from_utf8(bytes).expect("a text is made from UTF-8 and cut at character boundaries")
@@ -49,6 +53,7 @@ impl Span {
     pub(crate) const EMPTY: Self = Self { start: 0, end: 0 };
 
     /// The place of `part`, which must have been cut from `whole`.
+    #[inline]
     pub(crate) fn within(whole: &str, part: &str) -> Self {
         let start = (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
         let place = |it: usize| u16::try_from(it).unwrap_or(u16::MAX);
@@ -56,25 +61,30 @@ impl Span {
     }
 
     /// As [`Self::within`], where an empty `part` may come from anywhere.
+    #[inline]
     pub(crate) fn of_part(whole: &str, part: &str) -> Self {
         if part.is_empty() { Self::EMPTY } else { Self::within(whole, part) }
     }
 
+    #[inline]
     pub(crate) fn of(self, whole: &str) -> &str {
         whole.get(usize::from(self.start)..usize::from(self.end)).unwrap_or_default()
     }
 }
 
 /// `token` of RFC 3261 §25.1.
+#[inline]
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
+#[inline]
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     is(byte, TOKEN)
 }
 
 /// Whether a byte is of one of these classes.
+#[inline]
 pub(crate) const fn is(byte: u8, classes: u8) -> bool {
     #[expect(clippy::indexing_slicing, reason = "the table has an entry for every byte")]
     let of = CLASSES[byte as usize];
@@ -142,6 +152,7 @@ const fn classes() -> [u8; 256] {
 pub(crate) const SUBSTITUTE: u8 = 0x1a;
 
 /// Cuts spaces and tabs, and nothing else: what other parsers take for white space is how headers are smuggled.
+#[inline]
 pub(crate) fn trim(text: &str) -> &str {
     match text.as_bytes() {
         [] => text,
@@ -154,17 +165,20 @@ pub(crate) const fn is_blank(character: char) -> bool {
     matches!(character, ' ' | '\t')
 }
 
+#[inline]
 pub(crate) const fn is_blank_byte(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
 /// Splits at the first of an ASCII byte.
+#[inline]
 pub(crate) fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let found = memchr::memchr(at, text.as_bytes())?;
     Some((text.get(..found)?, text.get(found + 1..)?))
 }
 
 /// An unsigned number of digits only; `str::parse` alone would take a sign.
+#[inline]
 pub(crate) fn number<N: std::str::FromStr>(text: &str) -> Option<N> {
     if text.is_empty() || !text.bytes().all(|it| it.is_ascii_digit()) {
         return None;

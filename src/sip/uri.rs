@@ -340,10 +340,7 @@ impl Parts {
             }
             parts.params = Span::of_part(whole, params);
         }
-        if authority.bytes().any(super::text::is_blank_byte) {
-            return Err(UriError("blank in host"));
-        }
-        let (host, port) = HostPort::parse_in(whole, authority).ok_or(UriError("bad host or port"))?;
+        let (host, port) = HostPort::parse_in(whole, authority, false).ok_or(UriError("bad host or port"))?;
         (parts.host, parts.port) = (Some(host), port);
         Ok(parts)
     }
@@ -379,18 +376,18 @@ impl Parts {
 }
 
 /// Every byte allowed, and every `%` followed by two hexadecimal digits.
+#[inline]
 fn well_escaped(text: &str, is_allowed: impl Fn(u8) -> bool) -> bool {
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        let fine = match byte {
-            b'%' => [bytes.next(), bytes.next()].iter().all(|it| it.is_some_and(|it| it.is_ascii_hexdigit())),
-            _ => is_allowed(byte),
+    let mut rest = text.as_bytes();
+    loop {
+        let Some(at) = rest.iter().position(|it| !is_allowed(*it)) else {
+            return true;
         };
-        if !fine {
-            return false;
+        match rest.get(at..) {
+            Some([b'%', high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = after,
+            _ => return false,
         }
     }
-    true
 }
 
 fn escape(text: &str, is_safe: impl Fn(u8) -> bool, out: &mut String) {

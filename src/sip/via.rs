@@ -61,12 +61,12 @@ impl Via {
     /// Reads `part`, which was cut from `text`.
     pub(crate) fn read(text: &Text, part: &str) -> Option<Self> {
         let whole = trim(part);
-        let (transport, rest) = match whole.strip_prefix("SIP/2.0/").map(str::as_bytes) {
+        let rest = match whole.strip_prefix("SIP/2.0/").map(str::as_bytes) {
             // As nearly everyone writes it.
             Some([first, ..]) if !is_blank_byte(*first) => whole.split_at_checked("SIP/2.0/".len())?.1,
             _ => protocol(whole)?,
-        }
-        .split_once(is_blank)?;
+        };
+        let (transport, rest) = rest.split_at_checked(rest.bytes().position(is_blank_byte)?)?;
         let (sent_by, params) = match cut(rest, b';') {
             Some((sent_by, params)) => (sent_by, Some(trim(params))),
             None => (rest, None),
@@ -74,7 +74,7 @@ impl Via {
         if !is_token(transport) || params.is_some_and(|it| !Params::new(it).is_well_formed()) {
             return None;
         }
-        let (host, port) = HostPort::parse_in(whole, trim(sent_by))?;
+        let (host, port) = HostPort::parse_in(whole, trim(sent_by), true)?;
         let params = Span::of_part(whole, params.unwrap_or_default());
         Some(Self { transport: ViaTransport::of(transport), host, port, params, text: text.share(whole) })
     }
