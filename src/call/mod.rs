@@ -6,6 +6,8 @@
 
 mod config;
 mod event;
+#[cfg(test)]
+mod hostile;
 mod leg;
 #[cfg(test)]
 mod simulation;

@@ -56,8 +56,8 @@ impl Peer {
     fn run(&mut self, flow: &str) -> Vec<String> {
         let inputs = flow.lines().filter_map(|it| it.trim().split_once(" < "));
         for (at, input) in inputs {
-            let seconds: f64 = at.trim().parse().expect("a time");
-            self.advance(Some(self.start + Duration::from_millis((seconds * 1_000.0).round() as u64)));
+            let ms: u64 = at.trim().replace('.', "").parse().expect("a time with three decimals");
+            self.advance(Some(self.start + Duration::from_millis(ms)));
             self.log.push(format!("{} < {input}", self.at()));
             self.act(input);
             self.drain();
@@ -140,7 +140,7 @@ impl Peer {
         };
         let cseq = option("cseq", if is_outside || method == "ACK" { "1" } else { "2" });
         let is_hop = matches!(method, "INVITE" | "CANCEL") || options.contains_key("hop");
-        let branch = option("branch", &if is_hop { cseq.clone() } else { format!("{method}{cseq}") });
+        let branch = option("branch", &format!("{}{cseq}", if is_hop { "" } else { method }));
         let (call, from) = (option("call", &call), option("from", "peer"));
         let default = if method == "INVITE" { "sendrecv" } else { "none" };
         let body = match options.get("body").and_then(|it| it.split_once(':')) {
@@ -207,8 +207,7 @@ impl Peer {
                 }
                 Output::Journal { event, .. } => {
                     let text = format!("{event:?}");
-                    let end = text.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(text.len());
-                    format!("# {}", &text[..end])
+                    format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
                 }
             };
             self.log.push(format!("{} {line}", self.at()));
