@@ -7,6 +7,7 @@ mod changes;
 mod incoming;
 mod outgoing;
 mod refusals;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
