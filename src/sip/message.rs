@@ -207,6 +207,8 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
         None => raw.len(),
     };
     let fault = match (&start, scan.fault) {
+        // The first line did not even end.
+        (Err(_), Some(fault)) if scan.start_line == 0 => Some(fault),
         (Err(fault), _) => Some((*fault, None)),
         (Ok(_), Some(fault)) => Some(fault),
         (Ok(_), None) if end > SIP_MESSAGE_BYTES_MAX => Some((Fault::TooLarge, None)),
