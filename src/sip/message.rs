@@ -124,7 +124,7 @@ impl Request {
 
     /// A copy with changes.
     pub fn edit(&self) -> Editor<'_, Self> {
-        Editor::new(&self.headers, format!("{} {} SIP/2.0", self.method, self.uri), &self.body)
+        Editor::new(&self.headers, &self.body)
     }
 }
 
@@ -161,7 +161,7 @@ impl Response {
 
     /// A copy with changes.
     pub fn edit(&self) -> Editor<'_, Self> {
-        Editor::new(&self.headers, format!("SIP/2.0 {} {}", self.status, self.reason()), &self.body)
+        Editor::new(&self.headers, &self.body)
     }
 }
 
@@ -225,8 +225,9 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
     };
     let body = raw.slice(scan.head..end);
     let Typed { via, from, to, call_id, cseq, max_forwards } = typed;
-    let (raw, entries, content_length) = (raw.slice(..end), scan.entries, scan.content_length);
-    let head = Head { raw, text, entries, via, from, to, call_id, cseq, max_forwards, content_length };
+    let Scan { start_line, entries, content_length, .. } = scan;
+    let raw = raw.slice(..end);
+    let head = Head { raw, text, start_line, entries, via, from, to, call_id, cseq, max_forwards, content_length };
     let headers = Headers(Arc::new(head));
     Ok(match start {
         StartLine::Request(method, uri) => Message::Request(Request { method, uri, headers, body }),
