@@ -55,11 +55,14 @@ impl Message {
     /// Reads one UDP datagram. Line ends before the message are skipped; the body is cut by the Content-Length and what
     /// follows it ignored (RFC 3261 §18.3); without one it goes to the end.
     pub fn parse(datagram: Bytes) -> Result<Self, ParseError> {
-        let blank = datagram.iter().take_while(|it| matches!(it, b'\r' | b'\n')).count();
-        let raw = datagram.slice(blank..);
-        if raw.is_empty() {
+        if datagram.iter().all(|it| matches!(it, b'\r' | b'\n' | 0)) {
             return Err(ParseError::new(Fault::Empty, None, None));
         }
+        let mut blank = 0;
+        while datagram.get(blank..).is_some_and(|it| it.starts_with(b"\r\n")) {
+            blank += 2;
+        }
+        let raw = datagram.slice(blank..);
         let scan = scan(raw.get(..SIP_MESSAGE_BYTES_MAX).unwrap_or(&raw));
         assemble(raw, scan)
     }

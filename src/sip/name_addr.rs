@@ -1,12 +1,12 @@
 //! `name-addr` and `addr-spec` with their parameters: From, To, Contact, Route and their kin (RFC 3261 §20.10, §25.1).
 //!
-//! Deviations: an unquoted display name may hold any character but `,`, `;`, `"`, `<` and `>`.
+//! Deviations: an unquoted display name may hold any character but `,`, `;`, `"`, `<`, `>` and control characters.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::params::Params;
-use super::text::{Span, Text, cut, is_token, quoted, trim, unescape_quoted};
+use super::text::{SUBSTITUTE, Span, Text, cut, is_token, quoted, trim, unescape_quoted};
 use super::uri::{Uri, UriError};
 
 /// A display name, a URI and parameters, as written: displayed byte for byte.
@@ -51,7 +51,7 @@ impl NameAddr {
         } else if let Some(at) = memchr::memchr(b'<', whole.as_bytes()) {
             let (display, rest) = whole.split_at_checked(at).unwrap_or((whole, ""));
             let display = trim(display);
-            if display.bytes().any(|it| matches!(it, b',' | b';' | b'"' | b'>')) {
+            if !display.bytes().all(may_stand_unquoted) {
                 return Err(UriError("bad display name"));
             }
             let (addr, after) = bracketed(rest)?;
@@ -120,6 +120,12 @@ impl NameAddr {
     }
 }
 
+/// Old telephones send names in Latin-1: what is not UTF-8 may stand.
+const fn may_stand_unquoted(byte: u8) -> bool {
+    let is_control = byte.is_ascii_control() && byte != b'\t' && byte != SUBSTITUTE;
+    !is_control && !matches!(byte, b',' | b';' | b'"' | b'>')
+}
+
 /// What stands in the angle brackets that `text` must begin with, and what follows them.
 #[inline]
 fn bracketed(text: &str) -> Result<(&str, &str), UriError> {
@@ -183,9 +189,18 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for bad in
-            ["", "<>", "<sip:a@b", "sip:a@b>", "\"a <sip:a@b>", "\"a\" sip:a@b", "a, b <sip:a@b>", "a \"b\" <sip:a@b>"]
-        {
+        for bad in [
+            "",
+            "<>",
+            "<sip:a@b",
+            "sip:a@b>",
+            "\"a <sip:a@b>",
+            "\"a\" sip:a@b",
+            "a, b <sip:a@b>",
+            "a \"b\" <sip:a@b>",
+            "\u{1}<sip:a@b>",
+            "<sip:a@b>;x=\u{7f}",
+        ] {
             assert!(NameAddr::parse(bad).is_err(), "{bad}");
         }
         for bad in

@@ -411,6 +411,9 @@ mod tests {
         check(&options(&HEADERS, "").replacen("\r\n", "\r\n ", 1), "Malformed Header Line, silent");
         check("", "Empty, silent");
         check("\r\n\r\n", "Empty, silent");
+        check("\0\0\0\0", "Empty, silent");
+        check(&format!("\r\n\r\n{}", options(&HEADERS, "")), "ok, body \"\"");
+        check(&format!("\r{}", options(&HEADERS, "")), "Bare Line Break, silent");
         check("\0\u{1}\u{2}", "Truncated Headers, silent");
     }
 
