@@ -91,7 +91,7 @@ impl RequestBuilder {
 
     /// Writes the request.
     pub fn build(self) -> Result<Request, BuildError> {
-        match write(&self.start, &self.lines, &self.body, false)? {
+        match write(self.start.as_bytes(), &self.lines, &self.body, false)? {
             Message::Request(request) => Ok(request),
             Message::Response(_) => Err(BuildError::Kind),
         }
@@ -165,7 +165,7 @@ impl ResponseBuilder {
             return Err(BuildError::Reason);
         }
         let start = format!("SIP/2.0 {} {reason}", self.status);
-        match write(&start, &self.lines, &self.body, false)? {
+        match write(start.as_bytes(), &self.lines, &self.body, false)? {
             Message::Response(response) => Ok(response),
             Message::Request(_) => Err(BuildError::Kind),
         }
@@ -186,9 +186,9 @@ fn has_forbidden(text: &str) -> bool {
 }
 
 /// Writes a message and reads it back. `has_length` says that a kept line states the length of the body.
-pub(crate) fn write(start: &str, lines: &[Line], body: &Bytes, has_length: bool) -> Result<Message, BuildError> {
+pub(crate) fn write(start: &[u8], lines: &[Line], body: &Bytes, has_length: bool) -> Result<Message, BuildError> {
     let mut out = Vec::with_capacity(start.len() + 64 * lines.len() + body.len() + 64);
-    out.extend_from_slice(start.as_bytes());
+    out.extend_from_slice(start);
     out.extend_from_slice(b"\r\n");
     for line in lines {
         match line {

@@ -17,7 +17,7 @@ use super::uri::Uri;
 /// Collects changes to a message; [`Self::build`] writes the changed copy. Content-Length follows the body.
 pub struct Editor<'a, M> {
     headers: &'a Headers,
-    start: String,
+    start: Bytes,
     lines: Vec<(HeaderName, Line)>,
     body: Bytes,
     has_length: bool,
@@ -25,8 +25,9 @@ pub struct Editor<'a, M> {
 }
 
 impl<'a, M> Editor<'a, M> {
-    pub(crate) fn new(headers: &'a Headers, start: String, body: &Bytes) -> Self {
+    pub(crate) fn new(headers: &'a Headers, body: &Bytes) -> Self {
         let raw = &headers.0.raw;
+        let start = raw.slice(..headers.0.start_line);
         let lines = headers.iter().map(|it| (it.name(), Line::Kept(raw.slice_ref(it.raw_line())))).collect();
         let has_length = headers.content_length().is_some();
         Self { headers, start, lines, body: body.clone(), has_length, kind: PhantomData }
@@ -141,8 +142,8 @@ impl Editor<'_, Request> {
     /// Replaces the Request-URI.
     #[must_use]
     pub fn uri(mut self, uri: &Uri) -> Self {
-        let method = self.start.split(' ').next().unwrap_or_default();
-        self.start = format!("{method} {uri} SIP/2.0");
+        let method = self.start.split(|it| *it == b' ').next().unwrap_or_default();
+        self.start = [method, b" ", uri.as_str().as_bytes(), b" SIP/2.0"].concat().into();
         self
     }
 

@@ -15,7 +15,7 @@ use super::via::Via;
 /// What is wrong with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
-    /// Nothing but line ends: a keep-alive (RFC 5626 §4.4.1), to be ignored on UDP.
+    /// Nothing but line ends or NULs: a keep-alive, to be ignored on UDP.
     #[error("Empty")]
     Empty,
     /// The first line is neither a request line nor a status line.

@@ -26,6 +26,8 @@ pub(crate) struct Head {
     /// The whole message.
     pub(crate) raw: Bytes,
     pub(crate) text: Text,
+    /// Bytes of the first line, without its end.
+    pub(crate) start_line: usize,
     pub(crate) entries: Vec<Entry>,
     pub(crate) via: Via,
     pub(crate) from: NameAddr,
