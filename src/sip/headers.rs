@@ -26,6 +26,8 @@ pub(crate) struct Head {
     /// The whole message.
     pub(crate) raw: Bytes,
     pub(crate) text: Text,
+    /// Bytes of the first line, without its end.
+    pub(crate) start_line: usize,
     pub(crate) entries: Vec<Entry>,
     pub(crate) via: Via,
     pub(crate) from: NameAddr,
@@ -91,6 +93,11 @@ impl<'a> Header<'a> {
     /// The bytes of the value.
     pub fn raw_value(&self) -> &'a [u8] {
         self.raw.get(self.entry.value_range()).unwrap_or_default()
+    }
+
+    /// The line without its end and blanks before it.
+    pub(crate) fn raw_until_value_end(&self) -> &'a [u8] {
+        self.raw.get(self.entry.line_range().start..self.entry.value_range().end).unwrap_or_default()
     }
 
     pub(crate) fn raw_line(&self) -> &'a [u8] {
