@@ -450,6 +450,8 @@ impl Legs {
         }
         let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
         if ticked.is_err() {
+            // What it was about to send must not leave from the socket of another leg.
+            send.clear();
             self.fail(place);
         }
     }
