@@ -80,6 +80,13 @@ pub struct Dropped {
     pub rtcp: u64,
 }
 
+impl Dropped {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.strangers + self.malformed + self.payload_type + self.ssrc + self.astray + self.rtcp
+    }
+}
+
 /// What the peer's RTCP said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Remote {

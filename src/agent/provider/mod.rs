@@ -1,6 +1,12 @@
 //! What an agent says to its speech and language services, and what it hears from them, whatever their wire protocol.
 //! The wire protocols themselves are the sans-IO codecs beside this file.
 
+pub mod chat_completions;
+pub mod event_stream;
+pub mod secret;
+pub mod speech_protocol;
+pub mod wire;
+
 /// One word of a recognised or spoken text with its place in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordTime {
