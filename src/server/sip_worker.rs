@@ -142,6 +142,8 @@ pub(crate) struct SipWorker {
     closing: BTreeMap<CallId, (LegId, oneshot::Receiver<Report>)>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
+    /// Where the signalling of each call comes from.
+    hosts: BTreeMap<CallId, IpAddr>,
     new_call_drops: u64,
     media_refusals: u64,
     shown: Now,
@@ -158,6 +160,7 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             new_call_drops: 0,
             media_refusals: 0,
             shown: now,
@@ -221,7 +224,7 @@ impl SipWorker {
         let now = clock::now();
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
-            Input::Segment(flow, data) => self.calls.handle_segment(flow, &data, now),
+            Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -243,7 +246,7 @@ impl SipWorker {
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
                 // Whoever asked may have gone; the call then ends with its actor.
-                drop(reply.send(call));
+                reply.send(call).unwrap_or_else(|_| ());
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
@@ -326,7 +329,7 @@ impl SipWorker {
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote: remote.map(leg_media::remote), ..SessionConfig::default() },
+            session: SessionConfig { remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())), ..SessionConfig::default() },
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -339,7 +342,7 @@ impl SipWorker {
     }
 
     fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated = self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote)));
+        let updated = self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
         if let Some(Err(_)) = updated {
             // Without the update both sides would talk past each other: better to end the call.
             self.media_refusals += 1;
@@ -371,6 +374,7 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.hosts.remove(&call);
         let media = self.closing.remove(&call);
         let unheard = match self.actors.remove(&call) {
             Some(actor) => actor.try_send(Signal::Ended(end, media)).is_err(),
@@ -382,6 +386,9 @@ impl SipWorker {
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
+        if let crate::call::Event::Offered { flow, .. } = &event {
+            self.hosts.insert(call, flow.remote.ip());
+        }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
         }

@@ -13,7 +13,8 @@ use crate::agent::provider::secret::Secret;
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring};
 use crate::config::{Config, SignallingTransport};
 use crate::dialog::offer_answer::Capabilities;
-use crate::identity::AccountId;
+use crate::codec::SampleRate;
+use crate::identity::{AccountId, LegId};
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::route::{Admission, AgentName, Routes, Target};
@@ -25,6 +26,7 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
+use crate::server::recorder::TapEnd;
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::{clock, entropy, ports, task};
@@ -45,6 +47,16 @@ pub struct System {
     speech: Option<SpeechServer>,
     group: task::Group,
     drain_limit: Duration,
+}
+
+/// Where the audio of each leg is written.
+pub struct Recording(Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>);
+
+impl Recording {
+    /// `tap` is asked once for every leg; a leg without a tap is not recorded.
+    pub fn new(tap: impl FnMut(LegId, SampleRate) -> Option<TapEnd> + Send + 'static) -> Self {
+        Self(Box::new(tap))
+    }
 }
 
 /// Why a server does not start.
@@ -79,7 +91,7 @@ impl System {
     ///
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
@@ -93,7 +105,7 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let endpoint = Endpoint::start(endpoint_config(&config), log.clone())?;
+        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -248,7 +260,7 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config) -> EndpointConfig {
+fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let target = |agent: &str| Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) };
     let mut routes = Routes::default();
     for (number, entry) in &config.numbers {
@@ -281,7 +293,7 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
         },
-        record: None,
+        record: record.map(|it| it.0),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `hookswitch call`: the test phone. It places a call, speaks, listens, and prints what it heard.
 #![expect(clippy::print_stdout, reason = "a command of the terminal: what it prints is its result")]
 
-mod arguments;
+pub mod arguments;
 pub(crate) mod dialogue;
 pub(crate) mod line;
 
@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-pub use arguments::Arguments;
-use arguments::Step;
+use arguments::{Arguments, Step};
 use dialogue::{Action, Dialogue, Patience};
 use line::{Dial, Line, LineEvent, Target, speak};
 
