@@ -87,15 +87,21 @@ impl Uri {
         if element.len() > SIP_HEADER_LINE_BYTES_MAX {
             return Err(UriError("too long"));
         }
-        let (scheme, rest) = cut(part, b':').ok_or(UriError("no scheme"))?;
-        let parts = if scheme.eq_ignore_ascii_case("sip") {
-            Parts::sip(Scheme::Sip, element, rest)?
-        } else if scheme.eq_ignore_ascii_case("sips") {
-            Parts::sip(Scheme::Sips, element, rest)?
-        } else if scheme.eq_ignore_ascii_case("tel") {
-            Parts::tel(element, rest)?
-        } else {
-            Parts::other(scheme, rest)?
+        let parts = match part.strip_prefix("sip:") {
+            // As nearly everyone writes it.
+            Some(rest) => Parts::sip(Scheme::Sip, element, rest)?,
+            None => {
+                let (scheme, rest) = cut(part, b':').ok_or(UriError("no scheme"))?;
+                if scheme.eq_ignore_ascii_case("sip") {
+                    Parts::sip(Scheme::Sip, element, rest)?
+                } else if scheme.eq_ignore_ascii_case("sips") {
+                    Parts::sip(Scheme::Sips, element, rest)?
+                } else if scheme.eq_ignore_ascii_case("tel") {
+                    Parts::tel(element, rest)?
+                } else {
+                    Parts::other(scheme, rest)?
+                }
+            }
         };
         let Parts { scheme, user, password, host, port, params, headers } = parts;
         let place = Span::within(element, part);
@@ -316,11 +322,14 @@ impl Parts {
         let mut parts = Self::empty(scheme);
         let mut rest = rest;
         if let Some((user, after)) = cut(rest, b'@') {
-            let (user, password) = match cut(user, b':') {
-                Some((user, password)) => (user, Some(password)),
-                None => (user, None),
+            let length = escaped_length(user, |it| is(it, USER));
+            let (user, password) = user.split_at_checked(length).ok_or(UriError("bad user"))?;
+            let password = match password.strip_prefix(':') {
+                Some(password) => Some(password),
+                None if password.is_empty() => None,
+                None => return Err(UriError("bad user")),
             };
-            if user.is_empty() || !well_escaped(user, |it| is(it, USER)) {
+            if user.is_empty() {
                 return Err(UriError("bad user"));
             }
             if password.is_some_and(|it| !well_escaped(it, |it| is(it, USER))) {
@@ -330,8 +339,11 @@ impl Parts {
             parts.password = password.map(|it| Span::within(whole, it));
             rest = after;
         }
-        let end = rest.bytes().position(|it| matches!(it, b';' | b'?')).unwrap_or(rest.len());
-        let (authority, mut tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let (host, port, mut tail) = HostPort::parse_front(whole, rest).ok_or(UriError("bad host or port"))?;
+        (parts.host, parts.port) = (Some(host), port);
+        if tail.is_empty() {
+            return Ok(parts);
+        }
         if let Some((before, headers)) = cut(tail, b'?') {
             if !well_escaped(headers, |it| is(it, URI_PARAM) || it == b'@') {
                 return Err(UriError("bad headers"));
@@ -344,9 +356,9 @@ impl Parts {
                 return Err(UriError("bad parameters"));
             }
             parts.params = Span::of_part(whole, params);
+        } else if !tail.is_empty() {
+            return Err(UriError("trash after the host"));
         }
-        let (host, port) = HostPort::parse_in(whole, authority, false).ok_or(UriError("bad host or port"))?;
-        (parts.host, parts.port) = (Some(host), port);
         Ok(parts)
     }
 
@@ -383,14 +395,20 @@ impl Parts {
 /// Every byte allowed, and every `%` followed by two hexadecimal digits.
 #[inline]
 fn well_escaped(text: &str, is_allowed: impl Fn(u8) -> bool) -> bool {
+    escaped_length(text, is_allowed) == text.len()
+}
+
+/// How many bytes from the front on are allowed or sound escapes.
+#[inline]
+fn escaped_length(text: &str, is_allowed: impl Fn(u8) -> bool) -> usize {
     let mut rest = text.as_bytes();
     loop {
         let Some(at) = rest.iter().position(|it| !is_allowed(*it)) else {
-            return true;
+            return text.len();
         };
         match rest.get(at..) {
             Some([b'%', high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = after,
-            _ => return false,
+            _ => return text.len() - rest.len() + at,
         }
     }
 }
