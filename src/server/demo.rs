@@ -235,7 +235,10 @@ fn describe(timing: &TurnTiming) -> String {
 fn summarise(conversation: &Conversation) {
     let list = |it: &mut dyn Iterator<Item = u32>| it.map(|ms| format!("{ms}")).collect::<Vec<_>>().join(", ");
     println!("response times: {} ms to the first packet", list(&mut conversation.timings.iter().map(|it| it.total_ms)));
-    println!("                {} ms to the first sound at the caller", list(&mut conversation.heard_after_ms.iter().copied()));
+    println!(
+        "                {} ms to the first sound at the caller",
+        list(&mut conversation.heard_after_ms.iter().copied())
+    );
 }
 
 /// What `transcript.json` holds.

@@ -62,8 +62,6 @@ pub(crate) struct Status {
     pub(crate) counts: Counts,
     /// What they counted.
     pub(crate) stats: Stats,
-    /// Media legs.
-    pub(crate) legs: usize,
     /// Messages that a socket did not take.
     pub(crate) send_drops: u64,
     /// Calls that nobody took because the queue of new calls was full.
@@ -210,7 +208,6 @@ impl SipWorker {
         let status = Status {
             counts: self.calls.counts(),
             stats: self.calls.stats().clone(),
-            legs: self.legs.len(),
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
@@ -329,7 +326,10 @@ impl SipWorker {
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())), ..SessionConfig::default() },
+            session: SessionConfig {
+                remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
+                ..SessionConfig::default()
+            },
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -342,7 +342,8 @@ impl SipWorker {
     }
 
     fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated = self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
+        let updated =
+            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
         if let Some(Err(_)) = updated {
             // Without the update both sides would talk past each other: better to end the call.
             self.media_refusals += 1;

@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring};
+use crate::codec::SampleRate;
 use crate::config::{Config, SignallingTransport};
 use crate::dialog::offer_answer::Capabilities;
-use crate::codec::SampleRate;
 use crate::identity::{AccountId, LegId};
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
@@ -191,10 +191,7 @@ fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
     task::spawn("call-actors", call_actor::run_all(new_calls, shared));
 }
 
-async fn start_speech(
-    config: &Config,
-    health: &Health,
-) -> Result<Option<(SpeechServer, SocketAddress)>, StartError> {
+async fn start_speech(config: &Config, health: &Health) -> Result<Option<(SpeechServer, SocketAddress)>, StartError> {
     if !config.speech.enabled {
         return Ok(None);
     }
@@ -246,9 +243,8 @@ fn add_sources(
     });
     if let Some(speech) = speech {
         let counters = speech.counters();
-        let configured = decoders.unwrap_or_else(|| {
-            u64::try_from(SpeechConfig::new(Secret::new("")).recognisers).unwrap_or(u64::MAX)
-        });
+        let configured = decoders
+            .unwrap_or_else(|| u64::try_from(SpeechConfig::new(Secret::new("")).recognisers).unwrap_or(u64::MAX));
         metrics.add_source(move |snapshot| {
             snapshot.decoders = DecodersSnapshot {
                 configured,

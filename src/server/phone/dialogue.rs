@@ -103,16 +103,6 @@ impl Dialogue {
         self.actions.push_back(action);
     }
 
-    /// No action follows those that were given.
-    pub(crate) fn close(&mut self) {
-        self.open_ended = false;
-    }
-
-    /// Whether the far side has been silent for so long, with nothing of ours under way.
-    pub(crate) fn is_quiet_for(&self, ms: u32) -> bool {
-        matches!(self.state, State::Listening { spoke: true, .. }) && self.quiet_ms >= ms && self.actions.is_empty()
-    }
-
     /// 20 ms have passed: `far_side_speaks` in them, and `queued` frames of ours have not been sent yet.
     pub(crate) fn handle_tick(&mut self, far_side_speaks: bool, queued: u16) {
         if far_side_speaks {
@@ -216,8 +206,17 @@ mod tests {
         assert_eq!(
             log,
             [
-                "140 finished", "140 begin hi", "160 play", "160 play", "160 play", "500 reply after 320",
-                "640 finished", "640 begin 12", "660 press 1", "900 press 2", "2160 hang up"
+                "140 finished",
+                "140 begin hi",
+                "160 play",
+                "160 play",
+                "160 play",
+                "500 reply after 320",
+                "640 finished",
+                "640 begin 12",
+                "660 press 1",
+                "900 press 2",
+                "2160 hang up"
             ]
         );
     }

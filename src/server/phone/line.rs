@@ -229,7 +229,7 @@ impl Line {
         let speaks = Level::of(&frame).rms >= SPEECH_RMS_MIN;
         if let Some(ears) = &self.ears {
             // A recogniser that has ended says so by an event.
-            drop(ears.send(RecogniserCommand::Audio(frame)));
+            ears.send(RecogniserCommand::Audio(frame)).unwrap_or(());
         }
         self.dialogue.handle_tick(speaks, tick.tick.queued_frames);
         while let Some(output) = self.dialogue.poll_output() {
@@ -241,11 +241,11 @@ impl Line {
         match output {
             Output::Play(frame) => {
                 // Fewer frames are kept queued than fit; a leg that is gone takes none, and the end follows.
-                drop(self.link.command(LegCommand::Play(PlayoutFrame { utterance: self.turn, frame })));
+                self.link.command(LegCommand::Play(PlayoutFrame { utterance: self.turn, frame })).unwrap_or(());
             }
             Output::Press(key) => {
                 if let Some(digit) = Digit::from_char(key) {
-                    drop(self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS)));
+                    self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS)).unwrap_or(());
                 }
             }
             Output::Begin(label) => self.waiting.push_back(LineEvent::Began(label)),
@@ -253,7 +253,7 @@ impl Line {
             Output::FarSideFinished => {
                 self.turn += 1;
                 if let Some(ears) = &self.ears {
-                    drop(ears.send(RecogniserCommand::Finalize { turn: self.turn }));
+                    ears.send(RecogniserCommand::Finalize { turn: self.turn }).unwrap_or(());
                 }
                 self.waiting.push_back(LineEvent::FarSideFinished);
             }

@@ -28,7 +28,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let target = Target::find(&arguments.target).await?;
     let actions = prepare(arguments)?;
     let ears = listen(arguments).await?;
-    let patience = Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
+    let patience =
+        Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
     let dial = Dial { from: arguments.from.clone(), record: arguments.record.clone(), ears };
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
@@ -106,7 +107,9 @@ fn prepare(arguments: &Arguments) -> anyhow::Result<Vec<Action>> {
 }
 
 /// A recogniser for what the far side says, if the speech libraries are there.
-async fn listen(arguments: &Arguments) -> anyhow::Result<Option<(crate::server::provider::SocketAddress, Vec<String>)>> {
+async fn listen(
+    arguments: &Arguments,
+) -> anyhow::Result<Option<(crate::server::provider::SocketAddress, Vec<String>)>> {
     let mut config = SpeechConfig::new(random_token());
     config.recognisers = 1;
     if let Err(missing) = speech::probe(&config.model) {
