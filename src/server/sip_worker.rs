@@ -18,10 +18,10 @@ use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
+use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
-use crate::server::recorder::TapEnd;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -124,7 +124,7 @@ pub(crate) struct Shell {
     /// Where events are written.
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
-    pub(crate) record: Option<Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>>,
+    pub(crate) record: Option<Recording>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
 }
@@ -242,8 +242,10 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
-                // Whoever asked may have gone; the call then ends with its actor.
-                reply.send(call).unwrap_or_else(|_| ());
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
@@ -322,13 +324,12 @@ impl SipWorker {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|record| record(leg, SampleRate::Hz8000));
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
         let open = OpenLeg {
             leg,
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                ..SessionConfig::default()
             },
             link,
             tap,
