@@ -86,7 +86,7 @@ async fn speech_is_rendered_in_every_voice_and_format_with_word_times() {
         for format in [AudioFormat::MULAW, AudioFormat::ALAW, AudioFormat::linear16(SampleRate::Hz16000)] {
             let mut speaker = synthesiser(&server, format, Some(voice));
             let speech = say(&mut speaker, 1, "Hello. Your total is $25.50!").await;
-            let ms = speech.samples.len() as u32 * 1_000 / format.rate().hz();
+            let ms = u32::try_from(speech.samples.len()).unwrap() * 1_000 / format.rate().hz();
             assert!((2_000..6_000).contains(&ms), "{voice}: {ms} ms");
             let words: Vec<_> = speech.words.iter().map(|it| it.word.as_str()).collect();
             assert_eq!(words, ["Hello.", "Your", "total", "is", "$25.50!"], "{voice}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::queue::{Commands, Entry, Refused};
@@ -164,7 +164,7 @@ impl<P: ModelProtocol> Driver<P> {
         let request = self.protocol.begin(generation, messages);
         let mut backoff = self.address.backoff;
         for attempts_left in (0..ATTEMPTS_MAX).rev() {
-            match self.ask(&request).await {
+            match ask(self.post(&request), self.address.first_byte_timeout).await {
                 Ok(response) if attempts_left > 0 && is_transient(response.status()) => match retry_after(&response) {
                     Some(wait) if wait > backoff.max(RETRY_AFTER_MAX) => return self.read(response).await,
                     wait => task::deadline(clock::now().instant + wait.unwrap_or(backoff).max(backoff)).await,
@@ -180,25 +180,15 @@ impl<P: ModelProtocol> Driver<P> {
         Err("the model did not answer".to_owned())
     }
 
-    async fn ask(&mut self, request: &ModelRequest) -> Result<Response, Failure> {
+    fn post(&self, request: &ModelRequest) -> RequestBuilder {
         let url = format!("{}{}", self.address.base.trim_end_matches('/'), request.path);
         let mut builder = self.client.post(url).body(request.body.clone());
         for (name, value) in &request.headers {
             builder = builder.header(*name, *value);
         }
-        if let Some((name, value)) = &self.authorization {
-            builder = builder.header(name, value);
-        }
-        let first_byte = self.address.first_byte_timeout;
-        match tokio::time::timeout(first_byte, builder.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
-                let reason = format!("the model cannot be reached: {}", sources(&error.without_url()));
-                Err(Failure::Transient(reason))
-            }
-            Err(_) => {
-                Err(Failure::Final(format!("the model did not begin to answer within {} ms", first_byte.as_millis())))
-            }
+        match &self.authorization {
+            Some((name, value)) => builder.header(name, value),
+            None => builder,
         }
     }
 
@@ -235,6 +225,20 @@ impl<P: ModelProtocol> Driver<P> {
                 ModelEvent::Failed { generation, reason: key.redact(&reason) }
             }
             (event, _) => event,
+        }
+    }
+}
+
+/// Sends a request and waits until the response begins.
+async fn ask(request: RequestBuilder, first_byte: Duration) -> Result<Response, Failure> {
+    match tokio::time::timeout(first_byte, request.send()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            let reason = format!("the model cannot be reached: {}", sources(&error.without_url()));
+            Err(Failure::Transient(reason))
+        }
+        Err(_) => {
+            Err(Failure::Final(format!("the model did not begin to answer within {} ms", first_byte.as_millis())))
         }
     }
 }

@@ -237,7 +237,7 @@ mod tests {
                 Some(count) => discounted(*count, &counts.trigrams, history),
                 None => counts.trigram_backoff(*history) * counts.bigram(history.1, word),
             };
-            close(all.iter().map(|it| of(it)).sum(), history.1);
+            close(all.iter().map(of).sum(), history.1);
         }
     }
 
