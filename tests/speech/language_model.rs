@@ -71,6 +71,10 @@ async fn a_service_that_hangs_is_left() {
     let mut model = connect(base, |address| address.first_byte_timeout = Duration::from_millis(100));
     assert_eq!(generate(&mut model, 1).await, ["failed: the model did not begin to answer within 100 ms"]);
 
+    let (base, _) = service(|_| vec![stream(), HANG.to_owned()]).await;
+    let mut model = connect(base, |address| address.first_byte_timeout = Duration::from_millis(100));
+    assert_eq!(generate(&mut model, 1).await, ["failed: the model did not begin to answer within 100 ms"]);
+
     let (base, _) = service(|_| vec![stream(), HI.into(), HANG.to_owned()]).await;
     let mut model = connect(base, |address| address.total_timeout = Duration::from_millis(300));
     assert_eq!(generate(&mut model, 1).await, ["Hi.", "failed: the model did not finish within 300 ms"]);
