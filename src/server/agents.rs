@@ -125,9 +125,10 @@ impl PreparedAgent {
         Services {
             recogniser: spawn_recogniser(recogniser, self.speech.clone()),
             synthesiser: spawn_synthesiser(synthesiser, self.speech.clone()),
-            model: self.model.as_ref().map(|(chat, address)| {
-                spawn_model(ChatCompletions::new(chat.clone()), address.clone())
-            }),
+            model: self
+                .model
+                .as_ref()
+                .map(|(chat, address)| spawn_model(ChatCompletions::new(chat.clone()), address.clone())),
         }
     }
 }

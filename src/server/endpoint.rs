@@ -64,7 +64,9 @@ pub(crate) struct EndpointConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// Another program has the port.
-    #[error("cannot listen on {scheme}://{address} for SIP: the port is in use; choose another with [sip] listen or HOOKSWITCH_SIP__LISTEN")]
+    #[error(
+        "cannot listen on {scheme}://{address} for SIP: the port is in use; choose another with [sip] listen or HOOKSWITCH_SIP__LISTEN"
+    )]
     InUse {
         /// `udp` or `tcp`.
         scheme: &'static str,
@@ -128,8 +130,7 @@ impl Endpoint {
         let mut rng = entropy::generator();
         let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
-        let media =
-            MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
+        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
         let media = Arc::new(media);
 
         let connections = Arc::new(tcp::Connections::default());

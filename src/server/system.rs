@@ -179,10 +179,7 @@ fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
     task::spawn("call-actors", call_actor::run_all(new_calls, shared));
 }
 
-async fn start_speech(
-    config: &Config,
-    health: &Health,
-) -> Result<Option<(SpeechServer, SocketAddress)>, StartError> {
+async fn start_speech(config: &Config, health: &Health) -> Result<Option<(SpeechServer, SocketAddress)>, StartError> {
     if !config.speech.enabled {
         return Ok(None);
     }
@@ -229,9 +226,8 @@ fn add_sources(
     });
     if let Some(speech) = speech {
         let counters = speech.counters();
-        let configured = decoders.unwrap_or_else(|| {
-            u64::try_from(SpeechConfig::new(Secret::new("")).recognisers).unwrap_or(u64::MAX)
-        });
+        let configured = decoders
+            .unwrap_or_else(|| u64::try_from(SpeechConfig::new(Secret::new("")).recognisers).unwrap_or(u64::MAX));
         metrics.add_source(move |snapshot| {
             snapshot.decoders = DecodersSnapshot {
                 configured,

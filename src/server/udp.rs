@@ -30,7 +30,12 @@ pub(crate) fn bind(local: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
 
 /// Reads datagrams until the worker is gone. When the worker's queue is full, new datagrams are dropped and counted:
 /// UDP peers retransmit, and what is already queued is older and closer to its timers.
-pub(crate) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, worker: mpsc::Sender<Input>, dropped: Arc<AtomicU64>) {
+pub(crate) async fn read(
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    worker: mpsc::Sender<Input>,
+    dropped: Arc<AtomicU64>,
+) {
     let mut buffer = vec![0; SIP_MESSAGE_BYTES_MAX];
     loop {
         // An error here is an ICMP answer to something sent earlier; the transaction's timers deal with that.

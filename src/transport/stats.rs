@@ -144,9 +144,9 @@ impl Stats {
 }
 
 fn named(counters: &BTreeMap<(usize, u16), u64>) -> impl Iterator<Item = (&'static str, u16, u64)> + '_ {
-    counters.iter().map(|((method, status), count)| {
-        (METHOD_NAMES.get(*method).copied().unwrap_or("other"), *status, *count)
-    })
+    counters
+        .iter()
+        .map(|((method, status), count)| (METHOD_NAMES.get(*method).copied().unwrap_or("other"), *status, *count))
 }
 
 fn count(counters: &mut [u64], index: usize) {

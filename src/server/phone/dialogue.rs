@@ -215,8 +215,17 @@ mod tests {
         assert_eq!(
             log,
             [
-                "140 finished", "140 begin hi", "160 play", "160 play", "160 play", "500 reply after 320",
-                "640 finished", "640 begin 12", "660 press 1", "900 press 2", "2160 hang up"
+                "140 finished",
+                "140 begin hi",
+                "160 play",
+                "160 play",
+                "160 play",
+                "500 reply after 320",
+                "640 finished",
+                "640 begin 12",
+                "660 press 1",
+                "900 press 2",
+                "2160 hang up"
             ]
         );
     }
