@@ -90,7 +90,8 @@ pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
 pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
 /// Recognised text of one turn of the caller; the rest is cut off.
 pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
-/// Outputs waiting to be drained; audio beyond it is dropped, so that only an owner that does not drain loses any.
+/// Outputs of an agent waiting to be drained. Audio beyond it is dropped, and everything but the hang-up beyond twice as
+/// many, so that only an owner that does not drain loses any.
 pub const AGENT_OUTPUTS_MAX: usize = 4_096;
 /// Steps of an agent that wait for what is being said; more are dropped.
 pub const AGENT_STEPS_MAX: usize = 512;
@@ -232,6 +233,9 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 
 // --- server ---
 
+/// UDP ports for media unless the configuration says otherwise: outside the range that the kernel gives to other programs.
+pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
+
 /// Datagrams that one system call receives from or sends to one socket.
 pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
 /// Sockets that one wait of a media thread reports.
@@ -239,7 +243,7 @@ pub const EPOLL_EVENTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.
-pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 10_000;
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 2_500;
 /// Ticks that wait for a leg's task; later ones are dropped and counted.
 pub const LEG_TICKS_MAX: usize = 50;
 /// Commands that wait for a leg; more are refused.

@@ -34,7 +34,7 @@ enum Command {
         output: PathBuf,
     },
     /// A test phone: place a call, speak, listen, print what was heard.
-    Call(phone::Arguments),
+    Call(phone::arguments::Arguments),
     /// Run the local speech engine as a server of its own.
     Speech {
         /// Where it listens.

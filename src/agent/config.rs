@@ -136,3 +136,60 @@ impl CallContext {
         numbers.chain(self.variables.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::barge_in::{BargeIn, WordsBargeIn};
+    use super::super::endpointing::{Endpointing, SilenceEndpointing};
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Written {
+        first_message: FirstMessage,
+        turn_taking: TurnTaking,
+        times: AgentTimes,
+        model: ModelConfig,
+    }
+
+    #[test]
+    fn the_parts_can_be_written_in_toml() {
+        let written: Written = toml::from_str(
+            r#"
+            first_message = { caller_first = { wait_ms_max = 3000 } }
+            times = { call_ms_max = 60000 }
+            model = { instructions = "Be brief." }
+            [turn_taking]
+            idle_ms = 5000
+            endpointing = { strategy = "silence", end_of_turn_ms = 400 }
+            barge_in = { strategy = "words", words = 3 }
+            "#,
+        )
+        .unwrap();
+        let endpointing = SilenceEndpointing { end_of_turn_ms: 400, ..SilenceEndpointing::default() };
+        let expected = Written {
+            first_message: FirstMessage::CallerFirst { wait_ms_max: 3_000 },
+            turn_taking: TurnTaking {
+                endpointing: Endpointing::Silence(endpointing),
+                barge_in: BargeIn::Words(WordsBargeIn { words: 3, ..WordsBargeIn::default() }),
+                idle_ms: 5_000,
+                ..TurnTaking::default()
+            },
+            times: AgentTimes { call_ms_max: 60_000, ..AgentTimes::default() },
+            model: ModelConfig { instructions: "Be brief.".to_owned(), ..ModelConfig::default() },
+        };
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_in_the_parts() {
+        for text in [
+            "endpointing = { strategy = \"silence\", end_of_turn = 1 }",
+            "endpointing = { strategy = \"guess\" }",
+            "barge_in = { strategy = \"words\", speech_ms = 1 }",
+            "idle = 1",
+        ] {
+            assert!(toml::from_str::<TurnTaking>(text).is_err(), "{text}");
+        }
+    }
+}

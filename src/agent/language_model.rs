@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use serde::Deserialize;
+
 use super::conversation::Conversation;
 use super::event::{Event, HangUpReason, Service};
 use super::pathway::Template;
@@ -14,7 +16,8 @@ use super::step::Step;
 use crate::limits::{AGENT_DIGITS_MAX, MODEL_TEXT_CHARS_MAX};
 
 /// How a language model is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
     /// What it is told first.
     pub instructions: String,

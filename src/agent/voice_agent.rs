@@ -58,7 +58,7 @@ pub struct Counts {
     pub late_audio: u64,
     /// Pieces of audio that exceeded what may wait.
     pub dropped_audio: u64,
-    /// Audio outputs that nobody drained.
+    /// Outputs that nobody drained.
     pub dropped_outputs: u64,
 }
 
@@ -635,8 +635,17 @@ impl Agent {
     }
 
     fn output(&mut self, output: Output) {
-        let is_audio = matches!(output, Output::Play { .. } | Output::Recogniser(RecogniserCommand::Audio(_)));
-        if is_audio && self.outputs.len() >= AGENT_OUTPUTS_MAX {
+        let room = match output {
+            Output::Play { .. } | Output::Recogniser(RecogniserCommand::Audio(_)) => AGENT_OUTPUTS_MAX,
+            Output::HangUp { .. } => usize::MAX,
+            Output::Recogniser(RecogniserCommand::Finalize { .. })
+            | Output::Synthesiser(_)
+            | Output::Model(_)
+            | Output::ClearPlayout
+            | Output::SendDtmf(_)
+            | Output::Event(_) => 2 * AGENT_OUTPUTS_MAX,
+        };
+        if self.outputs.len() >= room {
             self.counts.dropped_outputs += 1;
             return;
         }

@@ -24,6 +24,9 @@ pub(super) struct Leg {
     state: State,
     /// A media session is open, or being opened.
     has_media: bool,
+    /// What the journal was told while the call rang.
+    is_ringing_told: bool,
+    is_early_media_told: bool,
     /// The peer does not want to hear us.
     is_held: bool,
     /// The peer does not send, by its own word or by ours.
@@ -42,7 +45,7 @@ enum State {
     /// Both sides talk.
     Answered,
     /// A call that went out is given up; its end will be told.
-    Cancelling,
+    Cancelling { cause: EndCause },
 }
 
 /// A call that came in and rings.
@@ -57,6 +60,19 @@ struct Ringing {
 }
 
 impl Leg {
+    const fn new(id: LegId, state: State) -> Self {
+        Self {
+            id,
+            dialog: None,
+            state,
+            has_media: true,
+            is_ringing_told: false,
+            is_early_media_told: false,
+            is_held: false,
+            is_silent: false,
+        }
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Ringing(it) => {
@@ -64,7 +80,7 @@ impl Leg {
                 answer_at.into_iter().chain([it.again_at, it.give_up_at]).min()
             }
             State::Preparing { give_up_at, .. } | State::Calling { give_up_at } => Some(*give_up_at),
-            State::Answered | State::Cancelling => None,
+            State::Answered | State::Cancelling { .. } => None,
         }
     }
 }
@@ -93,7 +109,7 @@ impl Calls {
                 self.tell(Output::Digit { call, digit, duration_ms });
                 self.journal(call, Event::Digit { digit, duration_ms });
             }
-            LegEvent::Ended(end) => self.finish(call, end),
+            LegEvent::Ended(end) => self.finish(call, self.explain(call, end)),
         }
         self.settle(call);
     }
@@ -138,7 +154,7 @@ impl Calls {
         };
         let state = State::Ringing(ringing);
         let (is_held, is_silent) = media.map_or((false, false), |it| (!it.send, !it.receive));
-        let held = Leg { id: leg, dialog: Some(dialog), state, has_media: true, is_held, is_silent };
+        let held = Leg { dialog: Some(dialog), is_held, is_silent, ..Leg::new(leg, state) };
         self.calls.insert(call, held);
         self.by_dialog.insert(dialog, call);
         let (from, to) = (from_of(&request), Pii::new(request.uri_str().to_owned()));
@@ -202,8 +218,7 @@ impl Calls {
         let local_ip = outbound.flow.local.ip();
         let give_up_at = now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX);
         let state = State::Preparing { outbound: Box::new(outbound), give_up_at };
-        let held = Leg { id: leg, dialog: None, state, has_media: !is_full, is_held: false, is_silent: false };
-        self.calls.insert(call, held);
+        self.calls.insert(call, Leg { has_media: !is_full, ..Leg::new(leg, state) });
         if is_full {
             self.finish(call, End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local });
             return;
@@ -230,7 +245,7 @@ impl Calls {
                 let outbound = (**outbound).clone();
                 self.send_invite(call, outbound, address, now);
             }
-            (State::Ringing(_) | State::Calling { .. } | State::Answered | State::Cancelling, _) => (),
+            (State::Ringing(_) | State::Calling { .. } | State::Answered | State::Cancelling { .. }, _) => (),
         }
         self.settle(call);
     }
@@ -269,7 +284,7 @@ impl Calls {
     pub(super) fn media_inactive(&mut self, call: CallId, now: Now) {
         let is_expected = |leg: &Leg| leg.is_held || leg.is_silent || !matches!(leg.state, State::Answered);
         if self.calls.get(&call).is_some_and(|it| !is_expected(it)) {
-            self.end_call(call, HangUpCause::Done, EndCause::MediaInactive, now);
+            self.end_call(call, HangUpCause::Done, Some(EndCause::MediaInactive), now);
         }
     }
 
@@ -282,31 +297,33 @@ impl Calls {
     }
 
     fn answer_if_due(&mut self, call: CallId, now: Now) {
-        let Some(Leg { state: State::Ringing(ringing), dialog: Some(dialog), .. }) = self.calls.get(&call) else {
+        let Some(Leg { state: State::Ringing(ringing), dialog: Some(dialog), .. }) = self.calls.get_mut(&call) else {
             return;
         };
-        if let (Some(media), Some(answer_at)) = (ringing.media, ringing.answer_at)
-            && answer_at <= now.instant
+        if let Some(media) = ringing.media
+            && ringing.answer_at.take_if(|it| *it <= now.instant).is_some()
         {
             self.dialogs.answer(*dialog, media, now);
         }
     }
 
-    pub(super) fn end_call(&mut self, call: CallId, cause: HangUpCause, answered: EndCause, now: Now) {
+    /// Ends a call as its state demands. `told` is why, if that is not plain from the state.
+    pub(super) fn end_call(&mut self, call: CallId, cause: HangUpCause, told: Option<EndCause>, now: Now) {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
         let refusal = self.config.refusal(cause);
         let (cause, sip_status) = match &leg.state {
             State::Ringing(_) => (EndCause::Rejected, Some(refusal.status().code())),
-            State::Preparing { .. } | State::Calling { .. } | State::Cancelling => (EndCause::Cancelled, None),
-            State::Answered => (answered, None),
+            State::Preparing { .. } | State::Calling { .. } | State::Cancelling { .. } => (EndCause::Cancelled, None),
+            State::Answered => (EndCause::HungUp, None),
         };
+        let cause = told.unwrap_or(cause);
         let outcome = leg.dialog.map_or(HangUp::Done, |it| self.dialogs.hang_up(it, &refusal, now));
         match outcome {
             HangUp::Done => self.finish(call, End { cause, sip_status, initiator: Initiator::Local }),
             HangUp::Pending => {
-                leg.state = State::Cancelling;
+                leg.state = State::Cancelling { cause };
                 self.settle(call);
             }
         }
@@ -318,8 +335,11 @@ impl Calls {
         };
         match &mut leg.state {
             State::Ringing(ringing) if ringing.give_up_at <= now.instant => {
-                let cause = if ringing.media.is_some() { HangUpCause::Unavailable } else { HangUpCause::Failed };
-                self.end_call(call, cause, EndCause::NoAnswer, now);
+                let (cause, told) = match ringing.media {
+                    Some(_) => (HangUpCause::Unavailable, EndCause::NoAnswer),
+                    None => (HangUpCause::Failed, EndCause::NoMediaPort),
+                };
+                self.end_call(call, cause, Some(told), now);
             }
             State::Ringing(ringing) if ringing.again_at <= now.instant => {
                 ringing.again_at = now.instant + Duration::from_millis(RING_AGAIN_MS);
@@ -331,23 +351,29 @@ impl Calls {
                 }
             }
             State::Ringing(_) => self.answer_if_due(call, now),
-            State::Preparing { give_up_at, .. } | State::Calling { give_up_at } if *give_up_at <= now.instant => {
-                self.end_call(call, HangUpCause::Done, EndCause::NoAnswer, now);
+            State::Preparing { give_up_at, .. } if *give_up_at <= now.instant => {
+                self.end_call(call, HangUpCause::Done, Some(EndCause::NoMediaPort), now);
             }
-            State::Preparing { .. } | State::Calling { .. } | State::Answered | State::Cancelling => (),
+            State::Calling { give_up_at } if *give_up_at <= now.instant => {
+                self.end_call(call, HangUpCause::Done, Some(EndCause::NoAnswer), now);
+            }
+            State::Preparing { .. } | State::Calling { .. } | State::Answered | State::Cancelling { .. } => (),
         }
         self.settle(call);
     }
 
     fn handle_provisional(&mut self, call: CallId, status: StatusCode, media: Option<MediaDescription>) {
-        let Some(leg) = self.calls.get(&call) else {
+        let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
         let id = leg.id;
         if let Some(remote) = media {
+            let is_told = std::mem::replace(&mut leg.is_early_media_told, true);
             self.tell(Output::UpdateMedia { leg: id, remote });
-            self.journal(call, Event::EarlyMedia);
-        } else if status == StatusCode::RINGING {
+            if !is_told {
+                self.journal(call, Event::EarlyMedia);
+            }
+        } else if status == StatusCode::RINGING && !std::mem::replace(&mut leg.is_ringing_told, true) {
             self.journal(call, Event::Ringing);
         }
     }
@@ -356,7 +382,7 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
-        let is_outbound = matches!(leg.state, State::Calling { .. } | State::Cancelling);
+        let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
         let id = leg.id;
         // The media session of a call that came in was opened with what the peer offered.
@@ -379,6 +405,14 @@ impl Calls {
             (false, true) => self.journal(call, Event::Held),
             (true, false) => self.journal(call, Event::Resumed),
             (false, false) | (true, true) => (),
+        }
+    }
+
+    /// Why a call that is given up was given up, which the dialog does not know.
+    fn explain(&self, call: CallId, end: End) -> End {
+        match self.calls.get(&call).map(|it| &it.state) {
+            Some(State::Cancelling { cause }) if end.cause == EndCause::Cancelled => End { cause: *cause, ..end },
+            Some(_) | None => end,
         }
     }
 

@@ -6,6 +6,8 @@
 
 mod config;
 mod event;
+#[cfg(test)]
+mod hostile;
 mod leg;
 #[cfg(test)]
 mod simulation;
@@ -200,8 +202,8 @@ impl Calls {
     }
 
     /// Bytes of a stream came.
-    pub fn handle_segment(&mut self, flow: Flow, data: &Bytes, now: Now) {
-        self.dialogs.handle_segment(flow, data, now);
+    pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_segment(flow, &data, now);
         self.drain_dialogs(now);
     }
 
@@ -259,7 +261,7 @@ impl Calls {
 
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
-        self.end_call(call, cause, EndCause::HungUp, now);
+        self.end_call(call, cause, None, now);
         self.drain_dialogs(now);
     }
 

@@ -1,6 +1,6 @@
 //! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3264, RFC 3311.
 //!
-//! [`Dialogs`] owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
+//! `Dialogs` owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
 //! repeats each 2xx until its ACK, negotiates media, and ends sessions. Who may call whom is the layer above's to say.
 
 pub mod dtmf_info;
@@ -326,7 +326,7 @@ impl Dialogs {
                         session.handle_request(id, flow, request, body, shared, now);
                     });
                 }
-                None => self.shared.refuse(id, request, &Refusal::DoesNotExist, None, now),
+                None => self.shared.refuse_and_forget(id, request, &Refusal::DoesNotExist, now),
             }
             return;
         }
@@ -389,12 +389,9 @@ impl Dialogs {
     }
 
     fn handle_ack(&mut self, request: &Request, now: Now) {
-        let mut is_awaited = false;
-        if let Some(id) = self.find(request) {
-            self.with(id, now, |session, shared| is_awaited = session.handle_ack(request, shared, now));
-        }
-        if !is_awaited {
-            self.shared.drop(Dropped::StrayAck);
+        match self.find(request) {
+            Some(id) => self.with(id, now, |session, shared| session.handle_ack(request, shared, now)),
+            None => self.shared.drop(Dropped::StrayAck),
         }
     }
 

@@ -118,6 +118,14 @@ impl Shared {
         }
     }
 
+    /// Refuses `request` and keeps no transaction: a copy of it is refused again. So a flood of requests that pretend to
+    /// be within dialogs cannot fill what is reserved for those that are.
+    pub(super) fn refuse_and_forget(&mut self, id: TransactionId, request: &Request, refusal: &Refusal, now: Now) {
+        let tag = self.transactions.transport().stateless_tag(request.headers().top_via());
+        self.refuse(id, request, refusal, Some(&tag), now);
+        self.transactions.abandon(id);
+    }
+
     /// Begins a response within a dialog that makes or keeps it (RFC 3261 §12.1.1).
     pub(super) fn reply(&self, request: &Request, status: StatusCode, dialog: &Dialog) -> ResponseBuilder {
         let contact = self.transactions.transport().contact_uri(dialog.flow);

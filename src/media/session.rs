@@ -52,7 +52,7 @@ pub struct RemoteMedia {
     pub telephone_event: Option<TelephoneEventFormat>,
     /// Whether we may send: not before the answer, and not to a peer that holds us.
     pub send: bool,
-    /// Whether the peer may send.
+    /// Whether the peer may send. What it sends all the same is counted, and not heard.
     pub receive: bool,
 }
 
@@ -428,6 +428,9 @@ impl Session {
         self.received.packets += 1;
         self.received.octets += u64::try_from(payload.len()).unwrap_or(0);
         self.expected_since = self.expected_since.map(|_| now);
+        if !remote.receive {
+            return self.incoming.pass_over(header.sequence);
+        }
         match kind {
             Kind::Audio => {
                 let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
@@ -930,6 +933,20 @@ mod tests {
         assert_eq!((leg.report().remote.reports, leg.report().dropped.payload_type), (1, 0));
         leg.run(400);
         assert!(!leg.reports.is_empty() && leg.reports.iter().all(|(to, _)| *to == addr(PEER)));
+    }
+
+    #[test]
+    fn a_peer_that_may_not_send_is_not_heard() {
+        let mut leg = Leg::new(RemoteMedia { receive: false, ..peer() });
+        for index in 0..20 {
+            leg.hear(PEER, index, 160);
+            assert_eq!(leg.tick().heard, Heard::Nothing);
+        }
+        leg.update(peer());
+        leg.hear_stream(20..40);
+        leg.hear(PEER, 40, 160);
+        assert!(matches!(leg.tick().heard, Heard::Audio(_)));
+        assert_eq!((leg.report().received.packets, leg.report().received.lost), (41, 0));
     }
 
     #[test]

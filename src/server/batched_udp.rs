@@ -126,6 +126,11 @@ impl SendBatch {
         written.is_some()
     }
 
+    /// Forgets what is queued.
+    pub fn clear(&mut self) {
+        self.queued.clear();
+    }
+
     /// Sends what is queued and empties the batch. Returns how many datagrams the system took; one that it refuses is
     /// dropped, and the others are still sent.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {

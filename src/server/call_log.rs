@@ -149,7 +149,15 @@ impl CallLog {
                     metrics.media_ended(report);
                 }
             }
-            _ => (),
+            Event::Settled
+            | Event::AnsweredBy { .. }
+            | Event::Digit { .. }
+            | Event::Said { .. }
+            | Event::TurnTiming(_)
+            | Event::Failed { .. }
+            | Event::Transfer { .. }
+            | Event::Note { .. }
+            | Event::Unknown(_) => (),
         }
     }
 }
@@ -199,10 +207,8 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
 pub(crate) fn ended(end: call::End, agent: Option<EndCause>) -> Event {
     let (cause, initiator) = match (agent, end.initiator) {
         (Some(cause), call::Initiator::Local) => {
-            let initiator = match cause {
-                EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed => Initiator::Server,
-                _ => Initiator::Agent,
-            };
+            let is_ours = matches!(cause, EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed);
+            let initiator = if is_ours { Initiator::Server } else { Initiator::Agent };
             (cause, initiator)
         }
         (_, call::Initiator::Local) => (cause(end), Initiator::Server),

@@ -1,15 +1,18 @@
 //! What offer and answer agreed on, in the words of the media session.
 
+use std::net::IpAddr;
+
 use crate::codec::AudioCodec;
 use crate::dialog::offer_answer::{Codec, MediaDescription};
-use crate::media::{Latching, RemoteMedia, TelephoneEventFormat};
+use crate::media::{Latching, RemoteMedia, TelephoneEventFormat, host_behind_nat};
 
-/// The peer's side of a leg's media.
-pub(crate) fn remote(description: &MediaDescription) -> RemoteMedia {
+/// The peer's side of a leg's media. `signalling` is the host its SIP messages come from, where it may turn out to be if
+/// it is behind a NAT.
+pub(crate) fn remote(description: &MediaDescription, signalling: Option<IpAddr>) -> RemoteMedia {
     RemoteMedia {
         rtp: description.rtp,
         rtcp: description.rtcp,
-        latching: Latching::Exact,
+        latching: signalling.map_or(Latching::Exact, |it| host_behind_nat(description.rtp.ip(), it)),
         codec: match description.codec {
             Codec::Pcmu => AudioCodec::Pcmu,
             Codec::Pcma => AudioCodec::Pcma,

@@ -1,12 +1,12 @@
 //! The shell: sockets, clocks, threads and tasks around the cores.
 
-mod agents;
+pub mod agents;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
 pub mod clock;
 pub mod demo;
-mod endpoint;
+pub mod endpoint;
 pub mod entropy;
 pub mod health;
 pub mod http;

@@ -1,7 +1,7 @@
 //! UDP ports for RTP: pairs of an even and the following odd one (RFC 3550 §11), bound before they are offered.
 //!
 //! Pairs are given out in turn from a random start, so that a guess at the next one is as bad as it can be; one that was
-//! in use rests for [`QUARANTINE`] before it is given out again, so that late packets of one call cannot enter the next.
+//! in use rests for two seconds before it is given out again, so that late packets of one call cannot enter the next.
 //! Pairs that other programs hold are skipped.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -26,7 +26,7 @@ pub async fn run(file: Option<&Path>) -> anyhow::Result<()> {
     };
     logging::start(&config.log, environment.get("RUST_LOG").map(String::as_str))?;
     let drain_limit = config.drain.limit;
-    let system = System::start(config).await?;
+    let system = System::start(config, None).await?;
     announce(&system);
     told_to_stop().await?;
     tracing::info!(limit_s = drain_limit.as_secs(), "draining: new calls are refused, calls in progress may finish");

@@ -18,10 +18,10 @@ use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
+use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
-use crate::server::recorder::TapEnd;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -62,8 +62,6 @@ pub(crate) struct Status {
     pub(crate) counts: Counts,
     /// What they counted.
     pub(crate) stats: Stats,
-    /// Media legs.
-    pub(crate) legs: usize,
     /// Messages that a socket did not take.
     pub(crate) send_drops: u64,
     /// Calls that nobody took because the queue of new calls was full.
@@ -126,7 +124,7 @@ pub(crate) struct Shell {
     /// Where events are written.
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
-    pub(crate) record: Option<Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>>,
+    pub(crate) record: Option<Recording>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
 }
@@ -142,6 +140,8 @@ pub(crate) struct SipWorker {
     closing: BTreeMap<CallId, (LegId, oneshot::Receiver<Report>)>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
+    /// Where the signalling of each call comes from.
+    hosts: BTreeMap<CallId, IpAddr>,
     new_call_drops: u64,
     media_refusals: u64,
     shown: Now,
@@ -158,6 +158,7 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             new_call_drops: 0,
             media_refusals: 0,
             shown: now,
@@ -207,7 +208,6 @@ impl SipWorker {
         let status = Status {
             counts: self.calls.counts(),
             stats: self.calls.stats().clone(),
-            legs: self.legs.len(),
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
@@ -221,7 +221,7 @@ impl SipWorker {
         let now = clock::now();
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
-            Input::Segment(flow, data) => self.calls.handle_segment(flow, &data, now),
+            Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -242,8 +242,10 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
-                // Whoever asked may have gone; the call then ends with its actor.
-                drop(reply.send(call));
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
@@ -322,11 +324,13 @@ impl SipWorker {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|record| record(leg, SampleRate::Hz8000));
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote: remote.map(leg_media::remote), ..SessionConfig::default() },
+            session: SessionConfig {
+                remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
+            },
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -339,7 +343,8 @@ impl SipWorker {
     }
 
     fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated = self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote)));
+        let updated =
+            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
         if let Some(Err(_)) = updated {
             // Without the update both sides would talk past each other: better to end the call.
             self.media_refusals += 1;
@@ -371,6 +376,7 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.hosts.remove(&call);
         let media = self.closing.remove(&call);
         let unheard = match self.actors.remove(&call) {
             Some(actor) => actor.try_send(Signal::Ended(end, media)).is_err(),
@@ -382,6 +388,9 @@ impl SipWorker {
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
+        if let crate::call::Event::Offered { flow, .. } = &event {
+            self.hosts.insert(call, flow.remote.ip());
+        }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
         }

@@ -20,7 +20,7 @@ use crate::route::{Admission, AgentName, Routes, Target};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
@@ -79,7 +79,7 @@ impl System {
     ///
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
@@ -93,7 +93,7 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let endpoint = Endpoint::start(endpoint_config(&config), log.clone())?;
+        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -195,12 +195,17 @@ async fn start_speech(config: &Config, health: &Health) -> Result<Option<(Speech
     }
     let token = speech_config.token.clone();
     let server = SpeechServer::start(speech_config).await?;
-    let address = SocketAddress {
+    let address = speech_address(&server, token);
+    Ok(Some((server, address)))
+}
+
+/// Where agents find the local speech engine.
+pub(crate) fn speech_address(server: &SpeechServer, token: Secret) -> SocketAddress {
+    SocketAddress {
         base: format!("ws://{}", server.address()),
         key: token,
         connect_timeout: Duration::from_millis(PROVIDER_CONNECT_MS_MAX),
-    };
-    Ok(Some((server, address)))
+    }
 }
 
 /// 192 bits that only this process knows.
@@ -239,7 +244,7 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config) -> EndpointConfig {
+fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let target = |agent: &str| Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) };
     let mut routes = Routes::default();
     for (number, entry) in &config.numbers {
@@ -272,7 +277,7 @@ fn endpoint_config(config: &Config) -> EndpointConfig {
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
         },
-        record: None,
+        record,
     }
 }
 

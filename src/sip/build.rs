@@ -57,6 +57,8 @@ pub(crate) enum Line {
     /// As it stands in another message, its end included.
     Kept(Bytes),
     New(HeaderName, String),
+    /// What the caller gave may not be written.
+    Refused(HeaderName),
 }
 
 impl RequestBuilder {
@@ -89,7 +91,7 @@ impl RequestBuilder {
 
     /// Writes the request.
     pub fn build(self) -> Result<Request, BuildError> {
-        match write(&self.start, &self.lines, &self.body, false)? {
+        match write(self.start.as_bytes(), &self.lines, &self.body, false)? {
             Message::Request(request) => Ok(request),
             Message::Response(_) => Err(BuildError::Kind),
         }
@@ -117,15 +119,19 @@ impl ResponseBuilder {
         self
     }
 
-    /// Adds our tag to the To if it has none; RFC 3261 §8.2.6.2 has it in every response but 100.
+    /// Adds our tag, a token, to the To if it has none; RFC 3261 §8.2.6.2 has it in every response but 100.
     #[must_use]
     pub fn to_tag(mut self, request: &Request, tag: &str) -> Self {
-        let to = request.headers().to();
-        if to.tag().is_none() {
-            let is_to = |it: &Line| matches!(it, Line::Kept(line) if line_is(line, Known::To));
-            if let Some(line) = self.lines.iter_mut().find(|it| is_to(it)) {
-                *line = Line::New(HeaderName::To, format!("{to};tag={tag}"));
-            }
+        let headers = request.headers();
+        let is_to = |it: &Line| matches!(it, Line::Kept(line) if line_is(line, Known::To));
+        let to = headers.lines(&HeaderName::To).next().filter(|_| headers.to().tag().is_none());
+        if let (Some(to), Some(line)) = (to, self.lines.iter_mut().find(|it| is_to(it))) {
+            // Added to the bytes as they came: they may hold what nobody may write anew.
+            *line = if is_token(tag) {
+                Line::Kept([to.raw_until_value_end(), b";tag=", tag.as_bytes(), b"\r\n"].concat().into())
+            } else {
+                Line::Refused(HeaderName::To)
+            };
         }
         self
     }
@@ -159,7 +165,7 @@ impl ResponseBuilder {
             return Err(BuildError::Reason);
         }
         let start = format!("SIP/2.0 {} {reason}", self.status);
-        match write(&start, &self.lines, &self.body, false)? {
+        match write(start.as_bytes(), &self.lines, &self.body, false)? {
             Message::Response(response) => Ok(response),
             Message::Request(_) => Err(BuildError::Kind),
         }
@@ -180,13 +186,14 @@ fn has_forbidden(text: &str) -> bool {
 }
 
 /// Writes a message and reads it back. `has_length` says that a kept line states the length of the body.
-pub(crate) fn write(start: &str, lines: &[Line], body: &Bytes, has_length: bool) -> Result<Message, BuildError> {
+pub(crate) fn write(start: &[u8], lines: &[Line], body: &Bytes, has_length: bool) -> Result<Message, BuildError> {
     let mut out = Vec::with_capacity(start.len() + 64 * lines.len() + body.len() + 64);
-    out.extend_from_slice(start.as_bytes());
+    out.extend_from_slice(start);
     out.extend_from_slice(b"\r\n");
     for line in lines {
         match line {
             Line::Kept(line) => out.extend_from_slice(line),
+            Line::Refused(name) => return Err(BuildError::Forbidden(name.clone())),
             Line::New(HeaderName::ContentLength, _) => return Err(BuildError::ContentLength),
             Line::New(name, value) if !is_token(name.as_str()) || has_forbidden(value) => {
                 return Err(BuildError::Forbidden(name.clone()));

@@ -15,7 +15,7 @@ use super::via::Via;
 /// What is wrong with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
-    /// Nothing but line ends: a keep-alive (RFC 5626 §4.4.1), to be ignored on UDP.
+    /// Nothing but line ends or NULs: a keep-alive, to be ignored on UDP.
     #[error("Empty")]
     Empty,
     /// The first line is neither a request line nor a status line.
@@ -182,8 +182,7 @@ impl Malformed {
         write!(out, "From: {from}\r\nTo: {to}{to_tag}\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n").ok()?;
         out.push_str("Content-Length: 0\r\n\r\n");
         // What was copied must not say more than one line.
-        let copied = [from, to, call_id, cseq, self.via.as_str()];
-        let clean = copied.iter().all(|it| !it.bytes().any(|it| it.is_ascii_control() && it != b'\t'));
+        let clean = out.split("\r\n").all(|line| !line.bytes().any(|it| it.is_ascii_control() && it != b'\t'));
         clean.then(|| Bytes::from(out))
     }
 }

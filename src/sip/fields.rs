@@ -193,3 +193,65 @@ fn with_params(text: &str) -> Option<(&str, Params<'_>)> {
         None => Some((trim(before), Params::default())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        let sdp = MediaType::parse("Application / SDP ; charset=\"utf-8\"").expect("valid");
+        assert!(sdp.is("application", "sdp") && !sdp.is("text", "sdp"));
+        assert_eq!(sdp.params.unquoted("charset").as_deref(), Some("utf-8"));
+        for bad in ["", "application", "application/", "a/b/c", "a b/c", "a/b;", "a/b;x=\"y"] {
+            assert!(MediaType::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn retry_after() {
+        let seconds = |text| RetryAfter::parse(text).map(|it| it.seconds);
+        assert_eq!(
+            (seconds("18000;duration=3600"), seconds("120 (I'm in a (long) \\) meeting)")),
+            (Some(18_000), Some(120))
+        );
+        assert_eq!(RetryAfter::parse("5 (x) ;duration=6").and_then(|it| it.params.value("duration")), Some("6"));
+        assert_eq!((seconds("0"), seconds("949302838503028349304023988")), (Some(0), None));
+        assert_eq!((seconds(""), seconds("-1"), seconds("5 (x"), seconds("5 x")), (None, None, None, None));
+    }
+
+    #[test]
+    fn reasons() {
+        let reason = ReasonValue::parse("Q.850;cause=16;text=\"Normal; clearing\"").expect("valid");
+        assert_eq!((reason.protocol, reason.cause()), ("Q.850", Some(16)));
+        assert_eq!(reason.text().as_deref(), Some("Normal; clearing"));
+        assert!(ReasonValue::parse("SIP ;cause=x").is_some_and(|it| it.cause().is_none()));
+        assert!(ReasonValue::parse(";cause=1").is_none());
+    }
+
+    #[test]
+    fn session_intervals() {
+        let expect = |seconds, refresher| Some(SessionExpires { seconds, refresher });
+        assert_eq!(SessionExpires::parse("1800"), expect(1800, None));
+        assert_eq!(SessionExpires::parse("90 ; Refresher = UAS"), expect(90, Some(Refresher::Uas)));
+        assert_eq!(
+            SessionExpires::parse("90;refresher=uac").map(|it| it.to_string()).as_deref(),
+            Some("90;refresher=uac")
+        );
+        for bad in ["", "x", "-1", "4294967296", "90;refresher", "90;refresher=me"] {
+            assert_eq!(SessionExpires::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn dialogs_to_replace() {
+        let replaces = Replaces::parse("98732@h ;from-tag=r33;to-tag=f00;early-only").expect("valid");
+        assert_eq!((replaces.from_tag.as_str(), replaces.to_tag.as_str(), replaces.early_only), ("r33", "f00", true));
+        assert_eq!(replaces.to_string(), "98732@h;to-tag=f00;from-tag=r33;early-only");
+        for bad in
+            ["", "a;to-tag=1", "a;to-tag=1;from-tag=2;to-tag=3", ";to-tag=1;from-tag=2", "a b;to-tag=1;from-tag=2"]
+        {
+            assert_eq!(Replaces::parse(bad), None, "{bad}");
+        }
+    }
+}

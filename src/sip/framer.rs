@@ -117,8 +117,9 @@ impl StreamFramer {
             None if self.buffer.len() < SIP_MESSAGE_BYTES_MAX => return None,
             None => self.buffer.len(),
         };
+        // The end of a head is there, or no room for it.
         let mut scan = scan(self.buffer.get(..head.min(SIP_MESSAGE_BYTES_MAX)).unwrap_or(&self.buffer));
-        if found.is_none() && matches!(scan.fault, Some((Fault::Truncated, _))) {
+        if matches!(scan.fault, Some((Fault::Truncated, _))) {
             scan.fault = Some((Fault::TooLarge, None));
         }
         if scan.fault.is_none() && scan.content_length.is_none() {
@@ -157,5 +158,120 @@ impl Iterator for StreamFramer {
             self.buffer = BytesMut::new();
         }
         Some(frame.map_err(FramingError))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(headers: &str, body: &str) -> String {
+        format!(
+            "OPTIONS sip:a@example.com SIP/2.0\r\nVia: SIP/2.0/TCP b.example;branch=z9hG4bK1\r\nFrom: <sip:b@example.com>;tag=1\r\n\
+             To: <sip:a@example.com>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\n{headers}\r\n{body}"
+        )
+    }
+
+    /// Feeds `stream` in pieces of every one of these sizes and compares what comes out.
+    #[track_caller]
+    fn check(stream: &str, expect: &[&str]) {
+        for size in [1, 2, 3, 5, 7, 64, stream.len()] {
+            let mut framer = StreamFramer::new();
+            let mut found = vec![];
+            for piece in stream.as_bytes().chunks(size) {
+                framer.push(piece);
+                for frame in framer.by_ref() {
+                    found.push(match frame {
+                        Ok(Frame::Message(message)) => String::from_utf8_lossy(message.body()).into_owned(),
+                        Ok(Frame::Malformed(error)) => format!("{} {}", error.status(), error.reason()),
+                        // Pieces decide how line ends group.
+                        Ok(Frame::Ping | Frame::Pong) => continue,
+                        Err(error) => format!("closed: {} {}", error.0.status(), error.0.reason()),
+                    });
+                }
+            }
+            assert_eq!(found, expect, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn messages_come_out_whole_however_they_come_in() {
+        let (one, two) = (options("Content-Length: 3\r\n", "one"), options("l : 4\r\n", "\r\n\r\n"));
+        check(&format!("{one}{two}{one}"), &["one", "\r\n\r\n", "one"]);
+        check(&format!("\r\n\r\n{one}\r\n\r\n\r\n{two}"), &["one", "\r\n\r\n"]);
+    }
+
+    #[test]
+    fn a_body_is_never_a_request() {
+        let inner = options("Content-Length: 0\r\n", "");
+        let outer = options(&format!("Content-Length: {}\r\n", inner.len()), &inner);
+        check(&outer, &[&inner]);
+        // Whatever is said about the length that cannot be relied on: nothing behind it is read.
+        for (length, fault) in [
+            ("", "400 Missing Content-Length"),
+            ("Content-Length: -1\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: +0\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 0x0\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 0, 0\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 0 0\r\n", "400 Malformed Content-Length"),
+            ("Content-Length:\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 4294967296\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 18446744073709551616\r\n", "400 Malformed Content-Length"),
+            ("Content-Length: 0\r\nl: 5\r\n", "400 Duplicate Content-Length"),
+            ("Content-Length : 5\r\nContent-Length: 0\r\n", "400 Duplicate Content-Length"),
+            ("Content-Length: 65536\r\n", "513 Message Too Large"),
+            ("X: a\nContent-Length: 0\r\n", "400 Bare Line Break"),
+            ("X: a\rContent-Length: 0\r\n", "400 Bare Line Break"),
+            ("X: a\0\r\nContent-Length: 0\r\n", "400 NUL in Header"),
+            ("Content Length: 0\r\n", "400 Malformed Header Line"),
+        ] {
+            check(&format!("{}{inner}", options(length, "")), &[&format!("closed: {fault}")]);
+        }
+        check(&options("Content-Length: 2\r\nl:2\r\n", "hi"), &["hi"]);
+    }
+
+    #[test]
+    fn a_fault_inside_clear_bounds_costs_one_message() {
+        let bad = options("Content-Length: 2\r\nMax-Forwards: 256\r\n", "no");
+        let good = options("Content-Length: 2\r\n", "ok");
+        check(&format!("{bad}{good}"), &["400 Malformed Max-Forwards", "ok"]);
+    }
+
+    #[test]
+    fn keep_alives_are_told_from_answers() {
+        let mut framer = StreamFramer::new();
+        framer.push(b"\r\n\r\n");
+        assert_eq!((framer.next(), framer.next()), (Some(Ok(Frame::Ping)), None));
+        framer.push(b"\r\n");
+        assert_eq!((framer.next(), framer.next()), (Some(Ok(Frame::Pong)), None));
+        // A ping in two segments: its first half passes for an answer, the whole is still answered.
+        framer.push(b"\r\n");
+        assert_eq!((framer.next(), framer.next()), (Some(Ok(Frame::Ping)), None));
+        framer.push(b"\r");
+        assert_eq!((framer.next(), framer.held_bytes()), (None, 1));
+        framer.push(b"\n\r\n");
+        assert_eq!(framer.next(), Some(Ok(Frame::Ping)));
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let endless = format!("OPTIONS sip:a SIP/2.0\r\n{}", "X: y\r\n".repeat(12_000));
+        check(&endless, &["closed: 513 Too Many Headers"]);
+        check(&"x".repeat(70_000), &["closed: 513 Header Line Too Long"]);
+        check(&format!("X sip:a SIP/2.0\r\nX: {}", "y".repeat(70_000)), &["closed: 513 Header Line Too Long"]);
+        check("GET / HTTP/1.1\r\nHost: x\r\n\r\n", &["closed: 400 Not SIP"]);
+        let mut framer = StreamFramer::new();
+        framer.push(endless.as_bytes());
+        assert!(framer.next().is_some_and(|it| it.is_err()));
+        framer.push(options("Content-Length: 0\r\n", "").as_bytes());
+        assert_eq!((framer.next(), framer.held_bytes()), (None, 0));
+    }
+
+    #[test]
+    fn the_largest_message_byte_by_byte_is_searched_once() {
+        let head = options("Content-Length: 60000\r\n", "");
+        check(&format!("{head}{}", "\r\n\r\n".repeat(15_000)), &["\r\n\r\n".repeat(15_000).as_str()]);
+        let long = format!("X: {}\r\n", "\r\n y".repeat(2_000));
+        check(&options(&format!("{}Content-Length: 1\r\n", long.repeat(7)), "!"), &["!"]);
     }
 }

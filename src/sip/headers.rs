@@ -9,7 +9,7 @@ use super::cseq::{CSeq, RAck};
 use super::fields::{MediaType, ReasonValue, RetryAfter, SessionExpires};
 use super::header_name::{HeaderName, Known};
 use super::name_addr::NameAddr;
-use super::scan::Entry;
+use super::scan::{Entry, values};
 use super::text::{Text, number, split, trim};
 use super::via::Via;
 
@@ -26,6 +26,8 @@ pub(crate) struct Head {
     /// The whole message.
     pub(crate) raw: Bytes,
     pub(crate) text: Text,
+    /// Bytes of the first line, without its end.
+    pub(crate) start_line: usize,
     pub(crate) entries: Vec<Entry>,
     pub(crate) via: Via,
     pub(crate) from: NameAddr,
@@ -93,6 +95,11 @@ impl<'a> Header<'a> {
         self.raw.get(self.entry.value_range()).unwrap_or_default()
     }
 
+    /// The line without its end and blanks before it.
+    pub(crate) fn raw_until_value_end(&self) -> &'a [u8] {
+        self.raw.get(self.entry.line_range().start..self.entry.value_range().end).unwrap_or_default()
+    }
+
     pub(crate) fn raw_line(&self) -> &'a [u8] {
         self.raw.get(self.entry.line_range()).unwrap_or_default()
     }
@@ -150,13 +157,17 @@ impl Headers {
     /// All Vias, the top one first.
     pub fn vias(&self) -> Result<Vec<Via>, HeaderError> {
         let mut vias = vec![self.0.via.clone()];
-        for (index, line) in self.all(&HeaderName::Via).enumerate() {
+        for (index, line) in self.known(Known::Via).enumerate() {
             // The first of them was read with the message.
             for element in split(line, b',').skip(usize::from(index == 0)) {
                 vias.push(Via::read(&self.0.text, element).ok_or(HeaderError(HeaderName::Via))?);
             }
         }
         Ok(vias)
+    }
+
+    fn known(&self, name: Known) -> impl Iterator<Item = &str> {
+        values(&self.0.text, &self.0.entries, name)
     }
 
     /// From.
@@ -196,7 +207,7 @@ impl Headers {
 
     /// The addresses of all Contact headers.
     pub fn contacts(&self) -> Result<Contacts, HeaderError> {
-        let mut lines = self.all(&HeaderName::Contact);
+        let mut lines = self.known(Known::Contact);
         match (lines.next(), lines.next()) {
             (Some("*"), None) => Ok(Contacts::Star),
             _ => Ok(Contacts::List(self.addresses(HeaderName::Contact)?)),
@@ -215,7 +226,16 @@ impl Headers {
 
     /// The addresses of all headers of this name: P-Asserted-Identity, Diversion, Path …
     pub fn addresses(&self, name: HeaderName) -> Result<Vec<NameAddr>, HeaderError> {
-        self.elements(name, |text, it| NameAddr::read(text, it).ok())
+        let mut found = vec![];
+        let mut read = |line| {
+            split(line, b',').try_for_each(|it| NameAddr::read(&self.0.text, it).map(|address| found.push(address)))
+        };
+        let all = match name.known() {
+            Some(known) => self.known(known).try_for_each(&mut read),
+            None => self.all(&name).try_for_each(&mut read),
+        };
+        all.or(Err(HeaderError(name)))?;
+        Ok(found)
     }
 
     /// The one address of a header that may stand once: Refer-To, Referred-By …
@@ -298,18 +318,5 @@ impl Headers {
     ) -> Option<Result<T, HeaderError>> {
         let value = self.get(&name)?;
         Some(parse(trim(value)).ok_or(HeaderError(name)))
-    }
-
-    fn elements<T>(&self, name: HeaderName, read: impl Fn(&Text, &str) -> Option<T>) -> Result<Vec<T>, HeaderError> {
-        let mut found = vec![];
-        for line in self.all(&name) {
-            for element in split(line, b',') {
-                match read(&self.0.text, element) {
-                    Some(element) => found.push(element),
-                    None => return Err(HeaderError(name.clone())),
-                }
-            }
-        }
-        Ok(found)
     }
 }

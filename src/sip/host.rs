@@ -82,18 +82,33 @@ impl HostPort {
     /// As [`Self::parse`], with the span relative to `whole`, from which `text` was cut. `blanks` says whether there may be
     /// some around the colon, as in a Via.
     pub(crate) fn parse_in(whole: &str, text: &str, blanks: bool) -> Option<(Self, Option<u16>)> {
+        let (host, after) = Self::parse_host(whole, text)?;
+        Some((host, port(after, blanks)?))
+    }
+
+    /// The host and port at the front, and what follows them: nothing, or what begins with `;` or `?`.
+    pub(crate) fn parse_front<'a>(whole: &str, text: &'a str) -> Option<(Self, Option<u16>, &'a str)> {
+        let (host, after) = Self::parse_host(whole, text)?;
+        let ends = |it: &str| it.is_empty() || it.starts_with([';', '?']);
+        if ends(after) {
+            return Some((host, None, after));
+        }
+        let digits = after.bytes().skip(1).take_while(u8::is_ascii_digit).count();
+        let (port_text, tail) = after.split_at_checked(digits + 1)?;
+        (ends(tail) && !port_text.is_empty()).then_some((host, port(port_text, false)?, tail))
+    }
+
+    fn parse_host<'a>(whole: &str, text: &'a str) -> Option<(Self, &'a str)> {
         if let Some(rest) = text.strip_prefix('[') {
             let (address, after) = rest.split_once(']')?;
-            let host = Self::V6(ipv6(address)?);
-            return Some((host, port(after, blanks)?));
+            return Some((Self::V6(ipv6(address)?), after));
         }
         let length = text.bytes().position(|it| !is(it, HOST)).unwrap_or(text.len());
         let (host, after) = text.split_at_checked(length)?;
-        let port = port(after, blanks)?;
         if is_numeric(host.as_bytes()) {
-            return Some((Self::V4(host.parse().ok()?), port));
+            return Some((Self::V4(host.parse().ok()?), after));
         }
-        (!host.starts_with('.')).then(|| (Self::Name(Span::within(whole, host)), port))
+        (!host.starts_with('.')).then(|| (Self::Name(Span::within(whole, host)), after))
     }
 
     pub(crate) fn of(self, text: &Text) -> Host<'_> {

@@ -55,11 +55,14 @@ impl Message {
     /// Reads one UDP datagram. Line ends before the message are skipped; the body is cut by the Content-Length and what
     /// follows it ignored (RFC 3261 §18.3); without one it goes to the end.
     pub fn parse(datagram: Bytes) -> Result<Self, ParseError> {
-        let blank = datagram.iter().take_while(|it| matches!(it, b'\r' | b'\n')).count();
-        let raw = datagram.slice(blank..);
-        if raw.is_empty() {
+        if datagram.iter().all(|it| matches!(it, b'\r' | b'\n' | 0)) {
             return Err(ParseError::new(Fault::Empty, None, None));
         }
+        let mut blank = 0;
+        while datagram.get(blank..).is_some_and(|it| it.starts_with(b"\r\n")) {
+            blank += 2;
+        }
+        let raw = datagram.slice(blank..);
         let scan = scan(raw.get(..SIP_MESSAGE_BYTES_MAX).unwrap_or(&raw));
         assemble(raw, scan)
     }
@@ -124,7 +127,7 @@ impl Request {
 
     /// A copy with changes.
     pub fn edit(&self) -> Editor<'_, Self> {
-        Editor::new(&self.headers, format!("{} {} SIP/2.0", self.method, self.uri), &self.body)
+        Editor::new(&self.headers, &self.body)
     }
 }
 
@@ -161,7 +164,7 @@ impl Response {
 
     /// A copy with changes.
     pub fn edit(&self) -> Editor<'_, Self> {
-        Editor::new(&self.headers, format!("SIP/2.0 {} {}", self.status, self.reason()), &self.body)
+        Editor::new(&self.headers, &self.body)
     }
 }
 
@@ -207,6 +210,8 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
         None => raw.len(),
     };
     let fault = match (&start, scan.fault) {
+        // The first line did not even end.
+        (Err(_), Some(fault)) if scan.start_line == 0 => Some(fault),
         (Err(fault), _) => Some((*fault, None)),
         (Ok(_), Some(fault)) => Some(fault),
         (Ok(_), None) if end > SIP_MESSAGE_BYTES_MAX => Some((Fault::TooLarge, None)),
@@ -223,8 +228,9 @@ pub(crate) fn assemble(raw: Bytes, scan: Scan) -> Result<Message, ParseError> {
     };
     let body = raw.slice(scan.head..end);
     let Typed { via, from, to, call_id, cseq, max_forwards } = typed;
-    let (raw, entries, content_length) = (raw.slice(..end), scan.entries, scan.content_length);
-    let head = Head { raw, text, entries, via, from, to, call_id, cseq, max_forwards, content_length };
+    let Scan { start_line, entries, content_length, .. } = scan;
+    let raw = raw.slice(..end);
+    let head = Head { raw, text, start_line, entries, via, from, to, call_id, cseq, max_forwards, content_length };
     let headers = Headers(Arc::new(head));
     Ok(match start {
         StartLine::Request(method, uri) => Message::Request(Request { method, uri, headers, body }),
@@ -310,7 +316,10 @@ impl Typed {
         let malformed = |name: Known| (Fault::Malformed, name);
         let top = split(must(Known::Via)?, b',').next().unwrap_or_default();
         let via = Via::read(text, top).ok_or_else(|| malformed(Known::Via))?;
-        let address = |name: Known| NameAddr::read(text, must(name)?).map_err(|_bad| malformed(name));
+        let address = |name: Known| match NameAddr::read(text, must(name)?) {
+            Ok(address) if has_sound_tag(&address) => Ok(address),
+            Ok(_) | Err(_) => Err(malformed(name)),
+        };
         let (from, to) = (address(Known::From)?, address(Known::To)?);
         let call_id = must(Known::CallId)?;
         if call_id.is_empty() || call_id.bytes().any(|it| it.is_ascii_control() || it == b' ') {
@@ -329,6 +338,12 @@ impl Typed {
         };
         Ok(Self { via, from, to, call_id, cseq, max_forwards })
     }
+}
+
+/// RFC 3261 §19.3, §25.1: at most one tag, and not without a value. Two would leave open which dialog is meant.
+fn has_sound_tag(address: &NameAddr) -> bool {
+    let mut tags = address.params().iter().filter(|(name, _)| name.eq_ignore_ascii_case("tag"));
+    tags.next().is_none_or(|(_, value)| value.is_some()) && tags.next().is_none()
 }
 
 #[cfg(test)]
@@ -392,7 +407,7 @@ mod tests {
              Via: SIP/2.0/UDP pc33.atlanta.example.com;branch=z9hG4bK776asdhds;received=192.0.2.7;rport=5999\r\n\
              Via: SIP/2.0/TCP [2001:db8::9]:5070;branch=x\r\n\
              From: \"Alice, the \\\"A\\\"\" <sip:alice@atlanta.example.com>;tag=1928301774\r\n\
-             To: Bob <sip:bob@biloxi.example.com>;tag=ours\r\n\
+             t: Bob <sip:bob@biloxi.example.com>;tag=ours\r\n\
              Call-ID: a84b4c76e66710@pc33\r\n\
              CSeq: 314159 INVITE\r\n\
              Contact: <sip:b2bua@192.0.2.1>\r\n\

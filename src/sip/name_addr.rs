@@ -1,12 +1,12 @@
 //! `name-addr` and `addr-spec` with their parameters: From, To, Contact, Route and their kin (RFC 3261 §20.10, §25.1).
 //!
-//! Deviations: an unquoted display name may hold any character but `,`, `;`, `"`, `<` and `>`.
+//! Deviations: an unquoted display name may hold any character but `,`, `;`, `"`, `<`, `>` and control characters.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::params::Params;
-use super::text::{Span, Text, cut, quoted, trim, unescape_quoted};
+use super::text::{SUBSTITUTE, Span, Text, cut, is_token, quoted, trim, unescape_quoted};
 use super::uri::{Uri, UriError};
 
 /// A display name, a URI and parameters, as written: displayed byte for byte.
@@ -51,7 +51,7 @@ impl NameAddr {
         } else if let Some(at) = memchr::memchr(b'<', whole.as_bytes()) {
             let (display, rest) = whole.split_at_checked(at).unwrap_or((whole, ""));
             let display = trim(display);
-            if display.bytes().any(|it| matches!(it, b',' | b';' | b'"' | b'>')) {
+            if !display.bytes().all(may_stand_unquoted) {
                 return Err(UriError("bad display name"));
             }
             let (addr, after) = bracketed(rest)?;
@@ -109,12 +109,21 @@ impl NameAddr {
         Self::parse(self.as_str()).expect("an address that was read once can be read again")
     }
 
-    /// With a parameter appended.
+    /// With a parameter appended. What would be more than a token and a value is refused.
     pub fn with_param(&self, name: &str, value: Option<&str>) -> Result<Self, UriError> {
-        // Without brackets the parameter would be the header's either way.
-        let value = value.map_or_else(String::new, |it| format!("={it}"));
-        Self::parse(&format!("{};{name}{value}", trim(self.as_str())))
+        let param = value.map_or_else(|| name.to_owned(), |it| format!("{name}={it}"));
+        if !is_token(name) || Params::new(&param).iter().count() != 1 {
+            return Err(UriError("more than a parameter"));
+        }
+        // Without brackets a parameter is the header's, as it should be.
+        Self::parse(&format!("{};{param}", self.as_str()))
     }
+}
+
+/// Old telephones send names in Latin-1: what is not UTF-8 may stand.
+const fn may_stand_unquoted(byte: u8) -> bool {
+    let is_control = byte.is_ascii_control() && byte != b'\t' && byte != SUBSTITUTE;
+    !is_control && !matches!(byte, b',' | b';' | b'"' | b'>')
 }
 
 /// What stands in the angle brackets that `text` must begin with, and what follows them.
@@ -150,5 +159,68 @@ impl fmt::Display for NameAddr {
 impl fmt::Debug for NameAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{:?}>", self.uri)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, display: Option<&str>, uri: &str, tag: Option<&str>) {
+        let address = NameAddr::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(address.display_name().as_deref(), display, "{text}");
+        assert_eq!((address.uri().as_str(), address.tag(), address.as_str()), (uri, tag, text.trim()), "{text}");
+    }
+
+    #[test]
+    fn addresses_are_read_whatever_their_dress() {
+        check("sip:a@b", None, "sip:a@b", None);
+        check("sip:a@b;tag=x", None, "sip:a@b", Some("x"));
+        check("sip:a@b ; tag = x", None, "sip:a@b", Some("x"));
+        check("<sip:a@b;p=1?h=2>;Tag=x;q=1", None, "sip:a@b;p=1?h=2", Some("x"));
+        check(" Alice B  <sip:a@b> ", Some("Alice B"), "sip:a@b", None);
+        check("Alice<sip:a@b>", Some("Alice"), "sip:a@b", None);
+        check("\"\" <sip:a@b>", Some(""), "sip:a@b", None);
+        check("\"A, \\\"B\\\" <c> \\\\\"<tel:+1>;tag=x", Some("A, \"B\" <c> \\"), "tel:+1", Some("x"));
+        check("J\u{fc}rgen <sip:a@b>", Some("J\u{fc}rgen"), "sip:a@b", None);
+        check("<urn:service:sos>", None, "urn:service:sos", None);
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for bad in [
+            "",
+            "<>",
+            "<sip:a@b",
+            "sip:a@b>",
+            "\"a <sip:a@b>",
+            "\"a\" sip:a@b",
+            "a, b <sip:a@b>",
+            "a \"b\" <sip:a@b>",
+            "\u{1}<sip:a@b>",
+            "<sip:a@b>;x=\u{7f}",
+        ] {
+            assert!(NameAddr::parse(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["< sip:a@b>", "<sip:a@b >", "<sip:a@b>;", "<sip:a@b>;;", "<sip:a@b> x", "<sip:a@b>;tag=", "sip:a@b?h=1"]
+        {
+            assert!(NameAddr::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_written() {
+        let uri = Uri::parse("sip:a@b;x=1").expect("valid");
+        let address =
+            NameAddr::new(Some("A \"B\" \\"), &uri).and_then(|it| it.with_param("tag", Some("t"))).expect("valid");
+        assert_eq!(address.to_string(), "\"A \\\"B\\\" \\\\\" <sip:a@b;x=1>;tag=t");
+        assert_eq!(address.display_name().as_deref(), Some("A \"B\" \\"));
+        assert!(NameAddr::new(Some("A\r\nB"), &uri).is_err());
+        for evil in ["1\r\nEvil: 2", "1;y=2", "1, <sip:c@d>", ""] {
+            assert!(address.with_param("x", Some(evil)).is_err(), "{evil}");
+        }
+        assert_eq!(format!("{address:?}"), "<sip:<redacted>@b>");
     }
 }

@@ -6,9 +6,11 @@
 //! neither name nor value. A message that begins with the end of another (RFC 3261 §7.5, leading CRLF) is read from its
 //! start line on.
 
+use std::borrow::Cow;
+
 use super::error::Fault;
 use super::header_name::Known;
-use super::text::{Text, is_blank_byte, is_token_byte, number};
+use super::text::{SUBSTITUTE, Text, is_blank_byte, is_token_byte, number};
 use crate::limits::{SIP_HEADER_COUNT_MAX, SIP_HEADER_LINE_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
 
 /// Whether the header may stand once, and a second one would leave open which counts.
@@ -269,6 +271,19 @@ fn has_bare_nul(line: &[u8]) -> bool {
     false
 }
 
+/// What is not UTF-8 is replaced byte for byte.
+pub(crate) fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return text.into();
+    }
+    let mut plain = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        plain.push_str(chunk.valid());
+        plain.extend(chunk.invalid().iter().map(|_| char::from(SUBSTITUTE)));
+    }
+    plain.into()
+}
+
 /// The head as text: continuation lines joined with blanks, and what is not UTF-8 replaced by U+001A SUBSTITUTE, which no
 /// grammar but that of free text takes. Every other byte keeps its place, so the index holds for both.
 pub(crate) fn head_text(raw: &bytes::Bytes, scan: &Scan) -> Text {
@@ -276,11 +291,7 @@ pub(crate) fn head_text(raw: &bytes::Bytes, scan: &Scan) -> Text {
     if !scan.is_folded && (scan.is_ascii() || std::str::from_utf8(head).is_ok()) {
         return Text::checked(raw.slice(..scan.head));
     }
-    let mut plain = Vec::with_capacity(head.len());
-    for chunk in head.utf8_chunks() {
-        plain.extend_from_slice(chunk.valid().as_bytes());
-        plain.extend(chunk.invalid().iter().map(|_| 0x1a));
-    }
+    let mut plain = same_length_text(head).into_owned().into_bytes();
     for entry in &scan.entries {
         // The line's own end, the last two bytes, stays.
         let line = entry.line_range();
@@ -291,4 +302,170 @@ pub(crate) fn head_text(raw: &bytes::Bytes, scan: &Scan) -> Text {
         }
     }
     Text::checked(plain.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::limits::{SIP_HEADER_COUNT_MAX, SIP_HEADER_LINE_BYTES_MAX, SIP_MESSAGE_BYTES_MAX};
+    use crate::sip::{HeaderName, Message};
+
+    const HEADERS: [&str; 6] = [
+        "Via: SIP/2.0/UDP b.example;branch=z9hG4bK1",
+        "From: <sip:b@example.com>;tag=1",
+        "To: <sip:a@example.com>",
+        "Call-ID: c",
+        "CSeq: 1 OPTIONS",
+        "Max-Forwards: 70",
+    ];
+
+    fn options(headers: &[&str], more: &str) -> String {
+        format!("OPTIONS sip:a@example.com SIP/2.0\r\n{}\r\n{more}\r\n", headers.join("\r\n"))
+    }
+
+    #[track_caller]
+    fn check(text: &str, expect: &str) {
+        let found = match Message::parse(Bytes::copy_from_slice(text.as_bytes())) {
+            Ok(message) => format!("ok, body {:?}", String::from_utf8_lossy(message.body())),
+            Err(error) => {
+                let answered = error.reply(([192, 0, 2, 1], 5060).into(), "t").is_some();
+                format!("{}{}", error.reason(), if answered { "" } else { ", silent" })
+            }
+        };
+        let start = text.get(..300).unwrap_or(text);
+        assert_eq!(found, expect, "{start:?}");
+    }
+
+    #[test]
+    fn each_header_that_must_stand_must_stand_once() {
+        check(&options(&HEADERS, ""), "ok, body \"\"");
+        let missing = ["Missing Via", "Missing From", "Missing To", "Missing Call-ID", "Missing CSeq"];
+        for (index, fault) in missing.iter().enumerate() {
+            let without: Vec<_> =
+                HEADERS.iter().enumerate().filter(|(at, _)| *at != index).map(|(_, it)| *it).collect();
+            check(&options(&without, ""), &format!("{fault}, silent"));
+        }
+        for (again, fault) in [
+            ("F: <sip:x@example.com>;tag=2", "Duplicate From"),
+            ("TO\t : <sip:x@example.com>", "Duplicate To"),
+            ("i: c", "Duplicate Call-ID"),
+            ("CSeq : 1 OPTIONS", "Duplicate CSeq"),
+            ("max-forwards: 70", "Duplicate Max-Forwards"),
+            ("c: a/b\r\nContent-Type: c/d", "Duplicate Content-Type"),
+            ("l: 0\r\nContent-Length: 1", "Duplicate Content-Length"),
+        ] {
+            check(&options(&HEADERS, &format!("{again}\r\n")), fault);
+        }
+        check(
+            &options(&HEADERS, "Via: SIP/2.0/UDP x\r\nl: 1\r\nl: 01\r\n").replace("\r\n\r\n", "\r\n\r\nab"),
+            "ok, body \"a\"",
+        );
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (from, to, fault) in [
+            ("1 OPTIONS", "2147483647 OPTIONS", "ok, body \"\""),
+            ("1 OPTIONS", "2147483648 OPTIONS", "Malformed CSeq"),
+            ("1 OPTIONS", "-1 OPTIONS", "Malformed CSeq"),
+            ("1 OPTIONS", "1 INVITE", "Method Mismatch in CSeq"),
+            ("1 OPTIONS", "1 options", "Method Mismatch in CSeq"),
+            ("Call-ID: c", "Call-ID: c d", "Malformed Call-ID"),
+            ("Call-ID: c", "Call-ID:", "Malformed Call-ID, silent"),
+            ("tag=1", "tag=1;tag=2", "Malformed From"),
+            ("tag=1", "tag", "Malformed From"),
+            ("Max-Forwards: 70", "Max-Forwards: 256", "Malformed Max-Forwards"),
+            ("SIP/2.0/UDP b", "SIP/2.0/UDP", "Malformed Via, silent"),
+            ("com SIP/2.0", "com SIP/3.0", "Version Not Supported"),
+            ("com SIP/2.0", "com SIP/2.0.", "Not SIP, silent"),
+            ("com SIP/2.0", "com HTTP/1.1", "Not SIP, silent"),
+            ("OPTIONS sip", "OP(TIONS sip", "Malformed Start Line, silent"),
+            ("OPTIONS sip", "ACK sip", "Method Mismatch in CSeq, silent"),
+        ] {
+            check(&options(&HEADERS, "").replacen(from, to, 1), fault);
+        }
+    }
+
+    #[test]
+    fn lines_that_others_may_read_otherwise_are_refused() {
+        for (more, fault) in [
+            ("X: a\nY: b\r\n", "Bare Line Break"),
+            ("X: a\rY: b\r\n", "Bare Line Break"),
+            ("X: a\r\r\n", "Bare Line Break"),
+            ("X: a\0b\r\n", "NUL in Header"),
+            ("X: \"a\\\0b\"\r\n", "ok, body \"\""),
+            ("X\0: a\r\n", "Malformed Header Line"),
+            ("X Y: a\r\n", "Malformed Header Line"),
+            (": a\r\n", "Malformed Header Line"),
+            ("X\r\n", "Malformed Header Line"),
+            ("X\r\n : a\r\n", "Malformed Header Line"),
+            ("X\u{a0}: a\r\n", "Malformed Header Line"),
+            ("\u{b}To: a\r\n", "Malformed Header Line"),
+            ("X \t : a\r\n b\r\n\tc\r\n", "ok, body \"\""),
+            ("X:\r\n", "ok, body \"\""),
+        ] {
+            check(&options(&HEADERS, more), fault);
+        }
+        check(&options(&HEADERS, "").replace("\r\n", "\n"), "Bare Line Break, silent");
+        check(&options(&HEADERS, "").replacen("\r\n", "\r\n ", 1), "Malformed Header Line, silent");
+        check("", "Empty, silent");
+        check("\r\n\r\n", "Empty, silent");
+        check("\0\0\0\0", "Empty, silent");
+        check(&format!("\r\n\r\n{}", options(&HEADERS, "")), "ok, body \"\"");
+        check(&format!("\r{}", options(&HEADERS, "")), "Bare Line Break, silent");
+        check("\0\u{1}\u{2}", "Truncated Headers, silent");
+    }
+
+    #[test]
+    fn bounds_hold_to_the_byte() {
+        let more = |count: usize| "X: y\r\n".repeat(count);
+        check(&options(&HEADERS, &more(SIP_HEADER_COUNT_MAX - 6)), "ok, body \"\"");
+        check(&options(&HEADERS, &more(SIP_HEADER_COUNT_MAX - 5)), "Too Many Headers");
+        let line = |length: usize| format!("X: {}\r\n", "y".repeat(length - 5));
+        check(&options(&HEADERS, &line(SIP_HEADER_LINE_BYTES_MAX)), "ok, body \"\"");
+        check(&options(&HEADERS, &line(SIP_HEADER_LINE_BYTES_MAX + 1)), "Header Line Too Long");
+        let folded = format!("X: y\r\n{}", " y\r\n".repeat(SIP_HEADER_LINE_BYTES_MAX / 4));
+        check(&options(&HEADERS, &folded), "Header Line Too Long");
+        let head = options(&HEADERS, "");
+        let body = |length: usize| format!("{head}{}", "z".repeat(length - head.len()));
+        assert!(
+            Message::parse(body(SIP_MESSAGE_BYTES_MAX).into())
+                .is_ok_and(|it| it.to_bytes().len() == SIP_MESSAGE_BYTES_MAX)
+        );
+        check(&body(SIP_MESSAGE_BYTES_MAX + 1), "Message Too Large");
+        let long = "X: y\r\n z\r\n".repeat(7_000);
+        check(&options(&HEADERS, &long), "Too Many Headers");
+        check(&options(&HEADERS, "l: 5\r\n").replace("\r\n\r\n", "\r\n\r\nfour"), "Body Shorter Than Content-Length");
+        check(&options(&HEADERS, "").replace("\r\n\r\n", "\r\nX: y"), "Truncated Headers");
+    }
+
+    /// Each of these would take minutes if anything were looked for again and again.
+    #[test]
+    fn the_worst_of_each_kind_is_read_in_linear_time() {
+        for part in
+            [";a", ";a=\"b\"", ",", "<", "\"", "\\", "%41", "<sip:a@b>,", ";", "a", "\t", "SIP/2.0/UDP a,", "[", "&a=b"]
+        {
+            for start in
+                ["Contact: <sip:a@b", "Contact: <sip:a@b>", "Via: SIP/2.0/UDP a", "Route: ", "Reason: Q", "Supported: "]
+            {
+                let line = format!("{start}{}\r\n", part.repeat(8_000 / part.len()));
+                let text = options(&HEADERS, &line.repeat(7));
+                let Ok(message) = Message::parse(text.into()) else {
+                    continue;
+                };
+                let headers = message.headers();
+                let read = (headers.vias().is_ok(), headers.contacts().is_ok(), headers.routes().is_ok());
+                let more = (
+                    headers.reasons().count(),
+                    headers.supported().count(),
+                    headers.lists(&HeaderName::Supported, "x"),
+                );
+                assert!(more.0 + more.1 < 70_000, "{read:?}");
+                for address in headers.addresses(HeaderName::Contact).into_iter().flatten().take(3) {
+                    assert!(address.uri().equivalent(address.uri()));
+                }
+            }
+        }
+    }
 }

@@ -139,7 +139,7 @@ const fn classes() -> [u8; 256] {
         if alphanumeric || matches!(byte, b'-' | b'.' | b'_') {
             of |= HOST;
         }
-        if !matches!(byte, b' ' | b'\t' | b'"' | b'<' | b'>' | b',' | b';' | SUBSTITUTE) {
+        if !byte.is_ascii_control() && !matches!(byte, b' ' | b'"' | b'<' | b'>' | b',' | b';') {
             of |= VALUE;
         }
         table[at] = of;

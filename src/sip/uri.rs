@@ -59,6 +59,7 @@ impl Uri {
 
     /// `sip:user@host:port`, the user escaped as needed. `host` may be an IPv6 address, then in brackets.
     pub fn sip(user: Option<&str>, host: &str, port: Option<u16>) -> Result<Self, UriError> {
+        Host::parse(host).ok_or(UriError("bad host"))?;
         let mut text = String::from("sip:");
         if let Some(user) = user {
             escape(user, |it| is(it, USER_SAFE), &mut text);
@@ -86,15 +87,21 @@ impl Uri {
         if element.len() > SIP_HEADER_LINE_BYTES_MAX {
             return Err(UriError("too long"));
         }
-        let (scheme, rest) = cut(part, b':').ok_or(UriError("no scheme"))?;
-        let parts = if scheme.eq_ignore_ascii_case("sip") {
-            Parts::sip(Scheme::Sip, element, rest)?
-        } else if scheme.eq_ignore_ascii_case("sips") {
-            Parts::sip(Scheme::Sips, element, rest)?
-        } else if scheme.eq_ignore_ascii_case("tel") {
-            Parts::tel(element, rest)?
-        } else {
-            Parts::other(scheme, rest)?
+        let parts = match part.strip_prefix("sip:") {
+            // As nearly everyone writes it.
+            Some(rest) => Parts::sip(Scheme::Sip, element, rest)?,
+            None => {
+                let (scheme, rest) = cut(part, b':').ok_or(UriError("no scheme"))?;
+                if scheme.eq_ignore_ascii_case("sip") {
+                    Parts::sip(Scheme::Sip, element, rest)?
+                } else if scheme.eq_ignore_ascii_case("sips") {
+                    Parts::sip(Scheme::Sips, element, rest)?
+                } else if scheme.eq_ignore_ascii_case("tel") {
+                    Parts::tel(element, rest)?
+                } else {
+                    Parts::other(scheme, rest)?
+                }
+            }
         };
         let Parts { scheme, user, password, host, port, params, headers } = parts;
         let place = Span::within(element, part);
@@ -191,8 +198,12 @@ impl Uri {
         Self::parse(self.as_str()).expect("a URI that was read once can be read again")
     }
 
-    /// With a parameter added, or replaced if there is one of this name. Name and value are written as they are.
+    /// With a parameter added, or replaced if there is one of this name. Name and value are written as they are, and
+    /// refused if they would be more than that.
     pub fn with_param(&self, name: &str, value: Option<&str>) -> Result<Self, UriError> {
+        if name.is_empty() || name.contains([';', '?', '=']) || value.is_some_and(|it| it.contains([';', '?'])) {
+            return Err(UriError("more than a parameter"));
+        }
         let whole = self.without_param(name);
         let (before, headers) = whole.split_at_headers();
         let value = value.map_or_else(String::new, |it| format!("={it}"));
@@ -311,11 +322,14 @@ impl Parts {
         let mut parts = Self::empty(scheme);
         let mut rest = rest;
         if let Some((user, after)) = cut(rest, b'@') {
-            let (user, password) = match cut(user, b':') {
-                Some((user, password)) => (user, Some(password)),
-                None => (user, None),
+            let length = escaped_length(user, |it| is(it, USER));
+            let (user, password) = user.split_at_checked(length).ok_or(UriError("bad user"))?;
+            let password = match password.strip_prefix(':') {
+                Some(password) => Some(password),
+                None if password.is_empty() => None,
+                None => return Err(UriError("bad user")),
             };
-            if user.is_empty() || !well_escaped(user, |it| is(it, USER)) {
+            if user.is_empty() {
                 return Err(UriError("bad user"));
             }
             if password.is_some_and(|it| !well_escaped(it, |it| is(it, USER))) {
@@ -325,8 +339,11 @@ impl Parts {
             parts.password = password.map(|it| Span::within(whole, it));
             rest = after;
         }
-        let end = rest.bytes().position(|it| matches!(it, b';' | b'?')).unwrap_or(rest.len());
-        let (authority, mut tail) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let (host, port, mut tail) = HostPort::parse_front(whole, rest).ok_or(UriError("bad host or port"))?;
+        (parts.host, parts.port) = (Some(host), port);
+        if tail.is_empty() {
+            return Ok(parts);
+        }
         if let Some((before, headers)) = cut(tail, b'?') {
             if !well_escaped(headers, |it| is(it, URI_PARAM) || it == b'@') {
                 return Err(UriError("bad headers"));
@@ -339,9 +356,9 @@ impl Parts {
                 return Err(UriError("bad parameters"));
             }
             parts.params = Span::of_part(whole, params);
+        } else if !tail.is_empty() {
+            return Err(UriError("trash after the host"));
         }
-        let (host, port) = HostPort::parse_in(whole, authority, false).ok_or(UriError("bad host or port"))?;
-        (parts.host, parts.port) = (Some(host), port);
         Ok(parts)
     }
 
@@ -378,14 +395,20 @@ impl Parts {
 /// Every byte allowed, and every `%` followed by two hexadecimal digits.
 #[inline]
 fn well_escaped(text: &str, is_allowed: impl Fn(u8) -> bool) -> bool {
+    escaped_length(text, is_allowed) == text.len()
+}
+
+/// How many bytes from the front on are allowed or sound escapes.
+#[inline]
+fn escaped_length(text: &str, is_allowed: impl Fn(u8) -> bool) -> usize {
     let mut rest = text.as_bytes();
     loop {
         let Some(at) = rest.iter().position(|it| !is_allowed(*it)) else {
-            return true;
+            return text.len();
         };
         match rest.get(at..) {
             Some([b'%', high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => rest = after,
-            _ => return false,
+            _ => return text.len() - rest.len() + at,
         }
     }
 }
@@ -423,4 +446,82 @@ pub(crate) fn unescape(text: &str) -> Cow<'_, str> {
         }
     }
     String::from_utf8_lossy(&decoded).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, user: Option<&str>, host: Option<&str>, port: Option<u16>, params: &str) {
+        let uri = Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found = uri.host().map(|it| it.to_string());
+        assert_eq!(
+            (uri.user(), found.as_deref(), uri.port(), uri.params().as_str()),
+            (user, host, port, params),
+            "{text}"
+        );
+        assert_eq!(uri.to_string(), text);
+    }
+
+    #[test]
+    fn uris_are_taken_apart() {
+        check("sip:example.com", None, Some("example.com"), None, "");
+        check("sip:j.doe@example.com:5061;a;b=c", Some("j.doe"), Some("example.com"), Some(5061), "a;b=c");
+        check("SIPS:%40x:secret@[2001:db8::1]:5061", Some("%40x"), Some("[2001:db8::1]"), Some(5061), "");
+        check("sip:a;b=c?d/e@example.com", Some("a;b=c?d/e"), Some("example.com"), None, "");
+        check("sip:*21#@pbx", Some("*21#"), Some("pbx"), None, "");
+        check("sip:a@b;x=:[]/&+$;;y", Some("a"), Some("b"), None, "x=:[]/&+$;;y");
+        check("tel:+49-30-123;ext=4;isub=1", Some("+49-30-123"), None, None, "ext=4;isub=1");
+        check("tel:*31#", Some("*31#"), None, None, "");
+        check("http://example.com/?a@b", None, None, None, "");
+        let uri = Uri::parse("sip:a@b;lr?Replaces=c%40d%3Bto-tag%3D1&Subject=x%zz").err();
+        assert_eq!(uri, Some(UriError("bad headers")));
+        let uri = Uri::parse("sip:a@b;lr?Replaces=c%40d%3Bto-tag%3D1&Subject=").expect("valid");
+        assert_eq!(
+            (uri.header("replaces").as_deref(), uri.header("subject").as_deref()),
+            (Some("c@d;to-tag=1"), Some(""))
+        );
+        assert!(uri.is_loose_route() && uri.header("x").is_none());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in
+            ["", "sip", "sip:", ":a", "sip:@b", "sip:a@", "sip:a@b@c", "sip:a b@c", "sip:a@b c", "sip:a@b;x y", "1a:b"]
+        {
+            assert!(Uri::parse(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["<sip:a@b>", "sip:a@b>", "sip:a%4@b", "sip:a%zz@b", "sip:a\"@b", "sip:a@b\r\n", "sip:a@b;x=\0", "sip: a@b"]
+        {
+            assert!(Uri::parse(bad).is_err(), "{bad}");
+        }
+        for bad in
+            ["tel:", "tel:+", "tel:abc-x", "tel:+1 2", "tel:-", "tel:1@b", "sip:a@b :5", "urn:a b", "sip:\u{1a}@b"]
+        {
+            assert!(Uri::parse(bad).is_err(), "{bad}");
+        }
+        assert!(Uri::parse(&format!("sip:{}@b", "a".repeat(9_000))).is_err());
+    }
+
+    #[test]
+    fn uris_are_written() {
+        let address = "[2001:db8::1]:5062".parse().expect("an address");
+        assert_eq!(
+            Uri::at(Some("a@b/c d"), address).map(|it| it.to_string()),
+            Ok("sip:a%40b%2Fc%20d@[2001:db8::1]:5062".to_owned())
+        );
+        assert!(Uri::sip(Some("a"), "b\r\nEvil: 1", None).is_err() && Uri::sip(None, "b;lr", None).is_err());
+        let uri = Uri::parse("sip:a@b;x=1;lr;X=2?h=1").expect("valid");
+        assert_eq!(uri.without_param("x").as_str(), "sip:a@b;lr?h=1");
+        assert_eq!(uri.with_param("lr", None).map(|it| it.to_string()), Ok("sip:a@b;x=1;X=2;lr?h=1".to_owned()));
+        assert_eq!(uri.without_headers().as_str(), "sip:a@b;x=1;lr;X=2");
+        assert!(uri.with_param("y", Some("1\r\n")).is_err() && uri.with_param("y", Some("1?h=2")).is_err());
+        assert_eq!(format!("{uri:?} {:?}", Uri::parse("tel:+49301234")), "sip:<redacted>@b Ok(tel:<redacted>)");
+        assert_eq!(
+            Uri::parse("sip:%C3%BC%00@b").ok().and_then(|it| it.user_decoded().map(Cow::into_owned)),
+            Some("\u{fc}\0".into())
+        );
+    }
 }

@@ -55,6 +55,10 @@ impl Via {
     /// (RFC 3581 §3).
     pub fn new(transport: &str, sent_by: &str, branch: &str, rport: bool) -> Result<Self, ViaError> {
         let rport = if rport { ";rport" } else { "" };
+        if !is_token(transport) || !is_token(branch) {
+            return Err(ViaError);
+        }
+        HostPort::parse_in(sent_by, sent_by, false).ok_or(ViaError)?;
         Self::parse(&format!("SIP/2.0/{transport} {sent_by};branch={branch}{rport}"))
     }
 
@@ -205,5 +209,70 @@ impl fmt::Display for Via {
 impl fmt::Debug for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Via({:?} {} {})", self.transport, self.host(), self.branch().unwrap_or("-"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vias_are_read_whatever_their_dress() {
+        let via = Via::parse("SIP / 2.0\t/ tls  Host.example : 5061 ; branch = z9hG4bK1;ttl=1;maddr=x").expect("valid");
+        assert_eq!((via.transport(), via.transport_str(), via.port()), (ViaTransport::Tls, "tls", Some(5061)));
+        assert_eq!((via.host(), via.branch(), via.rport()), (Host::Name("Host.example"), Some("z9hG4bK1"), None));
+        let via = Via::parse("sip/2.0/WSS [2001:db8::1];rport;received=[2001:db8::2]").expect("valid");
+        assert_eq!((via.transport(), via.rport(), via.branch()), (ViaTransport::Wss, Some(None), None));
+        assert_eq!(via.received(), "2001:db8::2".parse().ok());
+        assert_eq!(Via::parse("SIP/2.0/UDP a;rport=70000").map(|it| it.rport()), Ok(Some(None)));
+        for bad in ["", "SIP/2.0", "SIP/2.0/UDP", "SIP/2.0/UDP ", "HTTP/2.0/UDP a", "SIP/2.0/U(P a", "SIP/2.0/UDP a b"]
+        {
+            assert_eq!(Via::parse(bad), Err(ViaError), "{bad}");
+        }
+        for bad in ["SIP/2.0/UDP a;", "SIP/2.0/UDP a;;b", "SIP/2.0/UDP a:0", "SIP/2.0/UDP a@b", "SIP/2.0/UDP a,b"] {
+            assert_eq!(Via::parse(bad), Err(ViaError), "{bad}");
+        }
+    }
+
+    #[track_caller]
+    fn check(via: &str, source: &str, expect: &str) {
+        let stamped = Via::parse(via).expect("valid").stamped(source.parse().expect("an address"));
+        assert_eq!(stamped.as_str(), expect);
+    }
+
+    #[test]
+    fn vias_are_stamped_with_the_source() {
+        check("SIP/2.0/UDP 192.0.2.1;branch=1", "192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1;branch=1");
+        check("SIP/2.0/UDP 192.0.2.1;branch=1", "192.0.2.2:9", "SIP/2.0/UDP 192.0.2.1;branch=1;received=192.0.2.2");
+        check("SIP/2.0/UDP a", "192.0.2.2:9", "SIP/2.0/UDP a;received=192.0.2.2");
+        check(
+            "SIP/2.0/UDP 192.0.2.1;rport;branch=1",
+            "192.0.2.1:9",
+            "SIP/2.0/UDP 192.0.2.1;branch=1;received=192.0.2.1;rport=9",
+        );
+        check("SIP/2.0/UDP [2001:db8::1];branch=1", "[2001:db8:0::1]:9", "SIP/2.0/UDP [2001:db8::1];branch=1");
+        check("SIP/2.0/UDP 192.0.2.1", "[::ffff:192.0.2.1]:9", "SIP/2.0/UDP 192.0.2.1");
+        check("SIP/2.0/TCP h ; rport ", "[2001:db8::9]:9", "SIP/2.0/TCP h;received=2001:db8::9;rport=9");
+    }
+
+    #[test]
+    fn vias_are_written() {
+        let via = Via::new("UDP", "[2001:db8::1]:5060", "z9hG4bK1", true).map(|it| it.to_string());
+        assert_eq!(via.as_deref(), Ok("SIP/2.0/UDP [2001:db8::1]:5060;branch=z9hG4bK1;rport"));
+        for (transport, sent_by, branch) in
+            [("U P", "a", "b"), ("UDP", "a;x", "b"), ("UDP", "a", "b;x"), ("UDP", "", "b")]
+        {
+            assert_eq!(Via::new(transport, sent_by, branch, false), Err(ViaError));
+        }
+    }
+
+    #[test]
+    fn what_the_sender_says_of_its_source_is_not_believed() {
+        check("SIP/2.0/UDP 192.0.2.1;received=10.0.0.1", "192.0.2.1:9", "SIP/2.0/UDP 192.0.2.1");
+        check(
+            "SIP/2.0/UDP 192.0.2.1;received=10.0.0.1;rport=1;branch=2;received=10.0.0.3",
+            "192.0.2.5:9",
+            "SIP/2.0/UDP 192.0.2.1;branch=2;received=192.0.2.5;rport=9",
+        );
     }
 }

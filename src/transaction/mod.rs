@@ -1,6 +1,6 @@
 //! The transaction layer: RFC 3261 §17 with the corrections of RFC 6026 and RFC 4320.
 //!
-//! [`Transactions`] owns the transport layer and the four kinds of machine. It matches messages to machines (§17.1.3,
+//! `Transactions` owns the transport layer and the four kinds of machine. It matches messages to machines (§17.1.3,
 //! §17.2.3), answers merged requests with 482 (§8.2.2.2) and requests beyond its limit with 503, and keeps every
 //! machine's deadline in one ordered table.
 
@@ -88,13 +88,33 @@ struct Transaction {
     method: Method,
 }
 
+/// The machines. An INVITE is kept until something was sent for it: a 100 is made from it.
 #[derive(Debug)]
 #[expect(clippy::enum_variant_names, reason = "RFC 3261 names them so")]
 enum Machine {
-    ServerInvite { machine: ServerInvite, request: Request, path: ReplyPath, key: ServerKey, origin: Option<Origin> },
-    ServerNonInvite { machine: ServerNonInvite, path: ReplyPath, key: ServerKey, origin: Option<Origin> },
-    ClientInvite { machine: ClientInvite, flow: Flow, key: ClientKey },
-    ClientNonInvite { machine: ClientNonInvite, flow: Flow, key: ClientKey },
+    ServerInvite {
+        machine: ServerInvite,
+        untried: Option<Request>,
+        path: ReplyPath,
+        key: ServerKey,
+        origin: Option<Origin>,
+    },
+    ServerNonInvite {
+        machine: ServerNonInvite,
+        path: ReplyPath,
+        key: ServerKey,
+        origin: Option<Origin>,
+    },
+    ClientInvite {
+        machine: ClientInvite,
+        flow: Flow,
+        key: ClientKey,
+    },
+    ClientNonInvite {
+        machine: ClientNonInvite,
+        flow: Flow,
+        key: ClientKey,
+    },
 }
 
 impl Transactions {
@@ -212,7 +232,8 @@ impl Transactions {
         Ok(())
     }
 
-    /// Forgets the INVITE `id`: its final response is not coming (RFC 3261 §9.1).
+    /// Forgets a transaction: an INVITE of ours whose final response is not coming (RFC 3261 §9.1), or a request whose
+    /// copies may be answered anew.
     pub(crate) fn abandon(&mut self, id: TransactionId) {
         self.remove(id);
     }
@@ -344,8 +365,8 @@ impl Transactions {
         let method = request.method().clone();
         let machine = if method == Method::Invite {
             let machine = ServerInvite::new(flow.kind, now.instant);
-            let request = request.clone();
-            Machine::ServerInvite { machine, request, path, key: key.clone(), origin: origin.clone() }
+            let untried = Some(request.clone());
+            Machine::ServerInvite { machine, untried, path, key: key.clone(), origin: origin.clone() }
         } else {
             let machine = ServerNonInvite::new(flow.kind, now.instant);
             Machine::ServerNonInvite { machine, path, key: key.clone(), origin: origin.clone() }
@@ -402,13 +423,17 @@ impl Transactions {
             return;
         };
         let (deadline, is_terminated) = match &mut transaction.machine {
-            Machine::ServerInvite { machine, request, path, .. } => {
+            Machine::ServerInvite { machine, untried, path, .. } => {
                 while let Some(output) = machine.poll_output() {
                     match output {
-                        server_invite::Output::Transmit(data) => self.transport.send_response(path, data),
+                        server_invite::Output::Transmit(data) => {
+                            *untried = None;
+                            self.transport.send_response(path, data);
+                        }
                         server_invite::Output::Trying => {
+                            let reply = untried.take().map(|it| Response::reply(&it, StatusCode::TRYING).build());
                             // A reply to a request that was read can be written.
-                            if let Ok(trying) = Response::reply(request, StatusCode::TRYING).build() {
+                            if let Some(Ok(trying)) = reply {
                                 machine.respond(trying.status(), trying.to_bytes(), now.instant);
                             }
                         }

@@ -228,7 +228,14 @@ impl Transport {
             Message::Request(request) => {
                 self.stats.count_request_in(request.method());
                 let path = reply_path(flow, request.headers().top_via());
-                let Ok(request) = request.edit().stamp_via(flow.remote).build() else {
+                let via = request.headers().top_via();
+                let request = if via.stamped(flow.remote) == *via {
+                    Ok(request)
+                } else {
+                    request.edit().stamp_via(flow.remote).build()
+                };
+                // What was read can be written, except if the stamp makes it too large.
+                let Ok(request) = request else {
                     self.stats.count_dropped(Dropped::Malformed);
                     return;
                 };
@@ -293,3 +300,199 @@ fn status_of(response: &Bytes) -> StatusCode {
 }
 
 const SIP_PORT: u16 = 5060;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_goes_back_where_its_request_came_from() {
+        // Via as it came; Via as it is passed on; where the response goes.
+        for (via, stamped, reply) in [
+            ("192.0.2.9:5070", "192.0.2.9:5070;branch=b", "192.0.2.9:5070"),
+            ("192.0.2.9", "192.0.2.9;branch=b", "192.0.2.9:5060"),
+            ("10.0.0.1:5070", "10.0.0.1:5070;branch=b;received=192.0.2.9", "192.0.2.9:5070"),
+            ("host.example", "host.example;branch=b;received=192.0.2.9", "192.0.2.9:5060"),
+            ("10.0.0.1;rport", "10.0.0.1;branch=b;received=192.0.2.9;rport=6000", "192.0.2.9:6000"),
+            ("192.0.2.9;rport", "192.0.2.9;branch=b;received=192.0.2.9;rport=6000", "192.0.2.9:6000"),
+            ("192.0.2.9;maddr=198.51.100.1", "192.0.2.9;maddr=198.51.100.1;branch=b", "192.0.2.9:5060"),
+            ("192.0.2.9;received=198.51.100.1", "192.0.2.9;branch=b", "192.0.2.9:5060"),
+        ] {
+            let mut transport = transport();
+            transport.handle_datagram(flow(TransportKind::Udp), options(via, ""));
+            let Some(Output::Request { request, path, .. }) = transport.poll_output() else {
+                panic!("{via} is a request");
+            };
+            assert_eq!(request.headers().top_via().as_str(), format!("SIP/2.0/UDP {stamped}"));
+            transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+            assert_eq!(drain(&mut transport), [format!("{reply} SIP/2.0 200 OK")], "{via}");
+        }
+    }
+
+    #[test]
+    fn datagrams_that_are_no_request_meet_silence_or_400() {
+        let long = options("192.0.2.9", "Content-Length: 5\r\n\r\n1234");
+        let ack = Bytes::from_static(b"ACK sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=b\r\n\r\n");
+        let response = Bytes::from_static(b"SIP/2.0 200 OK\r\n\r\n");
+        for (data, expected, dropped) in [
+            (long, vec!["192.0.2.9:5060 SIP/2.0 400 Body Shorter Than Content-Length"], Some(Dropped::Malformed)),
+            (Bytes::from_static(b"hello"), vec![], Some(Dropped::Garbage)),
+            (Bytes::from_static(b"\r\n\r\n"), vec![], None),
+            (Bytes::from_static(b"\0\0\0\0"), vec![], None),
+            (Bytes::new(), vec![], None),
+            (ack, vec![], Some(Dropped::Garbage)),
+            (response, vec![], Some(Dropped::Garbage)),
+        ] {
+            let mut transport = transport();
+            transport.handle_datagram(flow(TransportKind::Udp), data.clone());
+            assert!(transport.poll_output().is_none(), "{data:?}");
+            assert_eq!(drain(&mut transport), expected, "{data:?}");
+            let counted = Dropped::ALL.into_iter().filter(|it| transport.stats().dropped(*it) > 0);
+            assert_eq!(counted.collect::<Vec<_>>(), Vec::from_iter(dropped), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_of_a_datagram_are_no_request() {
+        let mut transport = transport();
+        let hidden = options("192.0.2.9", "Content-Length: 0\r\n\r\nBYE sip:a@b SIP/2.0\r\n\r\n");
+        transport.handle_datagram(flow(TransportKind::Udp), hidden);
+        assert!(matches!(transport.poll_output(), Some(Output::Request { request, .. }) if request.body().is_empty()));
+        assert!(transport.poll_output().is_none() && transport.poll_wire().is_none());
+    }
+
+    #[test]
+    fn streams_may_come_in_any_pieces() {
+        let message = options("192.0.2.9", "Content-Length: 2\r\n\r\nhi");
+        let stream = [b"\r\n\r\n", &message[..], &message[..], b"\r\n\r\n", &message[..]].concat();
+        for piece in [1, 2, 3, 7, 100, stream.len()] {
+            let mut transport = transport();
+            for data in stream.chunks(piece) {
+                transport.handle_segment(flow(TransportKind::Tcp), data, Now::origin());
+            }
+            let requests = std::iter::from_fn(|| transport.poll_output()).count();
+            assert_eq!((requests, drain(&mut transport).len()), (3, 2), "pieces of {piece}");
+            assert_eq!(transport.poll_timeout(), None, "nothing is unfinished");
+            transport.handle_disconnected(flow(TransportKind::Tcp));
+            assert_eq!(transport.streams(), 0);
+        }
+    }
+
+    #[test]
+    fn a_stream_without_framing_is_answered_and_closed() {
+        let mut transport = transport();
+        transport.handle_segment(flow(TransportKind::Tcp), &options("192.0.2.9", ""), Now::origin());
+        assert_eq!(
+            drain(&mut transport),
+            ["192.0.2.9:6000 SIP/2.0 400 Missing Content-Length", "close 192.0.2.9:6000"]
+        );
+        assert!(matches!(transport.poll_output(), Some(Output::Closed { .. })));
+        assert_eq!((transport.streams(), transport.stats().dropped(Dropped::FramingLost)), (0, 1));
+    }
+
+    #[test]
+    fn a_message_must_be_finished_in_time_and_a_busy_stream_lives() {
+        let (flow, start) = (flow(TransportKind::Tcp), Now::origin());
+        let message = options("192.0.2.9", "Content-Length: 0\r\n\r\n");
+        let mut transport = transport();
+        transport.handle_segment(flow, b"OPTIONS", start);
+        let mut at = start;
+        // One more byte now and then does not help.
+        for _ in 0..3 {
+            at = at + Duration::from_secs(10);
+            transport.handle_segment(flow, b" ", at);
+            transport.handle_timeout(at);
+        }
+        assert_eq!(drain(&mut transport), Vec::<String>::new());
+        assert_eq!(transport.poll_timeout(), Some((start + Duration::from_secs(32)).instant));
+        transport.handle_timeout(start + Duration::from_secs(32));
+        assert_eq!(drain(&mut transport), ["close 192.0.2.9:6000"]);
+        // Always in the middle of a message, but never of the same one.
+        let half = message.len() / 2;
+        transport.handle_segment(flow, &message[..half], start);
+        for round in 1..10 {
+            let now = start + Duration::from_secs(10 * round);
+            transport.handle_timeout(now);
+            transport.handle_segment(flow, &[&message[half..], &message[..half]].concat(), now);
+        }
+        assert_eq!((transport.streams(), drain(&mut transport).len()), (1, 0));
+    }
+
+    #[test]
+    fn a_response_to_a_stream_that_is_gone_opens_another() {
+        let mut transport = transport();
+        let message = options("192.0.2.9:5071", "Content-Length: 0\r\n\r\n");
+        transport.handle_segment(flow(TransportKind::Tcp), &message, Now::origin());
+        let Some(Output::Request { path, .. }) = transport.poll_output() else {
+            panic!("it is a request");
+        };
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        transport.handle_disconnected(flow(TransportKind::Tcp));
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        assert_eq!(drain(&mut transport), ["192.0.2.9:6000 SIP/2.0 200 OK", "192.0.2.9:5071 SIP/2.0 200 OK"]);
+    }
+
+    #[test]
+    fn one_stream_too_many_is_closed() {
+        let mut transport = transport();
+        for port in 0..=STREAMS_MAX {
+            let port = u16::try_from(port).expect("few enough");
+            let remote = SocketAddr::new(flow(TransportKind::Tcp).remote.ip(), port);
+            transport.handle_segment(Flow { remote, ..flow(TransportKind::Tcp) }, b"O", Now::origin());
+        }
+        assert_eq!(transport.streams(), STREAMS_MAX);
+        assert_eq!(drain(&mut transport), [format!("close 192.0.2.9:{STREAMS_MAX}")]);
+    }
+
+    #[test]
+    fn peers_are_told_the_advertised_address_of_their_listener() {
+        let transport = transport();
+        for (kind, local, sent_by, contact) in [
+            (TransportKind::Udp, "192.0.2.1:5060", "sip.example.org:5080", "sip:sip.example.org:5080"),
+            (TransportKind::Udp, "[2001:db8::1]:5060", "[2001:db8::1]:5060", "sip:[2001:db8::1]:5060"),
+            (TransportKind::Tcp, "192.0.2.1:5060", "192.0.2.1:5060", "sip:192.0.2.1:5060;transport=tcp"),
+            (TransportKind::Tcp, "192.0.2.1:41234", "192.0.2.1:5060", "sip:192.0.2.1:5060;transport=tcp"),
+        ] {
+            let local = local.parse().expect("an address");
+            let flow = Flow { kind, local, remote: local };
+            assert_eq!((transport.sent_by(flow).as_str(), transport.contact_uri(flow).as_str()), (sent_by, contact));
+        }
+    }
+
+    fn transport() -> Transport {
+        let listener = |kind, local: &str| Listener::new(kind, local.parse().expect("an address"));
+        let listeners = vec![
+            listener(TransportKind::Udp, "192.0.2.1:5060").advertised_as("sip.example.org", 5080),
+            listener(TransportKind::Udp, "[2001:db8::1]:5060"),
+            listener(TransportKind::Tcp, "192.0.2.1:5060"),
+        ];
+        Transport::new(listeners, 0, 0)
+    }
+
+    fn flow(kind: TransportKind) -> Flow {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.9:6000"].map(|it| it.parse().expect("an address"));
+        Flow { kind, local, remote }
+    }
+
+    /// An OPTIONS whose Via has this sent-by and these parameters; `rest` begins after the last header field.
+    fn options(via: &str, rest: &str) -> Bytes {
+        let rest = if rest.is_empty() { "\r\n" } else { rest };
+        Bytes::from(format!(
+            "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=b\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n\
+             Call-ID: c\r\nCSeq: 1 OPTIONS\r\n{rest}"
+        ))
+    }
+
+    /// Where each message goes, with its first line.
+    fn drain(transport: &mut Transport) -> Vec<String> {
+        let wire = std::iter::from_fn(|| transport.poll_wire());
+        wire.map(|it| match it {
+            Wire::Send { flow, data } => {
+                let text = String::from_utf8_lossy(&data);
+                format!("{} {}", flow.remote, text.lines().next().unwrap_or_default())
+            }
+            Wire::Close { flow } => format!("close {}", flow.remote),
+        })
+        .collect()
+    }
+}

@@ -127,14 +127,14 @@ impl Session {
         }
     }
 
-    /// An ACK within the dialog. Whether it was waited for.
-    pub(in crate::dialog) fn handle_ack(&mut self, request: &Request, shared: &mut Shared, now: Now) -> bool {
+    /// An ACK within the dialog.
+    pub(in crate::dialog) fn handle_ack(&mut self, request: &Request, shared: &mut Shared, now: Now) {
         let State::Confirmed(confirmed) = &mut self.state else {
-            return false;
+            return;
         };
         let cseq = request.headers().cseq().number;
         let Some(awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
-            return false;
+            return;
         };
         shared.count_unacknowledged(true, false);
         let answer = match &awaited.offer {
@@ -157,7 +157,7 @@ impl Session {
                 self.send_bye(shared, now);
                 let end = End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local };
                 self.tell_end(shared, end);
-                return true;
+                return;
             }
         }
         if is_hanging_up {
@@ -165,7 +165,6 @@ impl Session {
         } else {
             self.pursue_reinvite(shared, now);
         }
-        true
     }
 
     /// Sends a 2xx again, or gives up on its ACK.

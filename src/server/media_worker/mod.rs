@@ -3,7 +3,7 @@
 //! A thread waits for packets, orders and the next tick. The 20 ms of a tick are divided into slots of one millisecond;
 //! each leg ticks in one slot, the least occupied when it was opened, so that the packets of many legs do not leave
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
-//! than [`CATCH_UP_SLOTS`], whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
+//! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
 //! begins and when it ends, not per packet.
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
@@ -450,6 +450,8 @@ impl Legs {
         }
         let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
         if ticked.is_err() {
+            // What it was about to send must not leave from the socket of another leg.
+            send.clear();
             self.fail(place);
         }
     }

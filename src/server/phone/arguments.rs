@@ -12,7 +12,7 @@ pub struct Arguments {
     /// What to do once the call is answered.
     #[command(flatten)]
     pub actions: Actions,
-    /// Keep both sides of the call as a stereo WAV file: this phone left, the far side right.
+    /// Keep both sides of the call as a stereo WAV file: the far side left, this phone right.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Who calls, as the far side sees it.

@@ -31,6 +31,7 @@ pub(crate) struct Patience {
 }
 
 /// What the driver must do.
+#[expect(clippy::large_enum_variant, reason = "nearly every output is audio; boxing it would allocate per frame")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Output {
     /// Send this frame next.
@@ -103,16 +104,6 @@ impl Dialogue {
         self.actions.push_back(action);
     }
 
-    /// No action follows those that were given.
-    pub(crate) fn close(&mut self) {
-        self.open_ended = false;
-    }
-
-    /// Whether the far side has been silent for so long, with nothing of ours under way.
-    pub(crate) fn is_quiet_for(&self, ms: u32) -> bool {
-        matches!(self.state, State::Listening { spoke: true, .. }) && self.quiet_ms >= ms && self.actions.is_empty()
-    }
-
     /// 20 ms have passed: `far_side_speaks` in them, and `queued` frames of ours have not been sent yet.
     pub(crate) fn handle_tick(&mut self, far_side_speaks: bool, queued: u16) {
         if far_side_speaks {
@@ -145,7 +136,8 @@ impl Dialogue {
                     let Some(frame) = left.pop_front() else { break };
                     self.outputs.push_back(Output::Play(frame));
                 }
-                if left.is_empty() && queued == 0 && self.outputs.is_empty() {
+                let is_spoken = left.is_empty() && queued == 0 && self.outputs.is_empty();
+                if is_spoken {
                     self.waiting_ms = Some(0);
                     self.listen();
                 }
