@@ -216,7 +216,7 @@ impl Phone {
     pub(crate) fn call(server: &Server, number: &str) -> Self {
         let mut phone = Self::udp(server);
         let answer = phone.invite(number);
-        assert_eq!(answer.status(), Some(200), "{answer:?}\n{}", server.log());
+        assert_eq!(answer.status(), Some(200), "{answer:?}\n{}", server.metrics().shown());
         phone
     }
 

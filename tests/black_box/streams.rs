@@ -50,6 +50,7 @@ fn a_call_over_a_stream() {
     let stay = phone.stay(Sends::Silence, Duration::from_secs(2));
     assert!(stay.heard.loud > 20, "{stay:?}");
     phone.hang_up();
+    drop(phone);
     server.settles(&before, Duration::from_secs(10));
 }
 
