@@ -109,7 +109,7 @@ pub enum EndpointError {
     Media(std::io::Error),
 }
 
-/// A running user agent. Dropping it leaves its tasks running until the last [`EndpointHandle`] is gone too.
+/// A running user agent. It runs until [`EndpointHandle::stop`], or until the last handle is gone.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Where it listens.
@@ -196,6 +196,11 @@ impl EndpointHandle {
     /// Ends every call.
     pub(crate) async fn hang_up_all(&self, cause: HangUpCause) {
         drop(self.worker.send(Command::HangUpAll(cause)).await);
+    }
+
+    /// Ends the worker, and with it the readers of its sockets. Calls in progress are gone without a word.
+    pub(crate) async fn stop(&self) {
+        drop(self.worker.send(Command::Stop).await);
     }
 
     /// How things were a moment ago.

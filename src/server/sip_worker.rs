@@ -16,6 +16,7 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
+use crate::platform::calls::EndCause;
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
 use crate::server::endpoint::Recording;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Drain,
     /// End every call.
     HangUpAll(HangUpCause),
+    /// End the worker.
+    Stop,
 }
 
 /// What the worker holds and has counted, as of at most [`SIP_STATUS_MS`] ago.
@@ -101,7 +104,14 @@ pub(crate) enum Signal {
     Digit(char),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
     /// everything else.
-    Ended(End, MediaClosed),
+    Ended {
+        /// How.
+        end: End,
+        /// Why, if the worker knows better than signalling does.
+        cause: Option<EndCause>,
+        /// What will come of its leg.
+        media: MediaClosed,
+    },
 }
 
 /// The final report of a call's leg, once its media worker has closed it; `None` if it never had one.
@@ -142,6 +152,8 @@ pub(crate) struct SipWorker {
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
     /// Where the signalling of each call comes from.
     hosts: BTreeMap<CallId, IpAddr>,
+    /// Whether every call is being ended because the server stops.
+    is_hanging_up: bool,
     new_call_drops: u64,
     media_refusals: u64,
     shown: Now,
@@ -159,13 +171,14 @@ impl SipWorker {
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
             shown: now,
         }
     }
 
-    /// Works until every sender of `commands` is gone.
+    /// Works until it is told to stop, or every sender of `commands` is gone.
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
@@ -180,8 +193,8 @@ impl SipWorker {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
+                    None | Some(Command::Stop) => return,
                     Some(command) => self.handle_command(command),
-                    None => return,
                 },
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
@@ -249,11 +262,13 @@ impl SipWorker {
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
+                self.is_hanging_up = true;
                 for call in self.actors.keys().copied().collect::<Vec<_>>() {
                     self.calls.hang_up(call, cause, now);
                 }
             }
             Command::Drain => self.calls.drain(now),
+            Command::Stop => (),
         }
     }
 
@@ -378,12 +393,13 @@ impl SipWorker {
         self.placed.remove(&call);
         self.hosts.remove(&call);
         let media = self.closing.remove(&call);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained);
         let unheard = match self.actors.remove(&call) {
-            Some(actor) => actor.try_send(Signal::Ended(end, media)).is_err(),
+            Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
             None => true,
         };
         if unheard {
-            self.shell.log.write_now(call, call_log::ended(end, None), clock::now());
+            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
         }
     }
 

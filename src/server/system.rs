@@ -150,6 +150,7 @@ impl System {
 
     /// Stops at once. Calls in progress are settled when the server starts again.
     async fn stop(self) {
+        self.endpoint.stop().await;
         self.group.cancel();
         self.group.finish(clock::now().instant + STOP_TIME).await;
         if let Some(speech) = &self.speech {
@@ -223,11 +224,11 @@ fn add_sources(
     speech: Option<&SpeechServer>,
     decoders: Option<u64>,
 ) {
-    let (endpoint, journal, log) = (endpoint.clone(), journal.clone(), log.clone());
+    let (endpoint, journal, calls) = (endpoint.clone(), journal.clone(), log.calls_in_progress());
     metrics.add_source(move |snapshot| {
         endpoint.add_to(snapshot);
         snapshot.journal = journal.counts();
-        log.add_to(snapshot);
+        calls.add_to(snapshot);
     });
     if let Some(speech) = speech {
         let counters = speech.counters();

@@ -179,7 +179,7 @@ impl Line {
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_)) => (),
-                    Some(Signal::Ended(end, _)) => return LineEvent::Ended(end),
+                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
                     None => return LineEvent::Ended(GONE),
                 },
                 Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
@@ -214,6 +214,7 @@ impl Line {
             }
             crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
         }
+        endpoint.stop().await;
         let (recorder, done) = recording?;
         // Finishing the recorder's thread takes a write to the disk.
         let finish = tokio::task::spawn_blocking(move || drop(recorder));
