@@ -1,9 +1,55 @@
 //! Every bound of the program, on one page, with its unit last in its name. What happens at a bound is told by the doc
 //! comment of the type that is bounded; a metric counts it.
 
+use std::time::Duration;
+
 // --- sip, sdp ---
 
+/// A SIP message, start line to end of body; also what a stream may hold back before its message is complete.
+pub const SIP_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Header lines of a SIP message.
+pub const SIP_HEADER_COUNT_MAX: usize = 256;
+/// One header line with its continuation lines, and the start line.
+pub const SIP_HEADER_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Media descriptions of a session description.
+pub const SDP_MEDIA_COUNT_MAX: usize = 32;
+/// Attributes of a session description, those of its media included.
+pub const SDP_ATTRIBUTE_COUNT_MAX: usize = 1_000;
+/// Formats of one media description.
+pub const SDP_FORMAT_COUNT_MAX: usize = 64;
+
 // --- transport, transaction, dialog, call ---
+
+/// TCP connections whose framing state is held.
+pub const STREAMS_MAX: usize = 4_096;
+/// How long a connection may leave a message unfinished.
+pub const STREAM_STALL_MS_MAX: u64 = 32_000;
+/// Transactions held, when the configuration names no other limit: those of 2,000 calls a second.
+pub const TRANSACTIONS_MAX: usize = 160_000;
+/// Transactions kept free for requests within dialogs, so that a flood of INVITEs does not keep calls from ending.
+pub const TRANSACTIONS_IN_DIALOG_RESERVE: usize = 8_000;
+/// Dialogs held, when the configuration names no other limit: those that end count until their last timer.
+pub const DIALOGS_MAX: usize = 80_000;
+/// Accepted INVITEs that wait for their ACK, when the configuration names no other limit.
+pub const UNACKNOWLEDGED_MAX: usize = 4_000;
+/// Calls held, when the configuration names no other limit.
+pub const CALLS_MAX: usize = 5_000;
+/// Answers of one forked INVITE that are acknowledged; the others are left to time out.
+pub const FORKS_MAX: usize = 8;
+/// Route entries a dialog takes from its peer.
+pub const ROUTE_SET_MAX: usize = 16;
+/// Header fields of an INVITE that are shown to the agent.
+pub const CALL_HEADERS_MAX: usize = 32;
+/// Bytes of one header field that are shown to the agent.
+pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// How long the media session of a call may take to open.
+pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
+/// How long a call may ring, in either direction.
+pub const RING_MS_MAX: u64 = 180_000;
+/// How often a call that rings on says so, so that no proxy forgets it.
+pub const RING_AGAIN_MS: u64 = 60_000;
+/// Attempts of one of our re-INVITEs while the peer answers 491.
+pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
 // --- rtp, media ---
 
@@ -29,6 +75,47 @@ pub const DTMF_DIGIT_MS_MIN: u16 = 40;
 pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
 
 // --- agent, pathway ---
+
+/// Synthesised audio that an agent keeps unplayed; what exceeds it is dropped.
+pub const AGENT_SPEECH_MS_MAX: u32 = 60_000;
+/// Utterances that an agent has queued; more are refused.
+pub const AGENT_UTTERANCES_MAX: usize = 64;
+/// The longest text of one utterance; the rest is cut off at a character.
+pub const AGENT_UTTERANCE_CHARS_MAX: usize = 2_000;
+/// Word times kept of one utterance.
+pub const AGENT_UTTERANCE_WORDS_MAX: usize = 1_000;
+/// Frames that an agent has in its leg's playout queue at a time: what a barge-in may have to empty.
+pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
+/// Frames of silence that stand in for ticks that were missed; beyond it only the clock advances.
+pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
+/// Recognised text of one turn of the caller; the rest is cut off.
+pub const AGENT_TURN_CHARS_MAX: usize = 4_000;
+/// Outputs of an agent waiting to be drained. Audio beyond it is dropped, and everything but the hang-up beyond twice as
+/// many, so that only an owner that does not drain loses any.
+pub const AGENT_OUTPUTS_MAX: usize = 4_096;
+/// Steps of an agent that wait for what is being said; more are dropped.
+pub const AGENT_STEPS_MAX: usize = 512;
+/// Keys collected before they are taken as an input.
+pub const AGENT_DIGITS_MAX: usize = 64;
+/// Entries of a conversation's history; the oldest make room.
+pub const CONVERSATION_ENTRIES_MAX: usize = 400;
+/// Text of a conversation's history; the oldest entries make room.
+pub const CONVERSATION_CHARS_MAX: usize = 48_000;
+/// Text that a language model may generate for one turn; the generation is cancelled beyond it.
+pub const MODEL_TEXT_CHARS_MAX: usize = 8_000;
+/// A pathway's file.
+pub const PATHWAY_BYTES_MAX: usize = 1 << 20;
+/// Nodes of a pathway.
+pub const PATHWAY_NODES_MAX: usize = 500;
+/// Phrases and keywords of one pathway, with those that slots expand to: as many as one grammar of the speech protocol
+/// takes, so that a pathway that loads is one whose calls can be recognised.
+pub const PATHWAY_PHRASES_MAX: usize = SPEECH_PHRASES_MAX;
+/// Nodes that one input may run through; a pathway that does not wait by then hangs up.
+pub const PATHWAY_STEPS_MAX: usize = 64;
+/// Variables of one call; more are not set.
+pub const PATHWAY_VARIABLES_MAX: usize = 200;
+/// The value of one variable; the rest is cut off.
+pub const PATHWAY_VARIABLE_CHARS_MAX: usize = 1_000;
 
 // --- speech and other providers ---
 
@@ -81,4 +168,131 @@ pub const MODEL_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 // --- journal, http, configuration ---
 
+/// Events that wait for the journal's writer.
+pub const JOURNAL_QUEUE_EVENTS_MAX: usize = 8_192;
+/// Places of that queue that only events which end a call may take.
+pub const JOURNAL_QUEUE_RESERVED_EVENTS: usize = 1_024;
+/// How long an event waits for a place in that queue.
+pub const JOURNAL_APPEND_WAIT_MAX: Duration = Duration::from_millis(200);
+/// Events of one transaction.
+pub const JOURNAL_BATCH_EVENTS_MAX: usize = 1_000;
+/// How long a transaction waits for more events.
+pub const JOURNAL_BATCH_MAX: Duration = Duration::from_millis(20);
+/// The longest pause between attempts to write a transaction, the first being a tenth of a second and each twice the
+/// one before; then its events are lost.
+pub const JOURNAL_RETRY_MAX: Duration = Duration::from_millis(1_600);
+/// Events of one call; only its end goes beyond.
+pub const JOURNAL_CALL_EVENTS_MAX: u32 = 50_000;
+/// Connections that read the journal.
+pub const JOURNAL_READERS_MAX: u32 = 4;
+/// Calls on one page of a list.
+pub const LIST_CALLS_MAX: u32 = 100;
+/// Rows of one family on `/metrics`.
+pub const METRIC_SERIES_MAX: usize = 1_000;
+/// HTTP connections at a time; more are closed at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 256;
+/// How long an HTTP client may take to send the head of a request, or stay silent between requests.
+pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
+/// How long an HTTP request may take to be answered.
+pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may serve requests, one after the other.
+pub const HTTP_CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// Bytes of an HTTP request's line and headers.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
+/// Headers of an HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+/// Bytes of an HTTP request's URI.
+pub const HTTP_URI_BYTES_MAX: usize = 4_096;
+/// Bytes of an HTTP request's body.
+pub const HTTP_BODY_BYTES_MAX: usize = 65_536;
+
+/// Calls that `[sip] max_calls` can allow.
+pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
+/// Seconds of ringing that `[sip]` can ask for; RFC 3261 §16.6 gives up a proxied INVITE at about that time.
+pub const RING_CONFIGURED_S_MAX: u32 = 180;
+/// Bytes of `[sip] user_agent`.
+pub const USER_AGENT_BYTES_MAX: usize = 100;
+/// Seconds without media that `[rtp] inactivity_s` can allow.
+pub const RTP_INACTIVITY_CONFIGURED_S_MAX: u32 = 86_400;
+/// Bytes of an agent's name.
+pub const AGENT_NAME_BYTES_MAX: usize = 64;
+/// Bytes of a number in `[numbers]`.
+pub const NUMBER_BYTES_MAX: usize = 64;
+/// Seconds that an agent's `max_duration_s` can allow.
+pub const CALL_DURATION_CONFIGURED_S_MAX: u32 = 86_400;
+/// Bytes of one text that an agent is configured to say.
+pub const SPOKEN_TEXT_CONFIGURED_BYTES_MAX: usize = 4_000;
+/// Milliseconds that a model's `timeout_ms` can allow.
+pub const MODEL_TIMEOUT_CONFIGURED_MS_MAX: u32 = 60_000;
+/// Decoders that `[speech] decoders` can ask for.
+pub const DECODERS_CONFIGURED_MAX: u32 = 256;
+/// Milliseconds that `[speech] wait_ms` can allow.
+pub const DECODER_WAIT_CONFIGURED_MS_MAX: u32 = 30_000;
+/// Seconds that `[drain] limit_s` can allow.
+pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
+
 // --- server ---
+
+/// UDP ports for media unless the configuration says otherwise: outside the range that the kernel gives to other programs.
+pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
+
+/// Datagrams that one system call receives from or sends to one socket.
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+/// Sockets that one wait of a media thread reports.
+pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Orders that wait for a media thread; more are refused.
+pub const MEDIA_ORDERS_MAX: usize = 1_024;
+/// Legs of one media thread; more are refused.
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 2_500;
+/// Ticks that wait for a leg's task; later ones are dropped and counted.
+pub const LEG_TICKS_MAX: usize = 50;
+/// Commands that wait for a leg; more are refused.
+pub const LEG_COMMANDS_MAX: usize = 128;
+/// Ticks that wait to be recorded; later ones are dropped and become silence.
+pub const TAP_TICKS_MAX: usize = 100;
+/// The longest recording; what follows is left out.
+pub const RECORDING_SECONDS_MAX: u64 = 86_400;
+/// Recordings at once; more are refused.
+pub const RECORDINGS_MAX: usize = 1_000;
+/// Datagrams, segments and connection events that wait for the SIP worker.
+pub const SIP_INPUTS_MAX: usize = 8_192;
+/// Of those, how many the SIP worker takes before it looks at its commands and deadlines.
+pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
+/// Orders that wait for the SIP worker; who gives one waits for room.
+pub const SIP_COMMANDS_MAX: usize = 1_024;
+/// How old the SIP worker's status may be when somebody looks, in milliseconds.
+pub const SIP_STATUS_MS: u64 = 50;
+/// The kernel's receive buffer of a SIP socket: a burst of INVITEs while the worker is busy.
+pub const SIP_UDP_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+/// Calls that wait for an actor; further ones are refused with 503.
+pub const NEW_CALLS_MAX: usize = 1_024;
+/// Signals that wait for a call's actor; one that takes no more has hung, and its call ends.
+pub const CALL_SIGNALS_MAX: usize = 32;
+/// How long the end of a call waits for its media thread, in seconds.
+pub const CALL_CLOSE_S_MAX: u64 = 2;
+/// Keys from INFO that wait for their tick.
+pub const CALL_DIGITS_MAX: usize = 32;
+/// Events that wait for one who watches the calls; the oldest give way.
+pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
+/// Inactive legs that wait to be told to the SIP worker.
+pub const MEDIA_EVENTS_MAX: usize = 1_024;
+/// How long a key that an agent presses sounds, in milliseconds.
+pub const DTMF_SENT_MS: u16 = 160;
+/// Open SIP connections; further ones are closed at once.
+pub const TCP_CONNECTIONS_MAX: usize = 4_096;
+/// Open SIP connections of one source address; further ones are closed at once.
+pub const TCP_CONNECTIONS_PER_SOURCE_MAX: usize = 256;
+/// Bytes read from a SIP connection at once.
+pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
+/// Messages that wait to be written to a SIP connection; beyond that the connection is closed.
+pub const TCP_WRITE_QUEUE_MESSAGES_MAX: usize = 256;
+/// Messages that wait for a SIP connection to be opened; further ones are dropped.
+pub const TCP_CONNECTING_MESSAGES_MAX: usize = 32;
+/// How long opening a SIP connection may take, in seconds.
+pub const TCP_CONNECT_S_MAX: u64 = 5;
+/// How long a peer may take to read one message, in seconds.
+pub const TCP_WRITE_S_MAX: u64 = 10;
+/// A SIP connection on which nothing came for so long is closed, in seconds.
+pub const TCP_IDLE_S_MAX: u64 = 1_800;
+/// How long connecting to a provider may take, in milliseconds.
+pub const PROVIDER_CONNECT_MS_MAX: u64 = 3_000;

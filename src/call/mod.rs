@@ -1,1 +1,330 @@
-//! Calls: what happens between a leg, its media and its agent.
+//! Calls: who is let in, when a call rings and is answered, and what the media session and the agent are told.
+//!
+//! [`Calls`] is a whole user agent in one struct: the shell hands it datagrams, segments, commands and time, and performs
+//! its [`Output`]s. A call is one leg here; its media session and its agent are ready from the offer on, and "answered"
+//! is an event, so that ringing, early media and a pre-warmed agent take the same path.
+
+mod config;
+mod event;
+#[cfg(test)]
+mod hostile;
+mod leg;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod timelines;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+pub use self::config::{CallLimits, CallsConfig, Ring, RingTone};
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator};
+use self::leg::Leg;
+use crate::dialog::offer_answer::MediaDescription;
+use crate::dialog::{DialogId, Dialogs, DialogsConfig};
+use crate::identity::{AccountId, CallId, LegId, Pii};
+use crate::route::AgentName;
+use crate::sip::{HeaderName, Uri};
+use crate::timer::{Deadlines, Now};
+use crate::transaction::token::Tokens;
+use crate::transaction::{TransactionLimits, Transactions};
+use crate::transport::{Flow, Stats, Transport, Wire};
+
+/// A whole user agent.
+///
+/// At most `calls_max` calls are held; an INVITE beyond is answered 503 with Retry-After and counted.
+pub struct Calls {
+    dialogs: Dialogs,
+    config: CallsConfig,
+    rng: ChaCha12Rng,
+    calls: BTreeMap<CallId, Leg>,
+    by_dialog: BTreeMap<DialogId, CallId>,
+    deadlines: Deadlines<CallId>,
+    is_draining: bool,
+    outputs: VecDeque<Output>,
+}
+
+/// What is to be done, or known. Drain with [`Calls::poll_output`].
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Write this to the flow. A stream that is not open is to be opened, to `flow.remote`.
+    Send {
+        /// The flow.
+        flow: Flow,
+        /// A whole message.
+        data: Bytes,
+    },
+    /// Framing is lost, or the peer stalls: drop the connection.
+    Close {
+        /// The connection.
+        flow: Flow,
+    },
+    /// Open a media session, then call [`Calls::handle_media_opened`] or [`Calls::handle_media_refused`].
+    OpenMedia {
+        /// The leg it is for.
+        leg: LegId,
+        /// The address of the listener that the call came to: RTP leaves from there.
+        local_ip: IpAddr,
+        /// What the peer offers; `None` until [`Output::UpdateMedia`].
+        remote: Option<MediaDescription>,
+    },
+    /// The peer's side of the media is known or changes: update the session, never replace it.
+    UpdateMedia {
+        /// The leg.
+        leg: LegId,
+        /// What is agreed on.
+        remote: MediaDescription,
+    },
+    /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
+    CloseMedia {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Start the agent of a call that comes in. It may prepare, and must not be heard before [`Output::Answered`].
+    StartAgent {
+        /// The call.
+        call: CallId,
+        /// Its account.
+        account: AccountId,
+        /// Who answers.
+        agent: AgentName,
+        /// The leg it speaks on.
+        leg: LegId,
+        /// The caller's URI.
+        from: Pii<String>,
+        /// The called URI.
+        to: Pii<String>,
+        /// Header fields that carriers and PBXs tell about the call, by name.
+        headers: Vec<(String, Pii<String>)>,
+    },
+    /// The call is answered, by either side.
+    Answered {
+        /// The call.
+        call: CallId,
+        /// The leg.
+        leg: LegId,
+    },
+    /// A digit came in an INFO.
+    Digit {
+        /// The call.
+        call: CallId,
+        /// One of `0-9`, `*`, `#` and `A-D`.
+        digit: char,
+        /// How long it was pressed, in milliseconds.
+        duration_ms: u16,
+    },
+    /// The call is over. Comes once for every call that was placed or got an agent.
+    Ended {
+        /// The call.
+        call: CallId,
+        /// How.
+        end: End,
+    },
+    /// Keep this in the call's journal.
+    Journal {
+        /// The call.
+        call: CallId,
+        /// What happened.
+        event: Event,
+    },
+}
+
+/// A call to place.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// Who pays for it.
+    pub account: AccountId,
+    /// Whom to call.
+    pub to: Uri,
+    /// As whom.
+    pub from: Uri,
+    /// The caller's name, as phones show it.
+    pub display_name: Option<String>,
+    /// The way out: a listener's address, or for a stream an address that it will have, and the next hop.
+    pub flow: Flow,
+    /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
+    pub headers: Vec<(HeaderName, String)>,
+}
+
+/// How much is held right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Calls that are not over.
+    pub calls: usize,
+    /// Dialogs, those that are ending included.
+    pub dialogs: usize,
+    /// 2xx of ours that wait for their ACK.
+    pub unacknowledged: usize,
+    /// Transactions, those that wait out their last timer included.
+    pub transactions: usize,
+    /// Streams.
+    pub streams: usize,
+}
+
+impl Calls {
+    /// A user agent without calls. Tags, branches, identifiers and pauses come from `rng`.
+    pub fn new(config: CallsConfig, mut rng: ChaCha12Rng, _now: Now) -> Self {
+        let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
+        let transport = Transport::new(listeners, config.shard, rng.next_u64());
+        let tokens = Tokens::new(ChaCha12Rng::from_rng(&mut rng), config.shard);
+        let limits = TransactionLimits {
+            transactions_max: config.limits.transactions_max,
+            in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
+        };
+        let dialogs = DialogsConfig {
+            capabilities: config.capabilities.clone(),
+            user_agent: config.user_agent.clone(),
+            dialogs_max: config.limits.dialogs_max,
+            unacknowledged_max: config.limits.unacknowledged_max,
+            retry_after_s: config.retry_after_s,
+        };
+        Self {
+            dialogs: Dialogs::new(Transactions::new(transport, tokens, limits), dialogs),
+            config,
+            rng,
+            calls: BTreeMap::new(),
+            by_dialog: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+            is_draining: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_datagram(flow, data, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Bytes of a stream came.
+    pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_segment(flow, &data, now);
+        self.drain_dialogs(now);
+    }
+
+    /// A stream is gone.
+    pub fn handle_disconnected(&mut self, flow: Flow, now: Now) {
+        self.dialogs.handle_disconnected(flow, now);
+        self.drain_dialogs(now);
+    }
+
+    /// What was last written to the flow did not get out, or the connection could not be opened.
+    pub fn handle_send_failed(&mut self, flow: Flow, now: Now) {
+        self.dialogs.handle_send_failed(flow, now);
+        self.drain_dialogs(now);
+    }
+
+    /// The media session of a leg is open. `address` is where peers are told to send RTP.
+    pub fn handle_media_opened(&mut self, leg: LegId, address: SocketAddr, now: Now) {
+        self.media_opened(leg.call, address, now);
+        self.drain_dialogs(now);
+    }
+
+    /// There is no port for the leg.
+    pub fn handle_media_refused(&mut self, leg: LegId, now: Now) {
+        self.media_refused(leg.call, now);
+        self.drain_dialogs(now);
+    }
+
+    /// No RTP came for the configured time. Without effect while one side is on hold.
+    pub fn handle_media_inactive(&mut self, leg: LegId, now: Now) {
+        self.media_inactive(leg.call, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
+    pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
+        let call = CallId::generate(&mut self.rng, now.unix_ms());
+        self.place_as(call, outbound, now);
+        self.drain_dialogs(now);
+        call
+    }
+
+    /// Answers a call that came in, as soon as its media session is open.
+    pub fn answer(&mut self, call: CallId, now: Now) {
+        self.answer_call(call, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Puts the peer of an answered call on hold, or takes it back.
+    pub fn hold(&mut self, call: CallId, holds: bool, now: Now) {
+        if let Some(dialog) = self.calls.get(&call).and_then(|it| it.dialog) {
+            self.dialogs.hold(dialog, holds, now);
+        }
+        self.drain_dialogs(now);
+    }
+
+    /// Ends a call as its state demands: CANCEL, BYE or a refusal.
+    pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
+        self.end_call(call, cause, None, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Takes no new calls from here on: INVITEs get 503 with Retry-After. Calls that are there go on.
+    pub const fn drain(&mut self, _now: Now) {
+        self.is_draining = true;
+    }
+
+    /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.dialogs.handle_timeout(now);
+        self.drain_dialogs(now);
+        while let Some(call) = self.deadlines.pop_due(now.instant) {
+            self.call_timeout(call, now);
+            self.drain_dialogs(now);
+        }
+    }
+
+    /// The next thing to do or to know, or `None` once drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], and what asks for it.
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let call = self.deadlines.next().map(|it| (it, "a call that rings"));
+        call.into_iter().chain(self.dialogs.poll_timeout()).min_by_key(|(at, _)| *at)
+    }
+
+    /// How much is held right now.
+    pub fn counts(&self) -> Counts {
+        let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
+        Counts { calls: self.calls.len(), dialogs, unacknowledged, transactions, streams }
+    }
+
+    /// What was counted since the start.
+    pub const fn stats(&self) -> &Stats {
+        self.dialogs.stats()
+    }
+
+    fn drain_dialogs(&mut self, now: Now) {
+        while let Some(event) = self.dialogs.poll_event() {
+            self.handle_event(event, now);
+        }
+        self.flush();
+    }
+
+    /// What was decided goes out before what is told about it.
+    fn flush(&mut self) {
+        while let Some(wire) = self.dialogs.poll_wire() {
+            self.outputs.push_back(match wire {
+                Wire::Send { flow, data } => Output::Send { flow, data },
+                Wire::Close { flow } => Output::Close { flow },
+            });
+        }
+    }
+
+    fn tell(&mut self, output: Output) {
+        self.flush();
+        self.outputs.push_back(output);
+    }
+
+    fn journal(&mut self, call: CallId, event: Event) {
+        self.tell(Output::Journal { call, event });
+    }
+}

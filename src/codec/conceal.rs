@@ -18,7 +18,7 @@ use super::waveform::{best_lag, crossfade};
 pub struct Concealer {
     /// Samples in a millisecond.
     ms: usize,
-    /// The last 40 ms given out, the latest last.
+    /// Its last 40 ms are the last that were given out, the latest last.
     history: [i16; HISTORY_LEN],
     loss: Option<Loss>,
 }
@@ -98,9 +98,11 @@ impl Concealer {
     }
 
     fn remember(&mut self, samples: &[i16]) {
-        let samples = &samples[samples.len().saturating_sub(HISTORY_LEN)..];
-        self.history.copy_within(samples.len().., 0);
-        self.history[HISTORY_LEN - samples.len()..].copy_from_slice(samples);
+        let history = &mut self.history[HISTORY_LEN - 40 * self.ms..];
+        let samples = &samples[samples.len().saturating_sub(history.len())..];
+        let kept = history.len() - samples.len();
+        history.copy_within(samples.len().., 0);
+        history[kept..].copy_from_slice(samples);
     }
 }
 

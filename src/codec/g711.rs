@@ -150,27 +150,29 @@ mod tests {
     }
 
     #[test]
-    fn every_sample_becomes_the_nearest_code() {
-        check(&ULAW_TO_LINEAR, encode_ulaw, 1 << 2);
-        check(&ALAW_TO_LINEAR, encode_alaw, 1 << 4);
+    fn every_sample_becomes_a_code_of_its_interval() {
+        check(&ULAW_TO_LINEAR, encode_ulaw, 1 << 2, 32_124);
+        check(&ALAW_TO_LINEAR, encode_alaw, 1 << 4, 32_256);
     }
 
+    /// Within a segment a sample becomes the nearest code; at the edge between two segments the standard's decision
+    /// value is half the smaller step above the lower code.
     #[track_caller]
-    fn check(to_linear: &[i16; 256], encode: fn(&[i16], &mut [u8]) -> usize, resolution: i32) {
+    fn check(to_linear: &[i16; 256], encode: fn(&[i16], &mut [u8]) -> usize, resolution: i32, largest: i32) {
         let mut values: Vec<i32> = to_linear.iter().map(|it| i32::from(*it)).collect();
         values.sort_unstable();
+        values.dedup();
+        let mut before = i32::MIN;
         for sample in i16::MIN..=i16::MAX {
             let mut code = [0];
             encode(&[sample], &mut code);
-            let error = (i32::from(to_linear[usize::from(code[0])]) - i32::from(sample)).abs();
-            let at = values.partition_point(|it| *it < i32::from(sample));
-            let nearest = values[at.saturating_sub(1)..(at + 1).min(256)]
-                .iter()
-                .map(|it| (it - i32::from(sample)).abs())
-                .min()
-                .unwrap();
-            // The bits below the resolution are cut off before a sample is compared with the middle between two codes.
-            assert!(error < nearest + 2 * resolution, "{sample}: {error} {nearest}");
+            let value = i32::from(to_linear[usize::from(code[0])]);
+            let at = values.binary_search(&value).unwrap();
+            let (below, above) = (values[at.saturating_sub(1)], values[(at + 1).min(values.len() - 1)]);
+            let error = (value - i32::from(sample).clamp(-largest, largest)).abs();
+            assert!(2 * error <= (value - below).max(above - value) + 2 * resolution, "{sample} became {value}");
+            assert!(before <= value, "{sample}");
+            before = value;
         }
     }
 }

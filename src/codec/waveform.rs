@@ -13,17 +13,17 @@ pub fn best_lag(samples: &[i16], window: usize, least: usize, most: usize) -> us
         return least;
     };
     let head = &samples[..window];
+    let product = |a: i16, b: i16| i64::from(i32::from(a) * i32::from(b));
+    let mut energy: i64 = samples[least.min(most)..].iter().take(window).map(|it| product(*it, *it)).sum();
     let mut best = (least, f32::MIN);
     for lag in least..=most {
-        let other = &samples[lag..lag + window];
-        let (mut product, mut energy) = (0_i64, 1_i64);
-        for (a, b) in head.iter().zip(other) {
-            product += i64::from(i32::from(*a) * i32::from(*b));
-            energy += i64::from(i32::from(*b) * i32::from(*b));
-        }
-        let likeness = product as f32 / (energy as f32).sqrt();
+        let alike: i64 = head.iter().zip(&samples[lag..lag + window]).map(|(a, b)| product(*a, *b)).sum();
+        let likeness = alike as f32 / (energy as f32 + 1.0).sqrt();
         if likeness > best.1 {
             best = (lag, likeness);
+        }
+        if let Some(entering) = samples.get(lag + window) {
+            energy += product(*entering, *entering) - product(samples[lag], samples[lag]);
         }
     }
     best.0

@@ -1,1 +1,616 @@
 //! `hookswitch.toml`: what can be written in it, and what is used once it is resolved.
+//!
+//! A file is read in three steps: its text becomes a tree of values that know their lines (`written`), environment
+//! variables are laid over the tree, and the sections take what they know from it (`reading`), each with its defaults,
+//! bounds and cross references. Every mistake is reported, at once, with its place, what is allowed there and, for a
+//! slip of the pen, the nearest name. Relative paths in the file start at the file's directory, those in variables at
+//! the working directory.
+//!
+//! Without a file the [built-in configuration](Config::built_in) applies: a demo agent that answers on loopback.
+
+mod agents;
+mod network;
+mod operation;
+mod reading;
+mod secret;
+mod show;
+mod sip;
+mod written;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use reading::{Problem, Problems, Section};
+use written::{Malformed, Origin, Table};
+
+pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
+pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
+pub use operation::{Data, Drain, Log, LogFormat, Speech};
+pub use secret::Secret;
+pub use sip::Sip;
+
+/// The environment, as far as it can be read as text.
+pub type Environment = BTreeMap<String, String>;
+
+/// Everything that is configured, resolved and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[rtp]`
+    pub rtp: Rtp,
+    /// `[http]`
+    pub http: Http,
+    /// `[agents.NAME]`, by name.
+    pub agents: BTreeMap<String, Agent>,
+    /// `[numbers."…"]`, by the user part of the URI that is called. Every agent named here exists.
+    pub numbers: BTreeMap<String, Number>,
+    /// `[speech]`
+    pub speech: Speech,
+    /// `[data]`
+    pub data: Data,
+    /// `[log]`
+    pub log: Log,
+    /// `[drain]`
+    pub drain: Drain,
+}
+
+impl Config {
+    /// Reads a file and lays the environment over it.
+    pub fn load(file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text, file, environment),
+            Err(error) => {
+                let problem = Problem { origin: Origin::BuiltIn, message: format!("it cannot be read: {error}") };
+                Err(ConfigError { file: Some(file.to_owned()), problems: vec![problem] })
+            }
+        }
+    }
+
+    /// As [`Config::load`], of the text of a file that would be `file`.
+    pub fn parse(text: &str, file: &Path, environment: &Environment) -> Result<Self, ConfigError> {
+        let (mut tree, malformed) = written::parse(text, |line| Origin::File { line });
+        if !malformed.is_empty() {
+            // What follows a syntax error may be misread, so nothing else is said about such a file.
+            let problems = malformed.into_iter().map(Problem::from).collect();
+            return Err(ConfigError { file: Some(file.to_owned()), problems });
+        }
+        if !tree.contains_key("agents") {
+            tree.extend(built_in().remove_entry("agents"));
+        }
+        Self::resolve(tree, Some(file), environment)
+    }
+
+    /// What applies without a file, with the environment laid over it.
+    pub fn built_in(environment: &Environment) -> Result<Self, ConfigError> {
+        Self::resolve(built_in(), None, environment)
+    }
+
+    fn resolve(mut tree: Table, file: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        let problems = Problems::default();
+        for Malformed { origin, message } in written::overlay(&mut tree, environment) {
+            problems.add(origin, message);
+        }
+        let places = Places { directory: file.and_then(Path::parent).unwrap_or_else(|| Path::new("")), environment };
+        let root = Section::root(&tree, &problems);
+        let mut asked = BTreeMap::new();
+        let mut finish = |name, section: Section<'_>| drop(asked.insert(name, section.finish()));
+
+        let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
+        let agents = agents::read_agents(&root, &places);
+        let sip = Sip::read(&sip_section, &agents);
+        let rtp = Rtp::read(&rtp_section, &sip.advertise);
+        let numbers = agents::read_numbers(&root, &agents);
+        finish("sip", sip_section);
+        finish("rtp", rtp_section);
+        let http = read(&root, "http", Http::read, &mut finish);
+        let speech = read(&root, "speech", Speech::read, &mut finish);
+        let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
+        let log = read(&root, "log", Log::read, &mut finish);
+        let drain = read(&root, "drain", Drain::read, &mut finish);
+        root.finish();
+        report_single_underscores(environment, &asked, &problems);
+
+        let problems = problems.into_sorted();
+        if !problems.is_empty() {
+            return Err(ConfigError { file: file.map(Path::to_owned), problems });
+        }
+        Ok(Self { sip, rtp, http, agents, numbers, speech, data, log, drain })
+    }
+}
+
+/// The environment of this process. What is not Unicode is left out.
+pub fn environment() -> Environment {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Every mistake in a configuration, one a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    file: Option<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match (&problem.origin, &self.file) {
+                (Origin::File { line }, Some(file)) => write!(f, "{}:{line}: ", file.display())?,
+                (Origin::BuiltIn, Some(file)) => write!(f, "{}: ", file.display())?,
+                (origin, _) => write!(f, "{origin}: ")?,
+            }
+            f.write_str(&problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl From<Malformed> for Problem {
+    fn from(Malformed { origin, message }: Malformed) -> Self {
+        Self { origin, message }
+    }
+}
+
+/// What paths and names of variables in the configuration refer to.
+struct Places<'a> {
+    directory: &'a Path,
+    environment: &'a Environment,
+}
+
+impl Places<'_> {
+    /// A path as written at `origin`.
+    fn path(&self, written: &str, origin: Option<&Origin>) -> PathBuf {
+        match origin {
+            Some(Origin::File { .. }) => self.directory.join(written),
+            Some(Origin::Environment { .. } | Origin::BuiltIn) | None => PathBuf::from(written),
+        }
+    }
+
+    /// The secret `key`, or what the variable named by `key_env` holds.
+    fn secret(&self, section: &Section<'_>, key: &'static str, key_env: &'static str) -> Option<Secret> {
+        let (secret, variable) = (section.secret(key), section.text(key_env));
+        match (secret, variable) {
+            (Some(_), Some(_)) => {
+                section.complain(key_env, &format!("`{key}` is given too; one of them is enough"));
+                None
+            }
+            (Some(secret), None) => Some(secret),
+            (None, Some(variable)) => {
+                let secret = self.environment.get(&variable).filter(|it| !it.is_empty());
+                if secret.is_none() {
+                    section.complain(key_env, "the environment has no such variable");
+                }
+                secret.cloned().map(Secret::new)
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn read<'a, T>(
+    root: &Section<'a>,
+    name: &'static str,
+    read: impl FnOnce(&Section<'a>) -> T,
+    finish: &mut impl FnMut(&'static str, Section<'a>),
+) -> T {
+    let section = root.section(name);
+    let value = read(&section);
+    finish(name, section);
+    value
+}
+
+/// `HOOKSWITCH_SIP_LISTEN` is surely meant for `[sip] listen`, which takes two underscores.
+fn report_single_underscores(
+    environment: &Environment,
+    keys: &BTreeMap<&'static str, Vec<&'static str>>,
+    problems: &Problems,
+) {
+    for variable in environment.keys().filter(|variable| !variable.contains("__")) {
+        let lower = variable.to_ascii_lowercase();
+        let Some((section, key)) = lower.strip_prefix(written::PREFIX).and_then(|rest| rest.split_once('_')) else {
+            continue;
+        };
+        if keys.get(section).is_some_and(|keys| keys.contains(&key)) {
+            let right = format!("{}{section}__{key}", written::PREFIX).to_ascii_uppercase();
+            let origin = Origin::Environment { variable: variable.clone() };
+            problems.add(origin, format!("write {right}, with two underscores, to set [{section}] {key}"));
+        }
+    }
+}
+
+fn built_in() -> Table {
+    let (tree, malformed) = written::parse(BUILT_IN, |_| Origin::BuiltIn);
+    debug_assert!(malformed.is_empty(), "{malformed:?}");
+    tree
+}
+
+/// Only loopback is listened on, so nobody else reaches the demo agent unless a variable changes `listen`; then the
+/// listeners that are not loopback stay closed unless a variable also changes `open`.
+const BUILT_IN: &str = r#"
+[sip]
+listen = ["udp://127.0.0.1:5060", "tcp://127.0.0.1:5060", "udp://[::1]:5060", "tcp://[::1]:5060"]
+open = "loopback"
+
+[agents.demo]
+pathway = "builtin:demo"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The resolved configuration, or the message.
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::parse(text, Path::new("hookswitch.toml"), &environment).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, variables: &[(&str, &str)], expected: &[&str]) {
+        assert_eq!(parse(text, variables).unwrap_err().lines().collect::<Vec<_>>(), expected);
+    }
+
+    fn built_in(variables: &[(&str, &str)]) -> Config {
+        let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::built_in(&environment).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn without_a_file_the_demo_agent_answers_on_loopback_only() {
+        let config = built_in(&[]);
+        let listeners: Vec<_> = config.sip.listeners.iter().map(|it| (it.to_string(), it.open, it.required)).collect();
+        let expected =
+            ["udp://127.0.0.1:5060", "tcp://127.0.0.1:5060", "udp://[::1]:5060", "tcp://[::1]:5060"].map(str::to_owned);
+        assert_eq!(listeners, expected.map(|it| (it, true, false)));
+        assert_eq!(config.sip.open_agent.as_deref(), Some("demo"));
+        assert_eq!(config.agents["demo"].brain, Brain::Pathway(Pathway::Demo));
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!((config.rtp.ports.first, config.rtp.ports.last, config.rtp.ports.pairs()), (16_384, 32_767, 8_192));
+        assert_eq!(config.data.directory, Path::new("data"));
+    }
+
+    #[test]
+    fn a_listener_set_by_a_variable_is_open_only_on_loopback() {
+        let config = built_in(&[("HOOKSWITCH_SIP__LISTEN", "udp://127.0.0.1:15060, tcp://192.0.2.1")]);
+        let listeners: Vec<_> = config.sip.listeners.iter().map(|it| (it.to_string(), it.open, it.required)).collect();
+        let expected =
+            [("udp://127.0.0.1:15060".to_owned(), true, true), ("tcp://192.0.2.1:5060".to_owned(), false, true)];
+        assert_eq!(listeners, expected);
+    }
+
+    #[test]
+    fn with_a_file_nothing_is_open_unless_it_says_so() {
+        let closed = parse("", &[]).unwrap().sip.listeners;
+        assert_eq!(
+            closed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"]
+        );
+        assert!(closed.iter().all(|it| !it.open && it.required));
+
+        let text = "[sip]\nlisten = ['udp://192.0.2.1', 'tcp://192.0.2.1']\nopen = ['udp://192.0.2.1']";
+        let open: Vec<_> = parse(text, &[]).unwrap().sip.listeners.iter().map(|it| it.open).collect();
+        assert_eq!(open, [true, false]);
+
+        let by_variable = parse("", &[("HOOKSWITCH_SIP__OPEN", "TRUE")]).unwrap();
+        assert!(by_variable.sip.listeners.iter().all(|it| it.open));
+    }
+
+    #[test]
+    fn everything_wrong_with_a_file_is_said_at_once() {
+        let text = r#"
+[sip]
+lisen = ["udp://0.0.0.0:5060"]
+max_calls = "many"
+open = ["udp://0.0.0.0:5061"]
+
+[rtp]
+ports = "16385-20000"
+inactivity_s = 0
+
+[htp]
+listen = "127.0.0.1:8080"
+
+[agents.reception]
+pathway = "nowhere.toml"
+voice = 7
+end_of_turn_ms = 1.5
+
+[numbers."+49 30 1234"]
+agent = "receptoin"
+
+[log]
+level = "inof"
+format = "xml"
+"#;
+        check_error(
+            text,
+            &[],
+            &[
+                "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, listen, \
+                 max_calls, open, open_agent, ring_limit_s, ring_ms, user_agent",
+                "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
+                "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
+                "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
+                 65535, such as \"16384-32767\"; each call leg takes two",
+                "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
+                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, drain, http, \
+                 log, numbers, rtp, sip, speech",
+                "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
+                 directory of this file; builtin:demo is the built-in one",
+                "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
+                "hookswitch.toml:17: [agents.reception] end_of_turn_ms = 1.5: expected a whole number from 100 to 5000",
+                "hookswitch.toml:19: [numbers.\"+49 30 1234\"] a number is \"+\" and digits without separators, or an \
+                 extension or name such as \"100\"",
+                "hookswitch.toml:20: [numbers.\"+49 30 1234\"] agent = \"receptoin\": there is no such agent; did you mean \
+                 \"reception\"? Agents: reception",
+                "hookswitch.toml:23: [log] level = \"inof\": expected off, error, warn, info, debug or trace, with \
+                 exceptions as in \"info,hookswitch::call=debug\"",
+                "hookswitch.toml:24: [log] format = \"xml\": expected \"text\" or \"json\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_name_that_resembles_nothing_gets_the_list_alone() {
+        let expected = [
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, drain, http, log, numbers, rtp, \
+             sip, speech",
+            "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
+        ];
+        check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);
+    }
+
+    #[test]
+    fn addresses_are_addresses() {
+        let text = r#"
+[sip]
+listen = [
+    "udp://localhost:5060",
+    "sips://192.0.2.1",
+    "tcp://192.0.2.1:99999",
+    "udp://192.0.2.1",
+    "udp://192.0.2.1:5060",
+]
+advertise = { "10.0.0.1" = "2001:db8::1", "10.0.0.2" = "0.0.0.0" }
+[rtp]
+advertise = "192.0.2.7:5060"
+[http]
+listen = "everywhere"
+"#;
+        check_error(
+            text,
+            &[],
+            &[
+                "hookswitch.toml:3: [sip] listen = a list: udp://192.0.2.1:5060 is there twice",
+                "hookswitch.toml:4: [sip] listen = \"udp://localhost:5060\": `localhost` is a name: write its address, such \
+                 as 127.0.0.1",
+                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp:// or tcp:// and an address, such as \
+                 udp://0.0.0.0:5060",
+                "hookswitch.toml:6: [sip] listen = \"tcp://192.0.2.1:99999\": expected an address with or without a port, \
+                 such as 192.0.2.1:5060 or [2001:db8::1]:5060",
+                "hookswitch.toml:10: [sip] advertise = a table: 10.0.0.1 and 2001:db8::1 are of different families",
+                "hookswitch.toml:10: [sip] advertise = a table: 0.0.0.0 is no address that a peer could reach",
+                "hookswitch.toml:12: [rtp] advertise = \"192.0.2.7:5060\": media ports are not translated: advertise an \
+                 address without a port",
+                "hookswitch.toml:14: [http] listen = \"everywhere\": `everywhere` is a name: write its address, such as \
+                 127.0.0.1",
+            ],
+        );
+    }
+
+    #[test]
+    fn broken_toml_is_told_by_its_line_alone() {
+        let error = parse("[sip]\nmax_calls = 5\nmax_calls = 6\n[what]\n", &[]).unwrap_err();
+        assert_eq!(error, "hookswitch.toml:3: not TOML: duplicate key");
+        check_error("[sip\n", &[], &["hookswitch.toml:1: not TOML: unclosed table, expected `]`"]);
+        check_error("sip = 3", &[], &["hookswitch.toml:1: sip = 3: expected the table [sip]"]);
+    }
+
+    #[test]
+    fn an_agent_has_one_brain_and_its_secrets_stay_secret() {
+        let text = r#"
+[agents.none]
+[agents.both]
+pathway = "builtin:demo"
+[agents.both.model]
+url = "https://models.example/v1"
+model = "small"
+[agents.odd]
+pathway = "builtin:receptionist"
+[agents.model.model]
+url = "ftp://models.example"
+api_key = "hunter2"
+api_key_env = "THE_KEY"
+[agents.model.speech]
+url = "ws://user:hunter2@speech.example"
+token = 12345678
+[agents.missing.model]
+url = "http://127.0.0.1:1/v1"
+model = "small"
+api_key_env = "THE_KEY"
+"#;
+        let expected = [
+            "hookswitch.toml:2: [agents.none] `pathway` or a table `model` is missing",
+            "hookswitch.toml:4: [agents.both] pathway = \"builtin:demo\": the agent has a [model] too; it can have one of \
+             them",
+            "hookswitch.toml:9: [agents.odd] pathway = \"builtin:receptionist\": the only built-in pathway is builtin:demo",
+            "hookswitch.toml:10: [agents.model.model] `model` is missing",
+            "hookswitch.toml:11: [agents.model.model] url = \"ftp://models.example\": expected a URL that begins with \
+             http:// or https://",
+            "hookswitch.toml:13: [agents.model.model] api_key_env = \"THE_KEY\": `api_key` is given too; one of them is \
+             enough",
+            "hookswitch.toml:15: [agents.model.speech] url: a URL with `@` is not taken: secrets have keys of their own",
+            "hookswitch.toml:16: [agents.model.speech] token: expected text in quotes",
+            "hookswitch.toml:20: [agents.missing.model] api_key_env = \"THE_KEY\": the environment has no such variable",
+        ];
+        check_error(text, &[], &expected);
+    }
+
+    #[test]
+    fn secrets_come_from_variables_and_are_never_shown() {
+        let text = r#"
+[agents.sales.model]
+url = "https://models.example/v1/"
+model = "small"
+api_key_env = "THE_KEY"
+[agents.sales.speech]
+url = "wss://speech.example/stream"
+"#;
+        let variables = [("THE_KEY", "hunter2"), ("HOOKSWITCH_AGENTS__SALES__SPEECH__TOKEN", "hunter3")];
+        let config = parse(text, &variables).unwrap();
+        let agent = &config.agents["sales"];
+        let Brain::Model(model) = &agent.brain else { panic!("{agent:?}") };
+        assert_eq!(model.url, "https://models.example/v1");
+        assert_eq!(model.api_key.as_ref().map(Secret::reveal), Some("hunter2"));
+        assert_eq!(agent.speech.as_ref().and_then(|it| it.token.as_ref()).map(Secret::reveal), Some("hunter3"));
+        let shown = format!("{config:?} {config}");
+        assert!(!shown.contains("hunter") && shown.contains("<secret>"), "{shown}");
+    }
+
+    #[test]
+    fn variables_override_whatever_their_case_and_reach_deep() {
+        let text = r#"
+[agents.front-desk]
+pathway = "builtin:demo"
+voice = "slt"
+[numbers."+4930123"]
+agent = "front-desk"
+"#;
+        let variables = [
+            ("HOOKSWITCH_AGENTS__FRONT_DESK__VOICE", "awb"),
+            ("hookswitch_Agents__Front_Desk__Turns", ""),
+            ("HOOKSWITCH_AGENTS__NIGHT__PATHWAY", "builtin:demo"),
+            ("HOOKSWITCH_NUMBERS___4930123__AGENT", "night"),
+            ("HOOKSWITCH_NUMBERS___4930124__AGENT", "front-desk"),
+            ("HOOKSWITCH_SIP__MAX_CALLS", "7"),
+            ("HOOKSWITCH_SIP__ADVERTISE", "203.0.113.7"),
+            ("HOOKSWITCH_SPEECH__ENABLED", "false"),
+            ("HOOKSWITCH_DATA__DIRECTORY", "/var/lib/hookswitch"),
+            // As container systems set for a service called hookswitch.
+            ("HOOKSWITCH_SERVICE_PORT", "5060"),
+            ("HOOKSWITCH_PORT_5060_UDP", "udp://10.0.0.1:5060"),
+        ];
+        let config = parse(text, &variables).unwrap();
+        assert_eq!(config.agents["front-desk"].voice.as_deref(), Some("awb"));
+        assert_eq!(config.numbers["+4930123"].agent, "night");
+        assert_eq!(config.numbers["+4930124"].agent, "front-desk");
+        assert_eq!((config.sip.calls_max, config.speech.enabled), (7, false));
+        assert_eq!(config.data.directory, Path::new("/var/lib/hookswitch"));
+        assert_eq!(config.sip.advertise.of("10.1.2.3:5060".parse().unwrap()).to_string(), "203.0.113.7:5060");
+    }
+
+    #[test]
+    fn a_mistake_in_a_variable_names_the_variable() {
+        let text = "[agents.a-b]\npathway = 'builtin:demo'\n[agents.a_b]\npathway = 'builtin:demo'\n";
+        let variables = [
+            ("HOOKSWITCH_AGENTS__A_B__VOICE", "awb"),
+            ("HOOKSWITCH_RTP__PORT", "5"),
+            ("HOOKSWITCH_SIP", "nothing of ours"),
+            ("HOOKSWITCH_SIP_LISTEN", "udp://0.0.0.0:5060"),
+            ("HOOKSWITCH_SIP__LISTEN__X", "1"),
+            ("HOOKSWITCH_SIP__MAX_CALLS", "-1"),
+            ("HOOKSWITCH_LOG__", "info"),
+            ("HOOKSWITCH_AGENTS", "nothing of ours"),
+        ];
+        check_error(
+            text,
+            &variables,
+            &[
+                "HOOKSWITCH_AGENTS__A_B__VOICE: it could mean `a-b` or `a_b`",
+                "HOOKSWITCH_LOG__: a name between `__` is empty",
+                "HOOKSWITCH_RTP__PORT: [rtp] there is no key `port`; did you mean `ports`? Keys: advertise, inactivity_s, \
+                 ports",
+                "HOOKSWITCH_SIP_LISTEN: write HOOKSWITCH_SIP__LISTEN, with two underscores, to set [sip] listen",
+                "HOOKSWITCH_SIP__LISTEN__X: [sip] listen = a table: expected a list of text in quotes",
+                "HOOKSWITCH_SIP__MAX_CALLS: [sip] max_calls = \"-1\": expected a whole number from 1 to 100000",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_open_listener_needs_to_know_who_answers() {
+        let agents = "[agents.a]\npathway = 'builtin:demo'\n[agents.b]\npathway = 'builtin:demo'\n";
+        let open = format!("[sip]\nopen = true\n{agents}");
+        check_error(
+            &open,
+            &[],
+            &["hookswitch.toml:2: [sip] open = true: `open_agent` must say which agent answers there: a, b"],
+        );
+        let named = format!("[sip]\nopen = true\nopen_agent = 'b'\n{agents}");
+        assert_eq!(parse(&named, &[]).unwrap().sip.open_agent.as_deref(), Some("b"));
+        let wrong = format!("[sip]\nopen_agent = 'c'\n{agents}");
+        check_error(
+            &wrong,
+            &[],
+            &["hookswitch.toml:2: [sip] open_agent = \"c\": there is no such agent; did you mean \"a\"? Agents: a, b"],
+        );
+        check_error(
+            "[sip]\nopen = 'yes'",
+            &[],
+            &["hookswitch.toml:2: [sip] open = \"yes\": expected true, false, \"loopback\" or a list of listeners"],
+        );
+    }
+
+    #[test]
+    fn what_is_advertised_depends_on_the_local_address() {
+        let text = r#"
+[sip]
+advertise = ["10.0.0.1=203.0.113.1:5070", "203.0.113.9", "2001:db8::9"]
+"#;
+        let config = parse(text, &[]).unwrap();
+        let of = |local: &str| config.sip.advertise.of(local.parse().unwrap()).to_string();
+        assert_eq!(of("10.0.0.1:5060"), "203.0.113.1:5070");
+        assert_eq!(of("10.0.0.2:5060"), "203.0.113.9:5060");
+        assert_eq!(of("127.0.0.1:5060"), "127.0.0.1:5060");
+        assert_eq!(of("[fd00::1]:5060"), "[2001:db8::9]:5060");
+        let media = config.rtp.advertise.of("10.0.0.1:16384".parse().unwrap());
+        assert_eq!(media.to_string(), "203.0.113.1:16384");
+    }
+
+    #[test]
+    fn the_example_is_valid_and_says_what_applies_without_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let file = root.join("hookswitch.example.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        // Every key is there; those that are comments say the default.
+        let without_comments: String =
+            text.lines().map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n").collect();
+        for text in [text, without_comments] {
+            let variables = Environment::from([("MODEL_API_KEY".to_owned(), "hunter2".to_owned())]);
+            Config::parse(&text, &file, &variables).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_a_configuration_that_says_the_same() {
+        for config in [
+            parse("", &[]).unwrap(),
+            parse(
+                "[sip]\nopen = true\nadvertise = '192.0.2.1:5070'\nuser_agent = 'a \"b\" \\ c'\n[speech]\ndecoders = 3",
+                &[],
+            )
+            .unwrap(),
+        ] {
+            assert_eq!(parse(&config.to_string(), &[]).unwrap(), config, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_told() {
+        let error = Config::load(Path::new("nowhere/hookswitch.toml"), &Environment::new()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "nowhere/hookswitch.toml: it cannot be read: No such file or directory (os error 2)"
+        );
+    }
+}

@@ -1,1 +1,457 @@
-//! Dialogs and the INVITE usage (RFC 3261 §12-15, 3264, 6337).
+//! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3264, RFC 3311.
+//!
+//! `Dialogs` owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
+//! repeats each 2xx until its ACK, negotiates media, and ends sessions. Who may call whom is the layer above's to say.
+
+pub mod dtmf_info;
+pub mod end;
+mod in_dialog;
+mod inspection;
+pub(crate) mod invite;
+pub mod offer_answer;
+mod session;
+mod shared;
+mod state;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use self::dtmf_info::Digit;
+use self::end::End;
+use self::inspection::Body;
+use self::invite::uac::Invitation;
+use self::offer_answer::{Capabilities, MediaDescription};
+use self::session::{Session, State};
+use self::shared::{Purpose, Shared};
+use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
+use crate::timer::{Deadlines, Now};
+use crate::transaction::{self, TransactionId, Transactions};
+use crate::transport::refusal::{ALLOW, Refusal};
+use crate::transport::{Dropped, Flow, Stats, Wire};
+
+/// The dialog layer.
+///
+/// At most `dialogs_max` dialogs are held and `unacknowledged_max` 2xx wait for their ACK; an INVITE beyond is answered
+/// 503 and counted.
+pub(crate) struct Dialogs {
+    shared: Shared,
+    sessions: BTreeMap<DialogId, Session>,
+    by_local_tag: HashMap<Box<str>, DialogId>,
+    /// Call-ID and From tag of INVITEs that came in, against copies that come when their transaction is gone.
+    by_caller: HashMap<(Box<str>, Box<str>), DialogId>,
+    by_server: HashMap<TransactionId, DialogId>,
+    deadlines: Deadlines<DialogId>,
+    next_id: u64,
+}
+
+/// What the dialog layer is told once.
+#[derive(Clone, Debug)]
+pub struct DialogsConfig {
+    /// What our media sessions can do.
+    pub capabilities: Capabilities,
+    /// As User-Agent and Server header fields name us.
+    pub user_agent: String,
+    /// Dialogs held, those that are ending included.
+    pub dialogs_max: usize,
+    /// 2xx of ours that wait for their ACK.
+    pub unacknowledged_max: usize,
+    /// When to come back if a limit is reached, in seconds.
+    pub retry_after_s: u32,
+}
+
+/// Names an INVITE session for as long as it is held; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct DialogId(u64);
+
+/// What happens in sessions. Drain with [`Dialogs::poll_event`].
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A call comes in: answer or reject it.
+    Offered(Box<Offered>),
+    /// Our call gets on: 18x, with media if audio may come before the answer.
+    Provisional { dialog: DialogId, status: StatusCode, media: Option<MediaDescription> },
+    /// The call is answered, by either side. The media are known unless our 200 holds the offer.
+    Answered { dialog: DialogId, media: Option<MediaDescription> },
+    /// The media are known at last, or change.
+    Media { dialog: DialogId, media: MediaDescription },
+    /// A digit in an INFO.
+    Digit { dialog: DialogId, digit: Digit },
+    /// The session is over. Not told to who ended it by [`Dialogs::hang_up`] or [`Dialogs::reject`], except for a call
+    /// that waits for its CANCEL to take effect.
+    Ended { dialog: DialogId, end: End },
+}
+
+/// A call that comes in.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    /// Its session.
+    pub(crate) dialog: DialogId,
+    /// The way it came.
+    pub(crate) flow: Flow,
+    /// The INVITE.
+    pub(crate) request: Request,
+    /// What our answer will agree to; `None` if the INVITE holds no offer.
+    pub(crate) media: Option<MediaDescription>,
+}
+
+/// What became of hanging up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HangUp {
+    /// The call is over.
+    Done,
+    /// An [`Event::Ended`] will tell.
+    Pending,
+}
+
+impl Dialogs {
+    /// An empty layer over `transactions`.
+    pub(crate) fn new(transactions: Transactions, config: DialogsConfig) -> Self {
+        Self {
+            shared: Shared::new(transactions, config),
+            sessions: BTreeMap::new(),
+            by_local_tag: HashMap::new(),
+            by_caller: HashMap::new(),
+            by_server: HashMap::new(),
+            deadlines: Deadlines::new(),
+            next_id: 0,
+        }
+    }
+
+    /// A datagram came.
+    pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.handle_datagram(flow, data, now);
+        self.drain(now);
+    }
+
+    /// Bytes of a stream came.
+    pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
+        self.shared.transactions.handle_segment(flow, data, now);
+        self.drain(now);
+    }
+
+    /// A stream is gone.
+    pub(crate) fn handle_disconnected(&mut self, flow: Flow, now: Now) {
+        self.shared.transactions.handle_disconnected(flow, now);
+        self.drain(now);
+    }
+
+    /// What was last written to the flow did not get out.
+    pub(crate) fn handle_send_failed(&mut self, flow: Flow, now: Now) {
+        self.shared.transactions.handle_send_failed(flow, now);
+        self.drain(now);
+    }
+
+    /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        self.shared.transactions.handle_timeout(now);
+        self.drain(now);
+        while let Some(id) = self.deadlines.pop_due(now.instant) {
+            self.with(id, now, |session, shared| {
+                session.handle_ack_timeout(shared, now);
+                session.handle_cancel_timeout(shared, now);
+                session.handle_reinvite_timeout(shared, now);
+            });
+        }
+    }
+
+    /// Calls out; `None` if that is not possible.
+    pub(crate) fn invite(&mut self, invitation: Invitation, now: Now) -> Option<DialogId> {
+        if self.sessions.len() >= self.shared.config.dialogs_max {
+            self.shared.drop(Dropped::TooManyDialogs);
+            return None;
+        }
+        let id = self.fresh_id();
+        let session = Session::invite(id, invitation, &mut self.shared, now)?;
+        self.by_local_tag.insert(session.local_tag.clone(), id);
+        self.sessions.insert(id, session);
+        self.drain(now);
+        Some(id)
+    }
+
+    /// Sends 180 for a call that came in.
+    pub(crate) fn ring(&mut self, id: DialogId, now: Now) {
+        self.with(id, now, |session, shared| session.ring(shared, now));
+    }
+
+    /// Sends 183 for a call that came in, with the answer to its offer, so that audio may flow from `local` already.
+    pub(crate) fn progress(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.progress(local, shared, now));
+    }
+
+    /// Answers a call that came in. `local` is the address of our media session.
+    pub(crate) fn answer(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.answer(local, shared, now));
+    }
+
+    /// Refuses a call that came in and is not answered.
+    pub(crate) fn reject(&mut self, id: DialogId, refusal: &Refusal, now: Now) {
+        self.with(id, now, |session, shared| {
+            session.is_end_told = true;
+            session.reject(refusal, shared, now);
+        });
+    }
+
+    /// Puts the peer of an answered call on hold, or takes it back.
+    pub(crate) fn hold(&mut self, id: DialogId, holds: bool, now: Now) {
+        self.with(id, now, |session, shared| session.hold(holds, shared, now));
+    }
+
+    /// Ends a call as its state demands: CANCEL, BYE, or for one that came in and is not answered, `refusal`.
+    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, now: Now) -> HangUp {
+        let mut outcome = HangUp::Done;
+        self.with(id, now, |session, shared| match &mut session.state {
+            State::Incoming(_) => {
+                session.is_end_told = true;
+                session.reject(refusal, shared, now);
+            }
+            State::Calling(_) => {
+                outcome = HangUp::Pending;
+                session.cancel(shared, now);
+            }
+            State::Confirmed(confirmed) => {
+                session.is_end_told = true;
+                if confirmed.unacknowledged.is_some() {
+                    confirmed.hangs_up = true;
+                } else {
+                    session.send_bye(shared, now);
+                }
+            }
+            State::Ended(_) => (),
+        });
+        outcome
+    }
+
+    /// The counters of the stack.
+    pub(crate) const fn stats(&self) -> &Stats {
+        self.shared.transactions.transport().stats()
+    }
+
+    /// The counters of the stack, to count in.
+    pub(crate) fn drop_counted(&mut self, reason: Dropped) {
+        self.shared.drop(reason);
+    }
+
+    /// Sessions held; 2xx that wait for their ACK; transactions held; streams held.
+    pub(crate) fn counts(&self) -> [usize; 4] {
+        let transactions = &self.shared.transactions;
+        [self.sessions.len(), self.shared.unacknowledged, transactions.len(), transactions.transport().streams()]
+    }
+
+    /// The next thing for the sockets, or `None` once drained.
+    pub(crate) fn poll_wire(&mut self) -> Option<Wire> {
+        self.shared.transactions.poll_wire()
+    }
+
+    /// The next thing to know, or `None` once drained.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.shared.events.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], and what asks for it.
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL or re-INVITE"));
+        session.into_iter().chain(self.shared.transactions.poll_timeout()).min_by_key(|(at, _)| *at)
+    }
+
+    fn fresh_id(&mut self) -> DialogId {
+        self.next_id += 1;
+        DialogId(self.next_id)
+    }
+
+    /// Does something to a session, then drains what is below and drops the session if it is done.
+    fn with(&mut self, id: DialogId, now: Now, act: impl FnOnce(&mut Session, &mut Shared)) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            act(session, &mut self.shared);
+        }
+        self.settle(id);
+        self.drain(now);
+    }
+
+    /// Moves the deadline of a session, and drops it if it is done.
+    fn settle(&mut self, id: DialogId) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        self.deadlines.set(id, session.poll_timeout());
+        if !session.is_done(&self.shared) {
+            return;
+        }
+        if let Some(session) = self.sessions.remove(&id) {
+            self.forget(session);
+        }
+    }
+
+    fn forget(&mut self, mut session: Session) {
+        self.deadlines.set(session.id, None);
+        if let Some(server) = session.server {
+            self.by_server.remove(&server);
+        }
+        self.by_local_tag.remove(&session.local_tag);
+        if let Some(dialog) = session.dialog_mut() {
+            let caller = (dialog.call_id.clone(), dialog.remote_tag.clone());
+            if self.by_caller.get(&caller) == Some(&session.id) {
+                self.by_caller.remove(&caller);
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Now) {
+        while let Some(output) = self.shared.transactions.poll_output() {
+            match output {
+                transaction::Output::Request { id, flow, request } => self.handle_request(id, flow, &request, now),
+                transaction::Output::Ack { request } => self.handle_ack(&request, now),
+                transaction::Output::Cancel { id, request, invite } => self.handle_cancel(id, &request, invite, now),
+                transaction::Output::Response { id, response } => self.handle_response(id, &response, now),
+                transaction::Output::Timeout { id } => self.handle_no_response(id, now),
+                transaction::Output::InviteEnded { id } => self.handle_invite_ended(id, now),
+            }
+        }
+    }
+
+    fn handle_request(&mut self, id: TransactionId, flow: Flow, request: &Request, now: Now) {
+        let body = match inspection::inspect(request) {
+            Ok(body) => body,
+            Err(refusal) => {
+                self.shared.refuse(id, request, &refusal, None, now);
+                return;
+            }
+        };
+        if request.headers().to().tag().is_some() {
+            match self.find(request) {
+                Some(dialog) => {
+                    self.with(dialog, now, |session, shared| {
+                        session.handle_request(id, flow, request, body, shared, now);
+                    });
+                }
+                None => self.shared.refuse_and_forget(id, request, &Refusal::DoesNotExist, now),
+            }
+            return;
+        }
+        let outcome = if *request.method() == Method::Invite {
+            self.handle_invite(id, flow, request, body)
+        } else if *request.method() == Method::Options {
+            let tag = self.shared.transactions.tokens().tag();
+            self.shared.respond(id, options_reply(request, &tag), now);
+            Ok(())
+        } else {
+            // BYE, INFO and UPDATE only mean something within a dialog (§15.1.2).
+            Err(Refusal::DoesNotExist)
+        };
+        if let Err(refusal) = outcome {
+            self.shared.refuse(id, request, &refusal, None, now);
+        }
+    }
+
+    /// An INVITE that begins a session.
+    fn handle_invite(
+        &mut self,
+        server: TransactionId,
+        flow: Flow,
+        request: &Request,
+        body: Body,
+    ) -> Result<(), Refusal> {
+        let config = &self.shared.config;
+        let is_full = if self.sessions.len() >= config.dialogs_max {
+            Some(Dropped::TooManyDialogs)
+        } else if self.shared.unacknowledged >= config.unacknowledged_max {
+            Some(Dropped::TooManyUnacknowledged)
+        } else {
+            None
+        };
+        if let Some(reason) = is_full {
+            let retry_after_s = config.retry_after_s;
+            self.shared.drop(reason);
+            return Err(Refusal::Unavailable { retry_after_s });
+        }
+        let headers = request.headers();
+        let caller = (headers.call_id().into(), headers.from().tag().unwrap_or_default().into());
+        if self.by_caller.contains_key(&caller) {
+            self.shared.drop(Dropped::Merged);
+            return Err(Refusal::LoopDetected);
+        }
+        let id = self.fresh_id();
+        let session = Session::from_invite(id, server, flow, request.clone(), body, &mut self.shared)?;
+        self.by_local_tag.insert(session.local_tag.clone(), id);
+        self.by_caller.insert(caller, id);
+        self.sessions.insert(id, session);
+        self.by_server.insert(server, id);
+        Ok(())
+    }
+
+    /// The session that a request of the peer is within, if its tags and Call-ID match.
+    fn find(&mut self, request: &Request) -> Option<DialogId> {
+        let id = *self.by_local_tag.get(request.headers().to().tag()?)?;
+        let dialog = self.sessions.get_mut(&id)?.dialog_mut()?;
+        dialog.is_of(request).then_some(id)
+    }
+
+    fn handle_ack(&mut self, request: &Request, now: Now) {
+        match self.find(request) {
+            Some(id) => self.with(id, now, |session, shared| session.handle_ack(request, shared, now)),
+            None => self.shared.drop(Dropped::StrayAck),
+        }
+    }
+
+    fn handle_cancel(&mut self, id: TransactionId, request: &Request, invite: Option<TransactionId>, now: Now) {
+        let Some(invite) = invite else {
+            self.shared.refuse(id, request, &Refusal::DoesNotExist, None, now);
+            return;
+        };
+        let session = self.by_server.get(&invite).copied();
+        // The To tag is that of the response to the INVITE (§9.2).
+        let tag = session.and_then(|it| self.sessions.get(&it)).map(|it| it.local_tag.to_string());
+        let tag = tag.unwrap_or_else(|| self.shared.transactions.tokens().tag());
+        let reply = Response::reply(request, StatusCode::OK).to_tag(request, &tag);
+        self.shared.respond(id, reply, now);
+        if let Some(session) = session.filter(|_| self.shared.transactions.is_proceeding(invite)) {
+            self.with(session, now, |session, shared| session.handle_cancel(shared, now));
+        }
+    }
+
+    fn handle_response(&mut self, id: TransactionId, response: &Response, now: Now) {
+        let Some((dialog, purpose)) = self.shared.client(id) else {
+            return;
+        };
+        self.with(dialog, now, |session, shared| match purpose {
+            Purpose::Invite => session.handle_invite_response(id, response, shared, now),
+            Purpose::Reinvite => session.handle_reinvite_response(id, response, shared, now),
+            Purpose::Bye if response.status().is_final() => shared.forget_client(id),
+            Purpose::Bye => (),
+        });
+    }
+
+    fn handle_no_response(&mut self, id: TransactionId, now: Now) {
+        let Some((dialog, purpose)) = self.shared.client(id) else {
+            return;
+        };
+        self.with(dialog, now, |session, shared| match purpose {
+            Purpose::Invite => session.handle_invite_timeout(shared),
+            Purpose::Reinvite => session.handle_peer_lost(None, shared, now),
+            Purpose::Bye => shared.forget_client(id),
+        });
+    }
+
+    fn handle_invite_ended(&mut self, id: TransactionId, now: Now) {
+        let Some((dialog, _)) = self.shared.client(id) else {
+            return;
+        };
+        self.with(dialog, now, |session, shared| {
+            shared.forget_client(id);
+            session.invites.retain(|it| it.id != id);
+        });
+    }
+}
+
+/// The answer to OPTIONS (RFC 3261 §11.2). It says that we live, also while new calls are refused.
+fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
+    Response::reply(request, StatusCode::OK)
+        .to_tag(request, tag)
+        .header(HeaderName::Allow, ALLOW)
+        .header(HeaderName::Accept, inspection::SDP)
+        .header(HeaderName::AcceptEncoding, "identity")
+        .header(HeaderName::AcceptLanguage, "en")
+        .header(HeaderName::Supported, "")
+}

@@ -1,1 +1,32 @@
-//! The media cores: jitter buffer, RTP session, playout, levels and reports, on media time.
+//! The media cores, sans-IO, on media time: what arrives is ordered, decoded and handed out frame by frame; what is to be
+//! said leaves on one clock.
+//!
+//! ```text
+//! handle_rtp  -> latch -> reception -> jitter buffer -> decode -> conceal -> Tick::heard
+//!                              \-> DTMF -> Tick::dtmf
+//! play, clear -> playout queue -> encode -> poll_transmit       (one packet every tick)
+//! ```
+
+mod arrival;
+mod control;
+mod dtmf;
+mod incoming;
+pub mod jitter_buffer;
+mod latch;
+pub mod levels;
+mod outgoing;
+pub mod playout;
+mod reception;
+mod report;
+mod session;
+
+pub use dtmf::DtmfEnded;
+pub use latch::{Latching, host_behind_nat};
+pub use playout::{Played, PlayoutFrame, PlayoutFull};
+pub use report::{Dropped, Received, Remote, Report, Sent};
+pub use session::{
+    DtmfRefused, Heard, RemoteMedia, Session, SessionConfig, TelephoneEventFormat, Tick, Transmit, TransmitKind,
+};
+
+/// How often a leg sends and hears: every 20 ms.
+pub const TICK: std::time::Duration = std::time::Duration::from_millis(20);

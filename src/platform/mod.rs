@@ -1,4 +1,3 @@
 //! The platform around the calls: one folder a feature, its rules in `mod.rs`, its SQL and HTTP beside them.
 
-/// Calls.
 pub mod calls;

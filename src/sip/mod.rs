@@ -1,1 +1,38 @@
 //! SIP messages: bytes to values and back, without state (RFC 3261 §7, §19, §20, §25).
+
+mod build;
+mod cseq;
+mod edit;
+mod error;
+mod fields;
+mod framer;
+mod header_name;
+mod headers;
+mod host;
+mod message;
+mod method;
+mod name_addr;
+mod params;
+mod scan;
+mod status;
+mod text;
+mod uri;
+mod uri_equivalence;
+mod via;
+
+pub use build::{BuildError, RequestBuilder, ResponseBuilder};
+pub use cseq::{CSeq, RAck};
+pub use edit::Editor;
+pub use error::{Fault, ParseError};
+pub use fields::{MediaType, ReasonValue, Refresher, Replaces, RetryAfter, SessionExpires};
+pub use framer::{Frame, FramingError, StreamFramer};
+pub use header_name::HeaderName;
+pub use headers::{Contacts, Header, HeaderError, Headers};
+pub use host::Host;
+pub use message::{Message, Request, Response};
+pub use method::Method;
+pub use name_addr::NameAddr;
+pub use params::Params;
+pub use status::StatusCode;
+pub use uri::{Scheme, Uri, UriError};
+pub use via::{BRANCH_COOKIE, Via, ViaError, ViaTransport};

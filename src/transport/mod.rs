@@ -1,1 +1,498 @@
-//! The transport layer without sockets (RFC 3261 §18, 3581).
+//! The transport layer without its sockets: RFC 3261 §18, RFC 3581, the keep-alives of RFC 5626 §4.4.1.
+//!
+//! It turns datagrams and segments into messages and back, names us in Via and Contact, and decides where a response
+//! goes. Deviation: the `maddr` parameter of a Via is not followed (§18.2.2), so that a request cannot point its
+//! responses at a third party; a response goes to the address the request came from.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+mod flow;
+pub mod refusal;
+mod stats;
+
+use crate::limits::{STREAM_STALL_MS_MAX, STREAMS_MAX};
+use crate::sip::{Fault, Frame, Message, Method, ParseError, Request, Response, StatusCode, StreamFramer, Via};
+use crate::timer::{Deadlines, Now};
+
+pub(crate) use self::flow::uri_host;
+pub use self::flow::{Flow, Listener, TransportKind};
+pub use self::stats::{Dropped, Stats};
+
+/// The transport layer: listeners, the framing of each stream, and the counters of the whole stack.
+///
+/// At most [`STREAMS_MAX`] streams are held; a segment of one more closes its connection.
+pub(crate) struct Transport {
+    listeners: Vec<Listener>,
+    streams: BTreeMap<Flow, StreamFramer>,
+    stalls: Deadlines<Flow>,
+    /// Tags of answers that are given without keeping state: the shard and a secret.
+    shard: u16,
+    tag_secret: u64,
+    stats: Stats,
+    wire: VecDeque<Wire>,
+    outputs: VecDeque<Output>,
+}
+
+/// What goes to the sockets. It passes the layers above untouched, see [`Transport::poll_wire`].
+#[derive(Debug)]
+pub(crate) enum Wire {
+    /// Write this to the flow.
+    Send { flow: Flow, data: Bytes },
+    /// Framing is lost, or the peer stalls: drop the connection.
+    Close { flow: Flow },
+}
+
+/// What the transport layer tells. Drain with [`Transport::poll_output`].
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is moved once, and a request is the common case")]
+pub(crate) enum Output {
+    /// A connection is being dropped.
+    Closed { flow: Flow },
+    /// A request came, with `received` and `rport` in its top Via, and the way its responses go.
+    Request { flow: Flow, request: Request, path: ReplyPath },
+    /// A response came.
+    Response { response: Response },
+}
+
+/// Where the responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyPath {
+    /// The way back.
+    pub(crate) flow: Flow,
+    /// Where to connect to if a stream is gone: the source address, and the port that the Via names.
+    alternative: SocketAddr,
+}
+
+impl Transport {
+    /// A transport layer that receives on `listeners`.
+    pub(crate) fn new(listeners: Vec<Listener>, shard: u16, tag_secret: u64) -> Self {
+        Self {
+            listeners,
+            streams: BTreeMap::new(),
+            stalls: Deadlines::new(),
+            shard,
+            tag_secret,
+            stats: Stats::new(),
+            wire: VecDeque::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A datagram came.
+    pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes) {
+        // Keep-alives of network address translators: line ends, or zeros.
+        if data.iter().all(|it| matches!(it, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        match Message::parse(data) {
+            Ok(message) => self.handle_message(flow, message),
+            Err(error) => self.handle_malformed(flow, &error),
+        }
+    }
+
+    /// Bytes of a stream came.
+    pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
+        if !self.streams.contains_key(&flow) && self.streams.len() >= STREAMS_MAX {
+            self.stats.count_dropped(Dropped::TooManyStreams);
+            self.wire.push_back(Wire::Close { flow });
+            return;
+        }
+        let mut framer = self.streams.remove(&flow).unwrap_or_default();
+        let mut is_new = framer.held_bytes() == 0;
+        framer.push(data);
+        // Known while its messages are answered: their responses go out on it.
+        self.streams.insert(flow, StreamFramer::new());
+        for frame in framer.by_ref() {
+            is_new = true;
+            match frame {
+                Ok(Frame::Message(message)) => self.handle_message(flow, message),
+                Ok(Frame::Malformed(error)) => self.handle_malformed(flow, &error),
+                Ok(Frame::Ping) => self.send(flow, Bytes::from_static(b"\r\n")),
+                Ok(Frame::Pong) => (),
+                Err(error) => {
+                    self.handle_malformed(flow, &error.0);
+                    self.close(flow, Dropped::FramingLost);
+                    return;
+                }
+            }
+        }
+        if framer.held_bytes() == 0 {
+            self.stalls.set(flow, None);
+        } else if is_new {
+            self.stalls.set(flow, Some(now.instant + Duration::from_millis(STREAM_STALL_MS_MAX)));
+        }
+        self.streams.insert(flow, framer);
+    }
+
+    /// The connection of a stream is gone.
+    pub(crate) fn handle_disconnected(&mut self, flow: Flow) {
+        self.streams.remove(&flow);
+        self.stalls.set(flow, None);
+    }
+
+    /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
+    pub(crate) fn handle_timeout(&mut self, now: Now) {
+        while let Some(flow) = self.stalls.pop_due(now.instant) {
+            self.close(flow, Dropped::StreamStalled);
+        }
+    }
+
+    /// Sends a request, or sends it again.
+    pub(crate) fn send_request(&mut self, flow: Flow, request: Bytes, method: &Method) {
+        self.stats.count_request_out(method);
+        self.send(flow, request);
+    }
+
+    /// Sends a response, or sends it again.
+    pub(crate) fn send_response(&mut self, path: &ReplyPath, response: Bytes) {
+        self.stats.count_response_out(&method_of(&response), status_of(&response));
+        let is_gone = path.flow.kind.is_reliable() && !self.streams.contains_key(&path.flow);
+        let flow = if is_gone { Flow { remote: path.alternative, ..path.flow } } else { path.flow };
+        self.send(flow, response);
+    }
+
+    /// The listener that peers on the other end of `flow` know us by.
+    pub(crate) fn listener(&self, flow: Flow) -> Option<&Listener> {
+        let is_near: [&dyn Fn(&&Listener) -> bool; 4] = [
+            &|it| it.kind == flow.kind && it.local == flow.local,
+            &|it| it.kind == flow.kind && it.local.ip() == flow.local.ip(),
+            &|it| it.kind == flow.kind && it.local.is_ipv4() == flow.local.is_ipv4(),
+            &|it| it.local.ip() == flow.local.ip(),
+        ];
+        is_near.into_iter().find_map(|it| self.listeners.iter().find(it))
+    }
+
+    /// The host and port that peers on the other end of `flow` know us by.
+    pub(crate) fn sent_by(&self, flow: Flow) -> String {
+        match self.listener(flow) {
+            Some(it) => format!("{}:{}", it.advertised_host, it.advertised_port),
+            None => format!("{}:{}", uri_host(flow.local.ip()), flow.local.port()),
+        }
+    }
+
+    /// Our Contact for peers on the other end of `flow`.
+    pub(crate) fn contact_uri(&self, flow: Flow) -> String {
+        let own = Listener::new(flow.kind, flow.local);
+        self.listener(flow).filter(|it| it.kind == flow.kind).unwrap_or(&own).contact_uri()
+    }
+
+    /// A To tag for an answer that is given without keeping state: the same for every copy of a request.
+    pub(crate) fn stateless_tag(&self, of: &Via) -> String {
+        let mut hasher = DefaultHasher::new();
+        (self.tag_secret, of.branch(), of.port(), of.host()).hash(&mut hasher);
+        format!("{:04x}{:016x}", self.shard, hasher.finish())
+    }
+
+    /// Whether a stream is open, as far as is known here: something came in on it.
+    pub(crate) fn has_stream(&self, flow: Flow) -> bool {
+        self.streams.contains_key(&flow)
+    }
+
+    /// How many streams are held.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The counters of the stack.
+    pub(crate) const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The counters of the stack, to count in.
+    pub(crate) const fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    /// The next thing for the sockets, or `None` once drained.
+    pub(crate) fn poll_wire(&mut self) -> Option<Wire> {
+        self.wire.pop_front()
+    }
+
+    /// The next thing to know, or `None` once drained.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.stalls.next()
+    }
+
+    fn handle_message(&mut self, flow: Flow, message: Message) {
+        match message {
+            Message::Request(request) => {
+                self.stats.count_request_in(request.method());
+                let path = reply_path(flow, request.headers().top_via());
+                let via = request.headers().top_via();
+                let request = if via.stamped(flow.remote) == *via {
+                    Ok(request)
+                } else {
+                    request.edit().stamp_via(flow.remote).build()
+                };
+                // What was read can be written, except if the stamp makes it too large.
+                let Ok(request) = request else {
+                    self.stats.count_dropped(Dropped::Malformed);
+                    return;
+                };
+                self.outputs.push_back(Output::Request { flow, request, path });
+            }
+            Message::Response(response) => {
+                self.stats.count_response_in(&response.headers().cseq().method, response.status());
+                self.outputs.push_back(Output::Response { response });
+            }
+        }
+    }
+
+    /// Answers what can be answered; the rest is met with silence, so that nobody is told that something listens here.
+    fn handle_malformed(&mut self, flow: Flow, error: &ParseError) {
+        if error.fault() == Fault::Empty {
+            return;
+        }
+        let Some(via) = error.top_via() else {
+            self.stats.count_dropped(Dropped::Garbage);
+            return;
+        };
+        self.stats.count_dropped(Dropped::Malformed);
+        let path = reply_path(flow, via);
+        if let Some(reply) = error.reply(flow.remote, &self.stateless_tag(via)) {
+            self.stats.count_response_out(&method_of(&reply), error.status());
+            // Over a stream that is about to close, too: the peer learns why.
+            self.send(path.flow, reply);
+        }
+    }
+
+    fn send(&mut self, flow: Flow, data: Bytes) {
+        self.wire.push_back(Wire::Send { flow, data });
+    }
+
+    fn close(&mut self, flow: Flow, reason: Dropped) {
+        self.stats.count_dropped(reason);
+        self.handle_disconnected(flow);
+        self.wire.push_back(Wire::Close { flow });
+        self.outputs.push_back(Output::Closed { flow });
+    }
+}
+
+fn reply_path(flow: Flow, via: &Via) -> ReplyPath {
+    let alternative = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(SIP_PORT));
+    let is_direct = flow.kind.is_reliable() || via.rport().is_some();
+    let flow = if is_direct { flow } else { Flow { remote: alternative, ..flow } };
+    ReplyPath { flow, alternative }
+}
+
+/// The status in the first line of a response that we wrote.
+/// The method that a response of ours answers.
+fn method_of(response: &Bytes) -> Method {
+    let line = memchr::memmem::find(response, b"\r\nCSeq:").and_then(|at| response.get(at + 2..));
+    let line = line.and_then(|it| it.split(|byte| *byte == b'\r').next()).unwrap_or_default();
+    let word = line.rsplit(|byte| *byte == b' ').next().and_then(|it| std::str::from_utf8(it).ok());
+    word.and_then(Method::parse).unwrap_or_else(|| Method::Other("".into()))
+}
+
+fn status_of(response: &Bytes) -> StatusCode {
+    let digits = response.get(8..11).and_then(|it| std::str::from_utf8(it).ok());
+    digits.and_then(|it| it.parse().ok()).and_then(StatusCode::new).unwrap_or(StatusCode::OK)
+}
+
+const SIP_PORT: u16 = 5060;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_goes_back_where_its_request_came_from() {
+        // Via as it came; Via as it is passed on; where the response goes.
+        for (via, stamped, reply) in [
+            ("192.0.2.9:5070", "192.0.2.9:5070;branch=b", "192.0.2.9:5070"),
+            ("192.0.2.9", "192.0.2.9;branch=b", "192.0.2.9:5060"),
+            ("10.0.0.1:5070", "10.0.0.1:5070;branch=b;received=192.0.2.9", "192.0.2.9:5070"),
+            ("host.example", "host.example;branch=b;received=192.0.2.9", "192.0.2.9:5060"),
+            ("10.0.0.1;rport", "10.0.0.1;branch=b;received=192.0.2.9;rport=6000", "192.0.2.9:6000"),
+            ("192.0.2.9;rport", "192.0.2.9;branch=b;received=192.0.2.9;rport=6000", "192.0.2.9:6000"),
+            ("192.0.2.9;maddr=198.51.100.1", "192.0.2.9;maddr=198.51.100.1;branch=b", "192.0.2.9:5060"),
+            ("192.0.2.9;received=198.51.100.1", "192.0.2.9;branch=b", "192.0.2.9:5060"),
+        ] {
+            let mut transport = transport();
+            transport.handle_datagram(flow(TransportKind::Udp), options(via, ""));
+            let Some(Output::Request { request, path, .. }) = transport.poll_output() else {
+                panic!("{via} is a request");
+            };
+            assert_eq!(request.headers().top_via().as_str(), format!("SIP/2.0/UDP {stamped}"));
+            transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+            assert_eq!(drain(&mut transport), [format!("{reply} SIP/2.0 200 OK")], "{via}");
+        }
+    }
+
+    #[test]
+    fn datagrams_that_are_no_request_meet_silence_or_400() {
+        let long = options("192.0.2.9", "Content-Length: 5\r\n\r\n1234");
+        let ack = Bytes::from_static(b"ACK sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=b\r\n\r\n");
+        let response = Bytes::from_static(b"SIP/2.0 200 OK\r\n\r\n");
+        for (data, expected, dropped) in [
+            (long, vec!["192.0.2.9:5060 SIP/2.0 400 Body Shorter Than Content-Length"], Some(Dropped::Malformed)),
+            (Bytes::from_static(b"hello"), vec![], Some(Dropped::Garbage)),
+            (Bytes::from_static(b"\r\n\r\n"), vec![], None),
+            (Bytes::from_static(b"\0\0\0\0"), vec![], None),
+            (Bytes::new(), vec![], None),
+            (ack, vec![], Some(Dropped::Garbage)),
+            (response, vec![], Some(Dropped::Garbage)),
+        ] {
+            let mut transport = transport();
+            transport.handle_datagram(flow(TransportKind::Udp), data.clone());
+            assert!(transport.poll_output().is_none(), "{data:?}");
+            assert_eq!(drain(&mut transport), expected, "{data:?}");
+            let counted = Dropped::ALL.into_iter().filter(|it| transport.stats().dropped(*it) > 0);
+            assert_eq!(counted.collect::<Vec<_>>(), Vec::from_iter(dropped), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_of_a_datagram_are_no_request() {
+        let mut transport = transport();
+        let hidden = options("192.0.2.9", "Content-Length: 0\r\n\r\nBYE sip:a@b SIP/2.0\r\n\r\n");
+        transport.handle_datagram(flow(TransportKind::Udp), hidden);
+        assert!(matches!(transport.poll_output(), Some(Output::Request { request, .. }) if request.body().is_empty()));
+        assert!(transport.poll_output().is_none() && transport.poll_wire().is_none());
+    }
+
+    #[test]
+    fn streams_may_come_in_any_pieces() {
+        let message = options("192.0.2.9", "Content-Length: 2\r\n\r\nhi");
+        let stream = [b"\r\n\r\n", &message[..], &message[..], b"\r\n\r\n", &message[..]].concat();
+        for piece in [1, 2, 3, 7, 100, stream.len()] {
+            let mut transport = transport();
+            for data in stream.chunks(piece) {
+                transport.handle_segment(flow(TransportKind::Tcp), data, Now::origin());
+            }
+            let requests = std::iter::from_fn(|| transport.poll_output()).count();
+            assert_eq!((requests, drain(&mut transport).len()), (3, 2), "pieces of {piece}");
+            assert_eq!(transport.poll_timeout(), None, "nothing is unfinished");
+            transport.handle_disconnected(flow(TransportKind::Tcp));
+            assert_eq!(transport.streams(), 0);
+        }
+    }
+
+    #[test]
+    fn a_stream_without_framing_is_answered_and_closed() {
+        let mut transport = transport();
+        transport.handle_segment(flow(TransportKind::Tcp), &options("192.0.2.9", ""), Now::origin());
+        assert_eq!(
+            drain(&mut transport),
+            ["192.0.2.9:6000 SIP/2.0 400 Missing Content-Length", "close 192.0.2.9:6000"]
+        );
+        assert!(matches!(transport.poll_output(), Some(Output::Closed { .. })));
+        assert_eq!((transport.streams(), transport.stats().dropped(Dropped::FramingLost)), (0, 1));
+    }
+
+    #[test]
+    fn a_message_must_be_finished_in_time_and_a_busy_stream_lives() {
+        let (flow, start) = (flow(TransportKind::Tcp), Now::origin());
+        let message = options("192.0.2.9", "Content-Length: 0\r\n\r\n");
+        let mut transport = transport();
+        transport.handle_segment(flow, b"OPTIONS", start);
+        let mut at = start;
+        // One more byte now and then does not help.
+        for _ in 0..3 {
+            at = at + Duration::from_secs(10);
+            transport.handle_segment(flow, b" ", at);
+            transport.handle_timeout(at);
+        }
+        assert_eq!(drain(&mut transport), Vec::<String>::new());
+        assert_eq!(transport.poll_timeout(), Some((start + Duration::from_secs(32)).instant));
+        transport.handle_timeout(start + Duration::from_secs(32));
+        assert_eq!(drain(&mut transport), ["close 192.0.2.9:6000"]);
+        // Always in the middle of a message, but never of the same one.
+        let half = message.len() / 2;
+        transport.handle_segment(flow, &message[..half], start);
+        for round in 1..10 {
+            let now = start + Duration::from_secs(10 * round);
+            transport.handle_timeout(now);
+            transport.handle_segment(flow, &[&message[half..], &message[..half]].concat(), now);
+        }
+        assert_eq!((transport.streams(), drain(&mut transport).len()), (1, 0));
+    }
+
+    #[test]
+    fn a_response_to_a_stream_that_is_gone_opens_another() {
+        let mut transport = transport();
+        let message = options("192.0.2.9:5071", "Content-Length: 0\r\n\r\n");
+        transport.handle_segment(flow(TransportKind::Tcp), &message, Now::origin());
+        let Some(Output::Request { path, .. }) = transport.poll_output() else {
+            panic!("it is a request");
+        };
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        transport.handle_disconnected(flow(TransportKind::Tcp));
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        assert_eq!(drain(&mut transport), ["192.0.2.9:6000 SIP/2.0 200 OK", "192.0.2.9:5071 SIP/2.0 200 OK"]);
+    }
+
+    #[test]
+    fn one_stream_too_many_is_closed() {
+        let mut transport = transport();
+        for port in 0..=STREAMS_MAX {
+            let port = u16::try_from(port).expect("few enough");
+            let remote = SocketAddr::new(flow(TransportKind::Tcp).remote.ip(), port);
+            transport.handle_segment(Flow { remote, ..flow(TransportKind::Tcp) }, b"O", Now::origin());
+        }
+        assert_eq!(transport.streams(), STREAMS_MAX);
+        assert_eq!(drain(&mut transport), [format!("close 192.0.2.9:{STREAMS_MAX}")]);
+    }
+
+    #[test]
+    fn peers_are_told_the_advertised_address_of_their_listener() {
+        let transport = transport();
+        for (kind, local, sent_by, contact) in [
+            (TransportKind::Udp, "192.0.2.1:5060", "sip.example.org:5080", "sip:sip.example.org:5080"),
+            (TransportKind::Udp, "[2001:db8::1]:5060", "[2001:db8::1]:5060", "sip:[2001:db8::1]:5060"),
+            (TransportKind::Tcp, "192.0.2.1:5060", "192.0.2.1:5060", "sip:192.0.2.1:5060;transport=tcp"),
+            (TransportKind::Tcp, "192.0.2.1:41234", "192.0.2.1:5060", "sip:192.0.2.1:5060;transport=tcp"),
+        ] {
+            let local = local.parse().expect("an address");
+            let flow = Flow { kind, local, remote: local };
+            assert_eq!((transport.sent_by(flow).as_str(), transport.contact_uri(flow).as_str()), (sent_by, contact));
+        }
+    }
+
+    fn transport() -> Transport {
+        let listener = |kind, local: &str| Listener::new(kind, local.parse().expect("an address"));
+        let listeners = vec![
+            listener(TransportKind::Udp, "192.0.2.1:5060").advertised_as("sip.example.org", 5080),
+            listener(TransportKind::Udp, "[2001:db8::1]:5060"),
+            listener(TransportKind::Tcp, "192.0.2.1:5060"),
+        ];
+        Transport::new(listeners, 0, 0)
+    }
+
+    fn flow(kind: TransportKind) -> Flow {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.9:6000"].map(|it| it.parse().expect("an address"));
+        Flow { kind, local, remote }
+    }
+
+    /// An OPTIONS whose Via has this sent-by and these parameters; `rest` begins after the last header field.
+    fn options(via: &str, rest: &str) -> Bytes {
+        let rest = if rest.is_empty() { "\r\n" } else { rest };
+        Bytes::from(format!(
+            "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP {via};branch=b\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n\
+             Call-ID: c\r\nCSeq: 1 OPTIONS\r\n{rest}"
+        ))
+    }
+
+    /// Where each message goes, with its first line.
+    fn drain(transport: &mut Transport) -> Vec<String> {
+        let wire = std::iter::from_fn(|| transport.poll_wire());
+        wire.map(|it| match it {
+            Wire::Send { flow, data } => {
+                let text = String::from_utf8_lossy(&data);
+                format!("{} {}", flow.remote, text.lines().next().unwrap_or_default())
+            }
+            Wire::Close { flow } => format!("close {}", flow.remote),
+        })
+        .collect()
+    }
+}

@@ -80,6 +80,13 @@ struct Progress {
     asked_for_tool: bool,
 }
 
+impl ChatConfig {
+    /// This model, with everything else left to the service.
+    pub const fn new(model: String) -> Self {
+        Self { model, temperature: None, tokens_max: None, tokens_field: TokensField::MaxTokens }
+    }
+}
+
 impl ChatCompletions {
     /// A codec for one call's conversation.
     pub const fn new(config: ChatConfig) -> Self {

@@ -1,0 +1,95 @@
+//! One tick of 20 ms of many legs: a packet in, a frame heard, a frame played, a packet out. Sessions only, no sockets:
+//! the system calls of each packet come on top. Items are legs, so the time of an item is the time a leg costs.
+//! Allocations are counted too: after the first ticks of a leg there are none.
+
+use std::time::{Duration, Instant};
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use hookswitch::codec::{AudioCodec, Frame, SampleRate};
+use hookswitch::media::{Latching, PlayoutFrame, RemoteMedia, Session, SessionConfig, TICK};
+use hookswitch::rtp::{Header, Packet};
+use hookswitch::timer::Now;
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+fn main() {
+    divan::main();
+    for legs in LEGS {
+        let mut bench = Legs::new(legs);
+        (0..50).for_each(|_| bench.tick());
+        let ticks = 200_000 / legs;
+        let start = instant();
+        (0..ticks).for_each(|_| bench.tick());
+        let spent = instant() - start;
+        let per_leg = spent.as_nanos() / u128::try_from(legs * ticks).unwrap_or(1);
+        report(&format!("{legs:>6} legs: {per_leg:>5} ns per leg and tick, {} bytes a session", size_of::<Session>()));
+    }
+}
+
+#[divan::bench(args = LEGS)]
+fn tick(bencher: Bencher<'_, '_>, legs: usize) {
+    let mut bench = Legs::new(legs);
+    (0..50).for_each(|_| bench.tick());
+    bencher.counter(ItemsCount::new(legs)).bench_local(|| bench.tick());
+}
+
+struct Legs {
+    sessions: Vec<Session>,
+    now: Now,
+    number: u16,
+}
+
+impl Legs {
+    fn new(count: usize) -> Self {
+        let now = Now { instant: instant(), unix: Duration::ZERO };
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        let remote = RemoteMedia {
+            rtp: ([192, 0, 2, 1], 4_000).into(),
+            rtcp: ([192, 0, 2, 1], 4_001).into(),
+            latching: Latching::Exact,
+            codec: AudioCodec::Pcmu,
+            payload_type: 0,
+            telephone_event: None,
+            send: true,
+            receive: true,
+        };
+        let config = SessionConfig { remote: Some(remote) };
+        let sessions = (0..count).map(|_| Session::new(config.clone(), &mut rng, now)).collect();
+        Self { sessions, now, number: 0 }
+    }
+
+    fn tick(&mut self) {
+        self.number = self.number.wrapping_add(1);
+        let timestamp = u32::from(self.number) * 160;
+        let header = Header { payload_type: 0, marker: false, sequence: self.number, timestamp, ssrc: 7 };
+        let mut datagram = [0; 172];
+        let len = Packet { header, payload: &[0x55; 160] }.write(&mut datagram).expect("the buffer is long enough");
+        let frame = Frame::from_samples(SampleRate::Hz8000, &[1_000; 160]);
+        let mut buffer = [0; 1_500];
+        self.now = self.now + TICK;
+        for session in &mut self.sessions {
+            session.handle_rtp(([192, 0, 2, 1], 4_000).into(), datagram.get(..len).unwrap_or(&[]), self.now);
+            session.play(PlayoutFrame { utterance: 1, frame }).expect("the queue is emptied every tick");
+            black_box(session.handle_tick(self.now));
+            while let Some(transmit) = session.poll_transmit(&mut buffer) {
+                black_box(transmit);
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a benchmark")]
+fn report(line: &str) {
+    println!("{line}");
+}
+
+const LEGS: [usize; 3] = [100, 1_000, 10_000];

@@ -1,0 +1,42 @@
+//! [`Step`]: what an agent's mind, be it a pathway or a language model, wants done next.
+
+use super::event::{Event, HangUpReason, Service};
+use super::provider::ModelCommand;
+
+/// One thing to do. Steps are done in order; those that the caller must not notice too early wait until everything
+/// before them has been said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Say this. Several are spoken one after the other.
+    Say {
+        /// The words.
+        text: String,
+        /// Whether the caller may interrupt them.
+        interruptible: bool,
+    },
+    /// Once all is said: send these keys.
+    Dtmf(String),
+    /// Once all is said: hand the caller over.
+    Transfer {
+        /// Whom to.
+        target: String,
+    },
+    /// Say the last words, or the agent's goodbye, and hang up once they are heard.
+    Leave {
+        /// Why.
+        reason: HangUpReason,
+        /// The last words.
+        say: Option<String>,
+    },
+    /// Tell the language model.
+    Model(ModelCommand),
+    /// A service failed for good: apologise and hang up.
+    Fail {
+        /// Which.
+        service: Service,
+        /// What it said.
+        reason: String,
+    },
+    /// Tell the call's record.
+    Event(Event),
+}

@@ -1,0 +1,113 @@
+//! What the call layer is told once.
+
+use std::time::Duration;
+
+use super::HangUpCause;
+use crate::dialog::offer_answer::Capabilities;
+use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
+use crate::route::{Admission, Routes};
+use crate::transport::Listener;
+use crate::transport::refusal::Refusal;
+
+/// What the call layer is told once.
+#[derive(Clone, Debug)]
+pub struct CallsConfig {
+    /// Where we receive, and what each listener takes from strangers.
+    pub listeners: Vec<(Listener, Admission)>,
+    /// Numbers and known sources.
+    pub routes: Routes,
+    /// What our media sessions can do.
+    pub capabilities: Capabilities,
+    /// What callers hear until we answer, and when we do.
+    pub ring: Ring,
+    /// As User-Agent and Server header fields name us.
+    pub user_agent: String,
+    /// Node and worker, in every tag, branch and Call-ID we make.
+    pub shard: u16,
+    /// When callers are told to come back, in seconds, if a limit is reached or we drain.
+    pub retry_after_s: u32,
+    /// How much is held.
+    pub limits: CallLimits,
+}
+
+/// What callers hear until we answer, and when we do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    /// What callers hear.
+    pub tone: RingTone,
+    /// How long we let it ring; `None` to wait for [`super::Calls::answer`]. The call is never answered before its media
+    /// session is open.
+    pub answer_after: Option<Duration>,
+}
+
+/// What callers hear until we answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingTone {
+    /// Nothing but what the 100 makes their network play.
+    None,
+    /// The tone of their own network: 180.
+    Ringing,
+    /// Audio of ours: 183 with the answer to their offer.
+    EarlyMedia,
+}
+
+/// How much is held. What happens at each limit is told where it is applied: a 503 and a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Calls.
+    pub calls_max: usize,
+    /// Dialogs, those that are ending included.
+    pub dialogs_max: usize,
+    /// 2xx that wait for their ACK.
+    pub unacknowledged_max: usize,
+    /// Transactions.
+    pub transactions_max: usize,
+    /// Transactions on top, for requests within dialogs.
+    pub transactions_in_dialog_reserve: usize,
+}
+
+impl Default for Ring {
+    /// 180, and an answer as soon as media are ready.
+    fn default() -> Self {
+        Self { tone: RingTone::Ringing, answer_after: Some(Duration::ZERO) }
+    }
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            calls_max: CALLS_MAX,
+            dialogs_max: DIALOGS_MAX,
+            unacknowledged_max: UNACKNOWLEDGED_MAX,
+            transactions_max: TRANSACTIONS_MAX,
+            transactions_in_dialog_reserve: TRANSACTIONS_IN_DIALOG_RESERVE,
+        }
+    }
+}
+
+impl CallsConfig {
+    /// How a call that is not answered is refused.
+    pub(super) const fn refusal(&self, cause: HangUpCause) -> Refusal {
+        match cause {
+            HangUpCause::Done => Refusal::Declined,
+            HangUpCause::Busy => Refusal::Busy,
+            HangUpCause::Unavailable => Refusal::TemporarilyUnavailable,
+            HangUpCause::Failed => Refusal::Failed,
+            HangUpCause::ShutDown => Refusal::Unavailable { retry_after_s: self.retry_after_s },
+        }
+    }
+
+    /// A configuration that answers nothing: no routes, and no stranger admitted.
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        Self {
+            listeners: listeners.into_iter().map(|it| (it, Admission::default())).collect(),
+            routes: Routes::default(),
+            capabilities: Capabilities::default(),
+            ring: Ring::default(),
+            user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
+            shard: 0,
+            retry_after_s: 30,
+            limits: CallLimits::default(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What happens to a call, as its journal keeps it, and why we end calls.
+
+pub use crate::dialog::end::{End, EndCause, Initiator};
+use crate::dialog::offer_answer::Codec;
+use crate::identity::{AccountId, Pii};
+use crate::route::AgentName;
+use crate::transport::Flow;
+
+/// One entry of a call's journal. [`Event::Offered`] comes first and once, [`Event::Ended`] last and once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The call begins: an INVITE came in, or one is about to go out.
+    Offered {
+        /// Who calls whom.
+        direction: Direction,
+        /// The account that owns the call.
+        account: AccountId,
+        /// The caller's URI.
+        from: Pii<String>,
+        /// The called URI.
+        to: Pii<String>,
+        /// The way the INVITE came or goes.
+        flow: Flow,
+        /// The agent that answers; `None` if nobody does, or for a call of the test phone.
+        agent: Option<AgentName>,
+    },
+    /// The called side rings.
+    Ringing,
+    /// The called side sends audio before it answers.
+    EarlyMedia,
+    /// The call is answered.
+    Answered {
+        /// The codec; `None` while the offer still waits for its answer.
+        codec: Option<Codec>,
+    },
+    /// The peer does not want to hear us for now.
+    Held,
+    /// The peer hears us again.
+    Resumed,
+    /// A digit in an INFO. Digits in RTP are the media session's to tell.
+    Digit {
+        /// One of `0-9`, `*`, `#` and `A-D`.
+        digit: char,
+        /// How long it was pressed, in milliseconds.
+        duration_ms: u16,
+    },
+    /// The call is over.
+    Ended(End),
+}
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer called us.
+    Inbound,
+    /// We called the peer.
+    Outbound,
+}
+
+/// Why we end a call. Before the answer it chooses the status of the refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUpCause {
+    /// The conversation is over. An unanswered call is declined: 603.
+    Done,
+    /// Nobody is free to take it: 486.
+    Busy,
+    /// The one who should take it is not there: 480.
+    Unavailable,
+    /// Something of ours failed: 500.
+    Failed,
+    /// We shut down: 503.
+    ShutDown,
+}

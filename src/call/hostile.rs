@@ -1,0 +1,224 @@
+//! Peers that mean harm: mutated messages, floods and calls that are left alone. Nothing may panic, every limit holds, and
+//! once the timers ran out nothing is held and calls are possible again.
+
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::route::{Admission, Target};
+use crate::transport::{Dropped, Listener, TransportKind};
+
+#[test]
+fn mutated_messages_leave_nothing() {
+    for seed in 0..4 {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let mut victim = Victim::new(|_| ());
+        for round in 0..1_000_u32 {
+            let message = SEEDS[rng.random_range(0..SEEDS.len())].replace("{n}", &(round / 4).to_string());
+            let message = message.replace("{tag}", &victim.tag);
+            let mutated = mutate(message.as_bytes(), &mut rng);
+            let flow = flow(TransportKind::Udp, 6_000 + u16::try_from(round % 50).expect("few enough"));
+            victim.calls.handle_datagram(flow, mutated, victim.now);
+            victim.drain();
+            if rng.random_bool(0.1) {
+                victim.wait(1);
+            }
+        }
+        victim.rest();
+    }
+}
+
+#[test]
+fn mutated_streams_leave_nothing() {
+    let mut rng = ChaCha12Rng::seed_from_u64(9);
+    let mut victim = Victim::new(|_| ());
+    for port in 6_000..6_200 {
+        let flow = flow(TransportKind::Tcp, port);
+        let all: Vec<_> = SEEDS.iter().map(|it| it.replace("{n}", &port.to_string())).collect();
+        let stream = mutate(all.concat().as_bytes(), &mut rng);
+        let mut rest = &stream[..];
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rng.random_range(1..=rest.len()));
+            victim.calls.handle_segment(flow, Bytes::copy_from_slice(piece), victim.now);
+            victim.drain();
+            rest = after;
+        }
+        if rng.random_bool(0.9) {
+            victim.calls.handle_disconnected(flow, victim.now);
+        }
+    }
+    victim.wait(40);
+    for port in 6_000..6_200 {
+        victim.calls.handle_disconnected(flow(TransportKind::Tcp, port), victim.now);
+    }
+    victim.rest();
+}
+
+#[test]
+fn invites_that_are_never_acknowledged_hold_their_limit_and_pass() {
+    let mut victim = Victim::new(|config| config.limits.unacknowledged_max = 100);
+    for number in 0..400 {
+        victim.invite(number);
+    }
+    assert_eq!(victim.calls.counts().unacknowledged, 100);
+    assert_eq!(victim.calls.stats().dropped(Dropped::TooManyUnacknowledged), 300);
+    victim.rest();
+    victim.invite(1_000);
+    assert_eq!(victim.calls.counts().unacknowledged, 1, "calls are possible again");
+}
+
+#[test]
+fn a_flood_of_questions_is_bounded_and_leaves_room_to_hang_up() {
+    let mut victim = Victim::new(|config| config.limits.transactions_max = 1_000);
+    victim.invite(1);
+    let tag = victim.tag.clone();
+    for number in 0..3_000 {
+        let message = OPTIONS.replace("{n}", &number.to_string());
+        victim.calls.handle_datagram(flow(TransportKind::Udp, 6_000), Bytes::from(message), victim.now);
+    }
+    victim.drain();
+    assert_eq!(victim.calls.counts().transactions, 1_000);
+    let bye = SEEDS[3].replace("{n}", "1").replace("{tag}", &tag);
+    victim.calls.handle_datagram(flow(TransportKind::Udp, 6_000), Bytes::from(bye), victim.now);
+    victim.drain();
+    assert_eq!(victim.calls.counts().calls, 0, "the BYE got through");
+    victim.rest();
+}
+
+/// A user agent and its shell.
+struct Victim {
+    calls: Calls,
+    now: Now,
+    /// Our tag in the last response.
+    tag: String,
+    started: usize,
+    ended: usize,
+}
+
+impl Victim {
+    fn new(configure: impl FnOnce(&mut CallsConfig)) -> Self {
+        let kinds = [TransportKind::Udp, TransportKind::Tcp];
+        let mut config = CallsConfig::new(kinds.map(|it| Listener::new(it, flow(it, 1).local)).to_vec());
+        for (_, admission) in &mut config.listeners {
+            let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+            *admission = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+        }
+        configure(&mut config);
+        let now = Now::origin();
+        let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
+        Self { calls, now, tag: "t".to_owned(), started: 0, ended: 0 }
+    }
+
+    fn invite(&mut self, number: u32) {
+        let message = SEEDS[0].replace("{n}", &number.to_string());
+        self.calls.handle_datagram(flow(TransportKind::Udp, 6_000), Bytes::from(message), self.now);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.calls.poll_output() {
+            match output {
+                Output::OpenMedia { leg, .. } => {
+                    let address = "192.0.2.1:20000".parse().expect("an address");
+                    self.calls.handle_media_opened(leg, address, self.now);
+                }
+                Output::StartAgent { .. } => self.started += 1,
+                Output::Ended { .. } => self.ended += 1,
+                Output::Send { data, .. } => {
+                    let text = String::from_utf8_lossy(&data);
+                    let to = text.lines().find(|it| it.starts_with("To: ") || it.starts_with("t:"));
+                    if let Some((_, tag)) = to.and_then(|it| it.rsplit_once(";tag=")) {
+                        tag.clone_into(&mut self.tag);
+                    }
+                }
+                Output::Close { .. }
+                | Output::UpdateMedia { .. }
+                | Output::CloseMedia { .. }
+                | Output::Answered { .. }
+                | Output::Digit { .. }
+                | Output::Journal { .. } => (),
+            }
+        }
+    }
+
+    /// Lets so many seconds pass.
+    fn wait(&mut self, seconds: u64) {
+        let until = self.now + std::time::Duration::from_secs(seconds);
+        while let Some((at, _)) = self.calls.poll_timeout().filter(|(at, _)| *at <= until.instant) {
+            self.now = self.now + at.saturating_duration_since(self.now.instant);
+            self.calls.handle_timeout(self.now);
+            self.drain();
+        }
+        self.now = until;
+    }
+
+    /// Waits for the last timer. Calls that were acknowledged are hung up as those of a caller who vanished.
+    #[track_caller]
+    fn rest(&mut self) {
+        self.wait(200);
+        let left: Vec<_> = self.calls.calls.keys().copied().collect();
+        for call in left {
+            self.calls.hang_up(call, HangUpCause::Done, self.now);
+            self.drain();
+        }
+        self.wait(200);
+        assert_eq!(self.calls.counts(), Counts::default());
+        assert_eq!(self.started, self.ended);
+    }
+}
+
+fn flow(kind: TransportKind, port: u16) -> Flow {
+    let local = "192.0.2.1:5060".parse().expect("an address");
+    Flow { kind, local, remote: SocketAddr::from(([192, 0, 2, 9], port)) }
+}
+
+/// Changes a few bytes: flips, cuts, repeats, or puts in what parsers stumble over.
+fn mutate(message: &[u8], rng: &mut ChaCha12Rng) -> Bytes {
+    const ODD: [&[u8]; 8] = [b"\r\n", b"\0", b"\"", b";", b"<", b"4294967296", b"\xff\xfe", b"sip:"];
+    let mut bytes = message.to_vec();
+    for _ in 0..rng.random_range(0..4) {
+        let at = rng.random_range(0..bytes.len());
+        let to = rng.random_range(at..bytes.len().min(at + 40));
+        match rng.random_range(0..4) {
+            0 => bytes[at] = rng.random(),
+            1 => drop(bytes.drain(at..to)),
+            2 => {
+                let part = bytes[at..to].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => drop(bytes.splice(at..at, ODD[rng.random_range(0..ODD.len())].iter().copied())),
+        }
+    }
+    Bytes::from(bytes)
+}
+
+const OPTIONS: &str = "OPTIONS sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKo{n}\r\n\
+    From: <sip:p@192.0.2.9>;tag=o{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: o{n}\r\nCSeq: 1 OPTIONS\r\n\
+    Content-Length: 0\r\n\r\n";
+
+const SEEDS: [&str; 8] = [
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKi{n}\r\nMax-Forwards: 70\r\n\
+     From: \"P\" <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: c{n}\r\nCSeq: 1 INVITE\r\n\
+     Contact: <sip:p@192.0.2.9>\r\nRecord-Route: <sip:192.0.2.9;lr>\r\nContent-Type: application/sdp\r\n\
+     Content-Length: 123\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+     m=audio 4000 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\na=sendrecv\r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKl{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=l{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: l{n}\r\nCSeq: 1 INVITE\r\n\
+     Contact: <sip:p@192.0.2.9>\r\nContent-Length: 0\r\n\r\n",
+    "ACK sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKa{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\nCSeq: 1 ACK\r\n\
+     Content-Length: 0\r\n\r\n",
+    "BYE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKb{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\nCSeq: 9 BYE\r\n\
+     Content-Length: 0\r\n\r\n",
+    "CANCEL sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKi{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: c{n}\r\nCSeq: 1 CANCEL\r\n\
+     Content-Length: 0\r\n\r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKr{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\nCSeq: 2 INVITE\r\n\
+     Contact: <sip:p@192.0.2.9>\r\nContent-Length: 0\r\n\r\n",
+    "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK0000{n}\r\nFrom: <sip:a@192.0.2.1>;tag={tag}\r\n\
+     To: <sip:p@192.0.2.9>;tag=p{n}\r\nCall-ID: c{n}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+    "INFO sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKf{n}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\nCSeq: 3 INFO\r\n\
+     Content-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n5",
+];

@@ -1,0 +1,337 @@
+//! Two user agents call each other through a network that loses, copies, delays and reorders, on simulated time. Every
+//! call must end on both sides, the sides must agree, and nothing may be left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::route::{Admission, Target};
+use crate::transport::{Listener, TransportKind};
+
+#[test]
+fn a_perfect_network() {
+    check(1, 200, Network { loss: 0.0, copies: 0.0, delay_ms_max: 1 });
+}
+
+#[test]
+fn a_network_that_copies_and_reorders() {
+    check(2, 300, Network { loss: 0.0, copies: 0.3, delay_ms_max: 700 });
+}
+
+#[test]
+fn a_network_that_loses_a_little() {
+    check(3, 1000, Network { loss: 0.05, copies: 0.02, delay_ms_max: 120 });
+}
+
+#[test]
+fn a_network_that_loses_much() {
+    check(4, 300, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900 });
+}
+
+/// What the network does to a datagram.
+#[derive(Clone, Copy)]
+struct Network {
+    /// The share that is lost.
+    loss: f64,
+    /// The share that comes twice.
+    copies: f64,
+    delay_ms_max: u64,
+}
+
+/// How a call goes. Sides are 0, which calls, and 1, which is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Plan {
+    /// A side hangs up after the answer.
+    HangUp(usize),
+    /// Both do, at once.
+    HangUpBoth,
+    /// A side holds and resumes, and hangs up much later.
+    Hold(usize),
+    /// Both hold at once.
+    HoldBoth,
+    /// The caller gives up at some moment, maybe too late.
+    Cancel,
+    /// The called side refuses.
+    Busy,
+    /// The called side has no port.
+    NoPort,
+    /// The called side answers and hangs up at once.
+    HangUpAtOnce,
+}
+
+const PLANS: [Plan; 11] = [
+    Plan::HangUp(0),
+    Plan::HangUp(1),
+    Plan::HangUpBoth,
+    Plan::Hold(0),
+    Plan::Hold(1),
+    Plan::HoldBoth,
+    Plan::Cancel,
+    Plan::Cancel,
+    Plan::Busy,
+    Plan::NoPort,
+    Plan::HangUpAtOnce,
+];
+
+/// Something that happens at a time.
+enum Event {
+    Datagram { side: usize, flow: Flow, data: Bytes },
+    Place(usize),
+    Media { side: usize, leg: LegId, is_open: bool },
+    HangUp { side: usize, call: CallId, cause: HangUpCause },
+    Hold { side: usize, call: CallId, holds: bool },
+}
+
+/// What one side saw of one call.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    is_answered: bool,
+    ends: Vec<End>,
+    media_opened: usize,
+    media_closed: usize,
+    /// Whether it sends and receives.
+    media: (bool, bool),
+}
+
+struct Simulation {
+    network: Network,
+    rng: ChaCha12Rng,
+    start: Now,
+    now: Now,
+    sides: [Calls; 2],
+    queue: BTreeMap<(Instant, u64), Event>,
+    next: u64,
+    plans: Vec<Plan>,
+    numbers: [BTreeMap<CallId, usize>; 2],
+    seen: [Vec<Seen>; 2],
+}
+
+#[track_caller]
+fn check(seed: u64, calls: usize, network: Network) {
+    let mut simulation = Simulation::new(seed, calls, network);
+    simulation.run();
+    assert_eq!(simulation.sides.each_ref().map(Calls::counts), [Counts::default(); 2]);
+    let mut kinds = BTreeSet::new();
+    for (number, plan) in simulation.plans.iter().enumerate() {
+        let [caller, called] = simulation.seen.each_ref().map(|it| &it[number]);
+        agree(*plan, caller, called).unwrap_or_else(|it| panic!("{it}: {number} {plan:?} {caller:#?} {called:#?}"));
+        kinds.insert((*plan, caller.is_answered));
+    }
+    // Each plan went one way, but calls were cancelled early and too late.
+    assert_eq!(kinds.len(), BTreeSet::from(PLANS).len() + 1, "{kinds:?}");
+}
+
+/// Whether both sides tell the same story.
+fn agree(plan: Plan, caller: &Seen, called: &Seen) -> Result<(), &'static str> {
+    let [end] = caller.ends[..] else {
+        return Err("the caller's call ends once");
+    };
+    // A call that was cancelled before its INVITE got through is unknown to the called side.
+    let is_unknown = called.ends.is_empty() && called.media_opened == 0;
+    if caller.media_opened != caller.media_closed || called.media_opened != called.media_closed {
+        return Err("every media session is closed");
+    }
+    if called.ends.len() > 1 || (called.ends.is_empty() && !is_unknown) {
+        return Err("the called side's call ends once");
+    }
+    if caller.is_answered && !called.is_answered {
+        return Err("who is answered was answered");
+    }
+    let far = called.ends.first().map(|it| it.cause);
+    let is_plausible = match (end.cause, far) {
+        (EndCause::HungUp, Some(EndCause::HungUp)) => caller.is_answered,
+        (EndCause::Cancelled, Some(EndCause::Cancelled) | None) => !called.is_answered,
+        // Seven INVITEs in a row were lost.
+        (EndCause::NoAnswer, None) => true,
+        // The answer crossed the CANCEL.
+        (EndCause::Cancelled, Some(EndCause::HungUp | EndCause::NotAcknowledged)) => plan == Plan::Cancel,
+        (EndCause::Rejected, Some(EndCause::Rejected)) => plan == Plan::Busy && end.sip_status == Some(486),
+        (EndCause::Rejected, Some(EndCause::NoMediaPort)) => plan == Plan::NoPort && end.sip_status == Some(503),
+        _ => false,
+    };
+    if !is_plausible {
+        return Err("the ends fit together");
+    }
+    let is_settled = matches!(plan, Plan::Hold(_) | Plan::HoldBoth | Plan::HangUp(_));
+    if is_settled && caller.is_answered && caller.media != (called.media.1, called.media.0) {
+        return Err("who sends is listened to");
+    }
+    Ok(())
+}
+
+impl Simulation {
+    fn new(seed: u64, calls: usize, network: Network) -> Self {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let now = Now::origin();
+        let sides = [0, 1].map(|side| {
+            let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
+            let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+            config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+            config.ring.answer_after = Some(Duration::from_millis(800));
+            Calls::new(config, ChaCha12Rng::from_rng(&mut rng), now)
+        });
+        let plans: Vec<_> = (0..calls).map(|it| PLANS[it % PLANS.len()]).collect();
+        let seen = [vec![Seen::default(); calls], vec![Seen::default(); calls]];
+        let numbers = [BTreeMap::new(), BTreeMap::new()];
+        Self { network, rng, start: now, now, sides, queue: BTreeMap::new(), next: 0, plans, numbers, seen }
+    }
+
+    fn run(&mut self) {
+        for number in 0..self.plans.len() {
+            let at = self.rng.random_range(0..60_000);
+            self.after(at, Event::Place(number));
+        }
+        loop {
+            let timer = [0, 1].into_iter().filter_map(|it| Some((self.sides[it].poll_timeout()?.0, it))).min();
+            let event = self.queue.first_key_value().map(|((at, _), _)| *at);
+            match (timer, event) {
+                (Some((at, side)), event) if event.is_none_or(|event| at < event) => {
+                    self.move_to(at);
+                    self.sides[side].handle_timeout(self.now);
+                }
+                (_, Some(at)) => {
+                    self.move_to(at);
+                    let (_, event) = self.queue.pop_first().expect("looked at above");
+                    self.act(event);
+                }
+                (_, None) => break,
+            }
+            self.drain();
+            assert!(self.now.since(self.start) < Duration::from_secs(600), "the simulation comes to rest");
+        }
+    }
+
+    fn move_to(&mut self, at: Instant) {
+        self.now = self.now + at.saturating_duration_since(self.now.instant);
+    }
+
+    fn after(&mut self, ms: u64, event: Event) {
+        self.next += 1;
+        self.queue.insert((self.now.instant + Duration::from_millis(ms), self.next), event);
+    }
+
+    fn act(&mut self, event: Event) {
+        let now = self.now;
+        match event {
+            Event::Datagram { side, flow, data } => self.sides[side].handle_datagram(flow, data, now),
+            Event::Place(number) => {
+                let outbound = Outbound {
+                    account: AccountId::default(),
+                    to: Uri::sip(Some("100"), "192.0.2.2", None).expect("a URI"),
+                    from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
+                    display_name: None,
+                    flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
+                    headers: vec![],
+                };
+                let call = self.sides[0].place(outbound, now);
+                self.numbers[0].insert(call, number);
+                if self.plans[number] == Plan::Cancel {
+                    let ms = self.rng.random_range(0..3_000);
+                    self.after(ms, Event::HangUp { side: 0, call, cause: HangUpCause::Done });
+                }
+            }
+            Event::Media { side, leg, is_open: true } => {
+                self.sides[side].handle_media_opened(leg, address(side), now);
+            }
+            Event::Media { side, leg, is_open: false } => self.sides[side].handle_media_refused(leg, now),
+            Event::HangUp { side, call, cause } => self.sides[side].hang_up(call, cause, now),
+            Event::Hold { side, call, holds } => self.sides[side].hold(call, holds, now),
+        }
+    }
+
+    fn drain(&mut self) {
+        for side in [0, 1] {
+            while let Some(output) = self.sides[side].poll_output() {
+                self.perform(side, output);
+            }
+        }
+    }
+
+    fn perform(&mut self, side: usize, output: Output) {
+        match output {
+            Output::Send { flow, data } => self.transmit(flow, &data),
+            Output::OpenMedia { leg, remote, .. } => {
+                let ms = self.rng.random_range(0..30);
+                let is_open = !(side == 1 && self.plan(side, leg.call) == Some(Plan::NoPort));
+                let seen = self.seen(side, leg.call);
+                if let Some((seen, remote)) = seen.zip(remote) {
+                    seen.media = (remote.send, remote.receive);
+                }
+                self.after(ms, Event::Media { side, leg, is_open });
+            }
+            Output::UpdateMedia { leg, remote } => {
+                let seen = self.seen(side, leg.call).expect("the call is known");
+                seen.media = (remote.send, remote.receive);
+            }
+            Output::CloseMedia { leg } => self.seen(side, leg.call).expect("the call is known").media_closed += 1,
+            Output::Answered { call, .. } => {
+                self.seen(side, call).expect("the call is known").is_answered = true;
+                self.go_on(side, call);
+            }
+            Output::Ended { call, end } => self.seen(side, call).expect("the call is known").ends.push(end),
+            Output::Journal { call, event: super::Event::Offered { from, .. } } => {
+                let from = from.reveal().strip_prefix("sip:").and_then(|it| it.split('@').next()).expect("a user");
+                let number: usize = from.parse().expect("a number");
+                self.numbers[side].insert(call, number);
+                let has_port = !(side == 1 && self.plans[number] == Plan::NoPort);
+                self.seen[side][number].media_opened += usize::from(has_port);
+                if side == 1 && self.plans[number] == Plan::Busy {
+                    self.after(300, Event::HangUp { side, call, cause: HangUpCause::Busy });
+                }
+            }
+            Output::StartAgent { .. } | Output::Digit { .. } | Output::Journal { .. } => (),
+            Output::Close { .. } => panic!("there are no streams"),
+        }
+    }
+
+    /// What is done after the answer.
+    fn go_on(&mut self, side: usize, call: CallId) {
+        let cause = HangUpCause::Done;
+        let ms = self.rng.random_range(50..5_000);
+        match self.plan(side, call).expect("the call is known") {
+            Plan::HangUp(by) if by == side => self.after(40_000 + ms, Event::HangUp { side, call, cause }),
+            Plan::HangUpBoth => self.after(2_000, Event::HangUp { side, call, cause }),
+            Plan::HangUpAtOnce if side == 1 => self.after(0, Event::HangUp { side, call, cause }),
+            Plan::Hold(by) if by == side => {
+                self.after(ms, Event::Hold { side, call, holds: true });
+                self.after(2 * ms, Event::Hold { side, call, holds: false });
+                self.after(3 * ms, Event::Hold { side, call, holds: ms % 2 == 0 });
+                self.after(70_000, Event::HangUp { side, call, cause });
+            }
+            Plan::HoldBoth => {
+                self.after(2_000, Event::Hold { side, call, holds: true });
+                if side == 0 {
+                    self.after(90_000, Event::HangUp { side, call, cause });
+                }
+            }
+            Plan::HangUp(_) | Plan::HangUpAtOnce | Plan::Hold(_) | Plan::Cancel | Plan::Busy | Plan::NoPort => (),
+        }
+    }
+
+    fn plan(&self, side: usize, call: CallId) -> Option<Plan> {
+        self.numbers[side].get(&call).map(|it| self.plans[*it])
+    }
+
+    fn seen(&mut self, side: usize, call: CallId) -> Option<&mut Seen> {
+        self.numbers[side].get(&call).map(|it| &mut self.seen[side][*it])
+    }
+
+    fn transmit(&mut self, flow: Flow, data: &Bytes) {
+        let copies = 1 + usize::from(self.rng.random_bool(self.network.copies));
+        for _ in 0..copies {
+            if self.rng.random_bool(self.network.loss) {
+                continue;
+            }
+            let ms = self.rng.random_range(0..=self.network.delay_ms_max);
+            let side = usize::from(flow.remote == address(1));
+            let flow = Flow { local: flow.remote, remote: flow.local, ..flow };
+            self.after(ms, Event::Datagram { side, flow, data: data.clone() });
+        }
+    }
+}
+
+fn address(side: usize) -> SocketAddr {
+    ["192.0.2.1:5060", "192.0.2.2:5060"][side].parse().expect("an address")
+}

@@ -1,0 +1,286 @@
+//! `[agents.NAME]` and `[numbers."…"]`
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::reading::{Section, nearest};
+use super::secret::Secret;
+use super::{Origin, Places};
+use crate::limits;
+
+/// `[agents.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// `pathway` or `[agents.NAME.model]`
+    pub brain: Brain,
+    /// `greeting`: said first; a pathway may have its own.
+    pub greeting: Option<String>,
+    /// `apology`: said before hanging up when a service that the call needs has failed.
+    pub apology: String,
+    /// `goodbye`: said before the agent hangs up by itself.
+    pub goodbye: String,
+    /// `voice`: a name that the speech service knows.
+    pub voice: Option<String>,
+    /// `[agents.NAME.speech]`; without it, the embedded engine.
+    pub speech: Option<SpeechService>,
+    /// The keys about timing.
+    pub turns: Turns,
+}
+
+/// What decides on the agent's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Brain {
+    /// `pathway`
+    Pathway(Pathway),
+    /// `[agents.NAME.model]`
+    Model(Model),
+}
+
+/// Where a scripted conversation flow is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pathway {
+    /// `builtin:demo`, the receptionist that is compiled in.
+    Demo,
+    /// A file. It was there when the configuration was read.
+    File(PathBuf),
+}
+
+/// A language model behind an OpenAI-compatible chat-completions endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// `url`: of the API, to which `/chat/completions` is appended.
+    pub url: String,
+    /// `model`
+    pub model: String,
+    /// `api_key`, or what the variable named by `api_key_env` holds.
+    pub api_key: Option<Secret>,
+    /// `system_prompt`
+    pub system_prompt: String,
+    /// `fallback`: said when the model fails or keeps the caller waiting.
+    pub fallback: String,
+    /// `timeout_ms`: how long the first words may take.
+    pub timeout: Duration,
+}
+
+/// A speech service of the agent's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeechService {
+    /// `url`: of a websocket.
+    pub url: String,
+    /// `token`, or what the variable named by `token_env` holds.
+    pub token: Option<Secret>,
+}
+
+/// When the agent listens, speaks and gives up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// `end_of_turn_ms`: silence that ends the caller's turn.
+    pub end_of_turn: Duration,
+    /// `barge_in_ms`: speech of the caller that interrupts the agent.
+    pub barge_in: Duration,
+    /// `idle_prompt_s`: silence of both after which the agent asks.
+    pub idle_prompt_after: Duration,
+    /// `idle_prompt`: what it asks.
+    pub idle_prompt: String,
+    /// `idle_prompts_max`: how often it asks before it says goodbye.
+    pub idle_prompts_max: u32,
+    /// `max_duration_s`: of the call.
+    pub duration_max: Duration,
+}
+
+/// `[numbers."…"]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Number {
+    /// `agent`: who answers. It exists.
+    pub agent: String,
+}
+
+pub(super) fn read_agents(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, Agent> {
+    let mut agents = BTreeMap::new();
+    for (name, section) in root.sections("agents") {
+        let fits = !name.is_empty() && name.len() <= limits::AGENT_NAME_BYTES_MAX;
+        if !fits || !name.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'_' | b'-')) {
+            section.complain_of_section(&format!(
+                "the name of an agent is 1 to {} letters, digits, `-` and `_`",
+                limits::AGENT_NAME_BYTES_MAX
+            ));
+        }
+        // An agent with a mistake in it still exists for what refers to it.
+        let brain = read_brain(&section, places).unwrap_or(Brain::Pathway(Pathway::Demo));
+        agents.insert(name, read_agent(brain, &section, places));
+        section.finish();
+    }
+    agents
+}
+
+pub(super) fn read_numbers(root: &Section<'_>, agents: &BTreeMap<String, Agent>) -> BTreeMap<String, Number> {
+    let mut numbers = BTreeMap::new();
+    for (number, section) in root.sections("numbers") {
+        if let Err(message) = check_number(&number) {
+            section.complain_of_section(&message);
+        }
+        match section.text("agent") {
+            Some(agent) if agents.contains_key(&agent) => {
+                numbers.insert(number, Number { agent });
+            }
+            Some(agent) => section.complain("agent", &no_such_agent(&agent, agents)),
+            None if section.origin("agent").is_none() => section.complain_of_section("`agent` is missing"),
+            None => {}
+        }
+        section.finish();
+    }
+    numbers
+}
+
+pub(super) fn no_such_agent(name: &str, agents: &BTreeMap<String, Agent>) -> String {
+    let names: Vec<_> = agents.keys().map(String::as_str).collect();
+    let guess = nearest(name, &names).map_or_else(|| ".".to_owned(), |it| format!("; did you mean \"{it}\"?"));
+    match names.join(", ") {
+        names if names.is_empty() => "there is no agent: add one as [agents.NAME]".to_owned(),
+        names => format!("there is no such agent{guess} Agents: {names}"),
+    }
+}
+
+/// The user part of a URI: `+` and digits, or a name or extension.
+fn check_number(number: &str) -> Result<(), String> {
+    let allowed = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.' | b'*' | b'#');
+    let (digits, rest): (_, fn(u8) -> bool) = match number.strip_prefix('+') {
+        Some(digits) => (digits, |it| it.is_ascii_digit()),
+        None => (number, |_| true),
+    };
+    if !digits.is_empty()
+        && number.len() <= limits::NUMBER_BYTES_MAX
+        && digits.bytes().all(|it| allowed(it) && rest(it))
+    {
+        return Ok(());
+    }
+    Err("a number is \"+\" and digits without separators, or an extension or name such as \"100\"".to_owned())
+}
+
+fn read_agent(brain: Brain, section: &Section<'_>, places: &Places<'_>) -> Agent {
+    Agent {
+        brain,
+        greeting: section.parsed("greeting", parse_speech),
+        apology: speech_or(section, "apology", "I am sorry, something went wrong. Please call again later."),
+        goodbye: speech_or(section, "goodbye", "Goodbye."),
+        voice: section.text("voice"),
+        speech: section.section_if_any("speech").and_then(|section| read_speech(section, places)),
+        turns: Turns {
+            end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(500).into()),
+            barge_in: Duration::from_millis(section.number("barge_in_ms", 20..=5000).unwrap_or(200).into()),
+            idle_prompt_after: Duration::from_secs(section.number("idle_prompt_s", 1..=600).unwrap_or(8).into()),
+            idle_prompt: speech_or(section, "idle_prompt", "Are you still there?"),
+            idle_prompts_max: section.number("idle_prompts_max", 0..=10).unwrap_or(2),
+            duration_max: Duration::from_secs(
+                section.number("max_duration_s", 1..=limits::CALL_DURATION_CONFIGURED_S_MAX).unwrap_or(3600).into(),
+            ),
+        },
+    }
+}
+
+fn read_brain(section: &Section<'_>, places: &Places<'_>) -> Option<Brain> {
+    let pathway = section.text("pathway");
+    let model = section.section_if_any("model");
+    match (pathway, model) {
+        (Some(_), Some(model)) => {
+            section.complain("pathway", "the agent has a [model] too; it can have one of them");
+            read_model(model, places);
+            None
+        }
+        (Some(pathway), None) => read_pathway(section, &pathway, places).map(Brain::Pathway),
+        (None, Some(model)) => read_model(model, places).map(Brain::Model),
+        (None, None) => {
+            if section.origin("pathway").is_none() && section.origin("model").is_none() {
+                section.complain_of_section("`pathway` or a table `model` is missing");
+            }
+            None
+        }
+    }
+}
+
+fn read_pathway(section: &Section<'_>, written: &str, places: &Places<'_>) -> Option<Pathway> {
+    if let Some(name) = written.strip_prefix("builtin:") {
+        if name == "demo" {
+            return Some(Pathway::Demo);
+        }
+        section.complain("pathway", "the only built-in pathway is builtin:demo");
+        return None;
+    }
+    let path = places.path(written, section.origin("pathway"));
+    if path.is_file() {
+        return Some(Pathway::File(path));
+    }
+    let from = match section.origin("pathway") {
+        Some(Origin::File { .. }) => "the directory of this file",
+        Some(Origin::Environment { .. } | Origin::BuiltIn) | None => "the working directory",
+    };
+    section.complain("pathway", &format!("there is no such file, seen from {from}; builtin:demo is the built-in one"));
+    None
+}
+
+fn read_model(section: Section<'_>, places: &Places<'_>) -> Option<Model> {
+    let url = read_url(&section, &["http", "https"]);
+    let model = required(&section, "model", parse_name);
+    let api_key = places.secret(&section, "api_key", "api_key_env");
+    let system_prompt = section.text("system_prompt").unwrap_or_else(|| "You are a helpful voice agent.".to_owned());
+    let fallback = speech_or(&section, "fallback", "I am sorry, could you say that again?");
+    let timeout_ms = section.number("timeout_ms", 100..=limits::MODEL_TIMEOUT_CONFIGURED_MS_MAX).unwrap_or(3000);
+    section.finish();
+    let timeout = Duration::from_millis(timeout_ms.into());
+    Some(Model { url: url?, model: model?, api_key, system_prompt, fallback, timeout })
+}
+
+fn read_speech(section: Section<'_>, places: &Places<'_>) -> Option<SpeechService> {
+    let url = read_url(&section, &["ws", "wss"]);
+    let token = places.secret(&section, "token", "token_env");
+    section.finish();
+    Some(SpeechService { url: url?, token })
+}
+
+fn required<T>(section: &Section<'_>, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    if section.origin(key).is_none() {
+        section.complain_of_section(&format!("`{key}` is missing"));
+    }
+    section.parsed(key, parse)
+}
+
+fn speech_or(section: &Section<'_>, key: &'static str, default: &str) -> String {
+    section.parsed(key, parse_speech).unwrap_or_else(|| default.to_owned())
+}
+
+/// Something to say.
+fn parse_speech(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.len() > limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX {
+        return Err(format!("expected 1 to {} bytes of text", limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.contains(char::is_control) {
+        Err("expected a name".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+/// The key `url`. One that may hold a password is not repeated in a message.
+fn read_url(section: &Section<'_>, schemes: &[&str]) -> Option<String> {
+    if section.origin("url").is_none() {
+        section.complain_of_section("`url` is missing");
+    }
+    let text = section.text("url")?;
+    if text.contains('@') {
+        section.complain_of_secret("url", "a URL with `@` is not taken: secrets have keys of their own");
+        return None;
+    }
+    section.parsed("url", |text| {
+        let expected = || format!("expected a URL that begins with {}://", schemes.join(":// or "));
+        let url = reqwest::Url::parse(text).map_err(|error| format!("{} ({error})", expected()))?;
+        if !schemes.contains(&url.scheme()) || !url.has_host() {
+            return Err(expected());
+        }
+        Ok(text.trim_end_matches('/').to_owned())
+    })
+}

@@ -1,0 +1,149 @@
+//! The resolved configuration as a file that says the same, every default included and every secret left out.
+
+use std::fmt::{self, Display, Write};
+use std::time::Duration;
+
+use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Pathway, Secret, Sip};
+
+impl Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = Shown(String::new());
+        shown.sip(&self.sip);
+        shown.section("rtp");
+        shown.text("ports", &self.rtp.ports.to_string());
+        shown.plain("inactivity_s", self.rtp.inactivity.as_secs());
+        shown.advertise(&self.rtp.advertise);
+        shown.section("http");
+        shown.text("listen", &self.http.listen.to_string());
+        for (name, agent) in &self.agents {
+            shown.agent(name, agent);
+        }
+        for (number, to) in &self.numbers {
+            shown.section(&format!("numbers.{}", quoted(number)));
+            shown.text("agent", &to.agent);
+        }
+        shown.section("speech");
+        shown.plain("enabled", self.speech.enabled);
+        if let Some(decoders) = self.speech.decoders {
+            shown.plain("decoders", decoders);
+        }
+        shown.milliseconds("wait_ms", self.speech.wait);
+        shown.section("data");
+        shown.text("directory", &self.data.directory.display().to_string());
+        shown.section("log");
+        shown.text("level", &self.log.level);
+        shown.text(
+            "format",
+            match self.log.format {
+                LogFormat::Text => "text",
+                LogFormat::Json => "json",
+            },
+        );
+        shown.plain("reveal_numbers", self.log.reveal_numbers);
+        shown.section("drain");
+        shown.plain("limit_s", self.drain.limit.as_secs());
+        f.write_str(shown.0.trim_start())
+    }
+}
+
+struct Shown(String);
+
+impl Shown {
+    fn sip(&mut self, sip: &Sip) {
+        self.section("sip");
+        self.list("listen", sip.listeners.iter());
+        self.list("open", sip.listeners.iter().filter(|it| it.open));
+        if let Some(agent) = &sip.open_agent {
+            self.text("open_agent", agent);
+        }
+        self.advertise(&sip.advertise);
+        self.plain("max_calls", sip.calls_max);
+        self.text("user_agent", &sip.user_agent);
+        self.milliseconds("ring_ms", sip.ring);
+        self.plain("ring_limit_s", sip.ring_limit.as_secs());
+    }
+
+    fn agent(&mut self, name: &str, agent: &Agent) {
+        self.section(&format!("agents.{name}"));
+        match &agent.brain {
+            Brain::Pathway(Pathway::Demo) => self.text("pathway", "builtin:demo"),
+            Brain::Pathway(Pathway::File(path)) => self.text("pathway", &path.display().to_string()),
+            Brain::Model(_) => {}
+        }
+        if let Some(greeting) = &agent.greeting {
+            self.text("greeting", greeting);
+        }
+        self.text("apology", &agent.apology);
+        self.text("goodbye", &agent.goodbye);
+        if let Some(voice) = &agent.voice {
+            self.text("voice", voice);
+        }
+        self.milliseconds("end_of_turn_ms", agent.turns.end_of_turn);
+        self.milliseconds("barge_in_ms", agent.turns.barge_in);
+        self.plain("idle_prompt_s", agent.turns.idle_prompt_after.as_secs());
+        self.text("idle_prompt", &agent.turns.idle_prompt);
+        self.plain("idle_prompts_max", agent.turns.idle_prompts_max);
+        self.plain("max_duration_s", agent.turns.duration_max.as_secs());
+        if let Brain::Model(model) = &agent.brain {
+            self.model(name, model);
+        }
+        if let Some(speech) = &agent.speech {
+            self.section(&format!("agents.{name}.speech"));
+            self.text("url", &speech.url);
+            self.secret("token", speech.token.as_ref());
+        }
+    }
+
+    fn model(&mut self, agent: &str, model: &Model) {
+        self.section(&format!("agents.{agent}.model"));
+        self.text("url", &model.url);
+        self.text("model", &model.model);
+        self.secret("api_key", model.api_key.as_ref());
+        self.text("system_prompt", &model.system_prompt);
+        self.text("fallback", &model.fallback);
+        self.milliseconds("timeout_ms", model.timeout);
+    }
+
+    fn advertise(&mut self, advertise: &Advertise) {
+        let pairs = advertise.pairs().map(|(local, ip, port)| match (port, ip) {
+            (None, ip) => format!("{local}={ip}"),
+            (Some(port), ip) => format!("{local}={}", std::net::SocketAddr::new(ip, port)),
+        });
+        self.list("advertise", pairs);
+    }
+
+    fn section(&mut self, path: &str) {
+        self.line(format_args!("\n[{path}]"));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.line(format_args!("{key} = {}", quoted(value)));
+    }
+
+    fn plain(&mut self, key: &str, value: impl Display) {
+        self.line(format_args!("{key} = {value}"));
+    }
+
+    fn milliseconds(&mut self, key: &str, value: Duration) {
+        self.plain(key, value.as_millis());
+    }
+
+    fn secret(&mut self, key: &str, secret: Option<&Secret>) {
+        if secret.is_some() {
+            self.text(key, "<secret>");
+        }
+    }
+
+    fn list(&mut self, key: &str, items: impl Iterator<Item = impl Display>) {
+        let items: Vec<_> = items.map(|item| quoted(&item.to_string())).collect();
+        self.line(format_args!("{key} = [{}]", items.join(", ")));
+    }
+
+    fn line(&mut self, line: fmt::Arguments<'_>) {
+        writeln!(self.0, "{line}").expect("writing to a String cannot fail");
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,127 @@
+//! `[sip]`
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::agents::Agent;
+use super::network::{Advertise, Listener, SignallingTransport, parse_listener};
+use super::reading::Section;
+use super::written::Origin;
+use crate::limits;
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sip {
+    /// `listen`, with what `open` says about each.
+    pub listeners: Vec<Listener>,
+    /// `open_agent`: who answers at an open listener if the number called is not configured. Given whenever a listener
+    /// is open.
+    pub open_agent: Option<String>,
+    /// `advertise`
+    pub advertise: Advertise,
+    /// `max_calls`: further ones are refused with 503.
+    pub calls_max: u32,
+    /// `user_agent`: what the headers User-Agent and Server say.
+    pub user_agent: String,
+    /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
+    pub ring: Duration,
+    /// `ring_limit_s`: a call that is not answered after ringing so long is given up.
+    pub ring_limit: Duration,
+}
+
+impl Sip {
+    pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>) -> Self {
+        let listeners = read_listeners(section);
+        let seconds = section.number("ring_limit_s", 1..=limits::RING_CONFIGURED_S_MAX).unwrap_or(60);
+        let milliseconds = section.number("ring_ms", 0..=limits::RING_CONFIGURED_S_MAX * 1000).unwrap_or(0);
+        Self {
+            open_agent: read_open_agent(section, &listeners, agents),
+            listeners,
+            advertise: Advertise::read(section, true).unwrap_or_default(),
+            calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
+            user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
+            ring: Duration::from_millis(milliseconds.into()),
+            ring_limit: Duration::from_secs(seconds.into()),
+        }
+    }
+}
+
+fn read_listeners(section: &Section<'_>) -> Vec<Listener> {
+    let written = section.list("listen", parse_listener);
+    let required = !matches!(section.origin("listen"), Some(Origin::BuiltIn));
+    let addresses = written.unwrap_or_else(|| {
+        let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
+        vec![(SignallingTransport::Udp, everywhere), (SignallingTransport::Tcp, everywhere)]
+    });
+    if addresses.is_empty() {
+        section.complain("listen", "expected at least one listener");
+    }
+    let mut listeners: Vec<Listener> = vec![];
+    for (transport, address) in addresses {
+        let listener = Listener { transport, address, open: false, required };
+        // Port 0 is a different port each time.
+        if address.port() != 0 && listeners.contains(&listener) {
+            section.complain("listen", &format!("{listener} is there twice"));
+        }
+        listeners.push(listener);
+    }
+    read_open(section, &mut listeners);
+    listeners
+}
+
+/// `open` is `true`, `false`, `"loopback"` or a list of some of the listeners.
+fn read_open(section: &Section<'_>, listeners: &mut [Listener]) {
+    let text = section.text_if_any("open").map(str::to_ascii_lowercase);
+    if text.as_deref() == Some("loopback") {
+        for listener in listeners {
+            listener.open = listener.address.ip().is_loopback();
+        }
+    } else if section.is_list("open") || text.is_some_and(|text| text.contains("://")) {
+        for open in section.list("open", parse_listener).unwrap_or_default() {
+            let mut found = false;
+            for listener in listeners.iter_mut().filter(|it| (it.transport, it.address) == open) {
+                listener.open = true;
+                found = true;
+            }
+            if !found {
+                section.complain("open", &format!("{}://{} is not in `listen`", open.0, open.1));
+            }
+        }
+    } else if let Some(open) = section.boolean_or("open", "true, false, \"loopback\" or a list of listeners") {
+        for listener in listeners {
+            listener.open = open;
+        }
+    }
+}
+
+fn read_open_agent(section: &Section<'_>, listeners: &[Listener], agents: &BTreeMap<String, Agent>) -> Option<String> {
+    if let Some(name) = section.text("open_agent") {
+        if agents.contains_key(&name) {
+            return Some(name);
+        }
+        section.complain("open_agent", &super::agents::no_such_agent(&name, agents));
+        return None;
+    }
+    let mut names = agents.keys();
+    match (listeners.iter().any(|it| it.open), names.next(), names.next()) {
+        (_, Some(only), None) => Some(only.clone()),
+        (true, Some(_), Some(_)) => {
+            let names: Vec<_> = agents.keys().map(String::as_str).collect();
+            let names = names.join(", ");
+            section.complain("open", &format!("`open_agent` must say which agent answers there: {names}"));
+            None
+        }
+        (false, Some(_), Some(_)) | (_, None, _) => None,
+    }
+}
+
+fn parse_user_agent(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= limits::USER_AGENT_BYTES_MAX;
+    if fits && text.bytes().all(|it| it.is_ascii_graphic() || it == b' ') {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected 1 to {} ASCII characters", limits::USER_AGENT_BYTES_MAX))
+}
+
+const USER_AGENT: &str = concat!("hookswitch/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,110 @@
+//! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, INFO with digits, and REFER.
+//!
+//! REFER within a dialog is understood and declined with 603 (RFC 3515 §2.4.2), or answered 400 if it has not exactly one
+//! Refer-To (§2.4.1); no subscription begins. Outside a dialog it is answered 405 like every request that would have us
+//! act for a stranger.
+
+use super::dtmf_info;
+use super::end::{End, EndCause, Initiator};
+use super::inspection::Body;
+use super::session::{Session, State};
+use super::shared::Shared;
+use super::{Event, options_reply};
+use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
+use crate::timer::Now;
+use crate::transaction::TransactionId;
+use crate::transport::Flow;
+use crate::transport::refusal::Refusal;
+
+impl Session {
+    /// A request of the peer within the dialog, inspected, but not yet known to be in order.
+    pub(super) fn handle_request(
+        &mut self,
+        server: TransactionId,
+        flow: Flow,
+        request: &Request,
+        body: Body,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        let is_ended = matches!(self.state, State::Ended(_));
+        let Some(dialog) = self.dialog_mut().filter(|_| !is_ended || *request.method() == Method::Bye) else {
+            shared.refuse(server, request, &Refusal::DoesNotExist, None, now);
+            return;
+        };
+        let tag = dialog.local_tag.clone();
+        if dialog.advance(request.headers().cseq().number).is_err() {
+            shared.refuse(server, request, &Refusal::OutOfOrder { retry_after_s: None }, Some(&tag), now);
+            return;
+        }
+        dialog.flow = flow;
+        match request.method() {
+            Method::Bye => self.handle_bye(server, request, shared, now),
+            Method::Invite => self.handle_reinvite(server, request, body, shared, now),
+            Method::Update => self.handle_update(server, request, body, shared, now),
+            Method::Info => self.handle_info(server, request, body, &tag, shared, now),
+            Method::Options => {
+                let reply = options_reply(request, &tag);
+                shared.respond(server, reply, now);
+            }
+            Method::Refer => {
+                let refusal = match request.headers().list(&HeaderName::ReferTo).count() {
+                    1 => Refusal::Declined,
+                    _ => Refusal::BadRequest("Exactly One Refer-To"),
+                };
+                shared.refuse(server, request, &refusal, Some(&tag), now);
+            }
+            Method::Ack
+            | Method::Cancel
+            | Method::Register
+            | Method::Prack
+            | Method::Notify
+            | Method::Subscribe
+            | Method::Message
+            | Method::Publish
+            | Method::Other(_) => shared.refuse(server, request, &Refusal::MethodNotAllowed, Some(&tag), now),
+        }
+    }
+
+    /// The peer hangs up. In the early dialog that ends the INVITE, too (§15.1.2).
+    fn handle_bye(&mut self, server: TransactionId, request: &Request, shared: &mut Shared, now: Now) {
+        if let Some(dialog) = self.dialog_mut() {
+            let reply = Response::reply(request, StatusCode::OK).to_tag(request, &dialog.local_tag);
+            shared.respond(server, reply, now);
+        }
+        self.handle_cancel(shared, now);
+        self.close(shared);
+        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote });
+    }
+
+    /// Digits are told; an INFO without a body asks whether we are alive.
+    fn handle_info(
+        &self,
+        server: TransactionId,
+        request: &Request,
+        body: Body,
+        tag: &str,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        let content_type = request.headers().get(&HeaderName::ContentType).unwrap_or_default();
+        let refusal = match dtmf_info::parse(content_type, request.body()) {
+            Some(digit) => {
+                shared.tell(Event::Digit { dialog: self.id, digit });
+                None
+            }
+            None if body != Body::Other => None,
+            None if dtmf_info::is_readable(content_type) => Some(Refusal::BadRequest("Not A Digit")),
+            None => Some(Refusal::UnsupportedMediaType(DIGITS)),
+        };
+        match refusal {
+            Some(refusal) => shared.refuse(server, request, &refusal, Some(tag), now),
+            None => {
+                let reply = Response::reply(request, StatusCode::OK).to_tag(request, tag);
+                shared.respond(server, reply, now);
+            }
+        }
+    }
+}
+
+const DIGITS: &str = "application/dtmf-relay, application/dtmf";

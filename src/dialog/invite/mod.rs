@@ -1,0 +1,6 @@
+//! INVITE, from either side: RFC 3261 §13 and §14.
+
+pub(crate) mod reinvite;
+pub(crate) mod uac;
+pub(crate) mod uas;
+pub(crate) mod unacknowledged;

@@ -1,0 +1,284 @@
+//! An INVITE that goes out: RFC 3261 §13.2, with its CANCEL (§9.1) and the answers of its forks.
+//!
+//! A redirection (3xx) is not followed: it ends the call as a refusal does, because following one would let whoever answers
+//! choose whom we call (and who pays).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::reinvite::Reinvite;
+use super::uas::new_negotiation;
+use crate::dialog::end::{End, EndCause, Initiator};
+use crate::dialog::inspection::SDP;
+use crate::dialog::offer_answer::{MediaDescription, Negotiation};
+use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
+use crate::dialog::shared::{Purpose, Shared};
+use crate::dialog::state::Dialog;
+use crate::dialog::{DialogId, Event};
+use crate::limits::FORKS_MAX;
+use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
+use crate::timer::Now;
+use crate::transaction::timers::T1;
+use crate::transaction::{MAX_FORWARDS, TransactionId};
+use crate::transport::Flow;
+use crate::transport::refusal::ALLOW;
+
+/// Whom to call, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Invitation {
+    /// Whom: Request-URI and To.
+    pub(crate) to: Uri,
+    /// As whom.
+    pub(crate) from: NameAddr,
+    /// The way out.
+    pub(crate) flow: Flow,
+    /// The address of our media session.
+    pub(crate) local: SocketAddr,
+    /// More header fields.
+    pub(crate) headers: Vec<(HeaderName, String)>,
+}
+
+/// A call of ours that is not answered finally.
+#[derive(Debug)]
+pub(crate) struct Calling {
+    client: TransactionId,
+    flow: Flow,
+    negotiation: Negotiation,
+    is_proceeding: bool,
+    cancel: Cancel,
+}
+
+/// How far a CANCEL is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cancel {
+    NotWanted,
+    /// It has to wait for a provisional response (§9.1).
+    Wanted,
+    /// If nothing follows until then, the call counts as cancelled.
+    Sent {
+        give_up_at: Instant,
+    },
+}
+
+impl Calling {
+    /// When to stop waiting for the answer to a cancelled INVITE.
+    pub(in crate::dialog) const fn gives_up_at(&self) -> Option<Instant> {
+        match self.cancel {
+            Cancel::Sent { give_up_at } => Some(give_up_at),
+            Cancel::NotWanted | Cancel::Wanted => None,
+        }
+    }
+
+    const fn is_cancelled(&self) -> bool {
+        !matches!(self.cancel, Cancel::NotWanted)
+    }
+
+    /// Sends the CANCEL if it is wanted and allowed.
+    fn pursue_cancel(&mut self, shared: &mut Shared, now: Now) {
+        if self.cancel == Cancel::Wanted && self.is_proceeding {
+            self.cancel = Cancel::Sent { give_up_at: now.instant + T1.saturating_mul(64) };
+            // Without room for the CANCEL the call ends when it is given up.
+            shared.transactions.cancel(self.client, now).unwrap_or_default();
+        }
+    }
+}
+
+impl Session {
+    /// Sends an INVITE with an offer; `None` if that is not possible.
+    pub(in crate::dialog) fn invite(
+        id: DialogId,
+        invitation: Invitation,
+        shared: &mut Shared,
+        now: Now,
+    ) -> Option<Self> {
+        let Invitation { to, from, flow, local, headers } = invitation;
+        let mut negotiation = new_negotiation(local, shared);
+        let offer = negotiation.offer();
+        let via = shared.transactions.next_via(flow);
+        let contact = shared.transactions.transport().contact_uri(flow);
+        let (tag, call_id) = (shared.transactions.tokens().tag(), shared.transactions.tokens().call_id());
+        let mut builder = Request::builder(Method::Invite, &to)
+            .header(HeaderName::Via, via)
+            .header(HeaderName::MaxForwards, MAX_FORWARDS)
+            .header(HeaderName::From, format_args!("{from};tag={tag}"))
+            .header(HeaderName::To, format_args!("<{to}>"))
+            .header(HeaderName::CallId, call_id)
+            .header(HeaderName::CSeq, "1 INVITE")
+            .header(HeaderName::Contact, format_args!("<{contact}>"))
+            .header(HeaderName::Allow, ALLOW);
+        for (name, value) in headers {
+            builder = builder.header(name, value);
+        }
+        let builder = builder.body(SDP, offer.into());
+        let (client, request) = shared.request(id, Purpose::Invite, flow, builder, now)?;
+        let calling = Calling { client, flow, negotiation, is_proceeding: false, cancel: Cancel::NotWanted };
+        let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
+        session.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+        Some(session)
+    }
+
+    /// Gives the call up before its answer. The end is told once it is certain.
+    pub(in crate::dialog) fn cancel(&mut self, shared: &mut Shared, now: Now) {
+        if let State::Calling(calling) = &mut self.state
+            && calling.cancel == Cancel::NotWanted
+        {
+            calling.cancel = Cancel::Wanted;
+            calling.pursue_cancel(shared, now);
+        }
+    }
+
+    /// A cancelled INVITE was not answered (§9.1).
+    pub(in crate::dialog) fn handle_cancel_timeout(&mut self, shared: &mut Shared, now: Now) {
+        let State::Calling(calling) = &self.state else {
+            return;
+        };
+        if calling.gives_up_at().is_some_and(|it| it <= now.instant) {
+            shared.transactions.abandon(calling.client);
+            self.close(shared);
+            let end = End { cause: EndCause::Cancelled, sip_status: None, initiator: Initiator::Local };
+            self.tell_end(shared, end);
+        }
+    }
+
+    /// A response to an INVITE that begins a session.
+    pub(in crate::dialog) fn handle_invite_response(
+        &mut self,
+        id: TransactionId,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        let status = response.status();
+        if status.is_success() {
+            self.handle_invite_ok(id, response, shared, now);
+            return;
+        }
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
+        if status.is_provisional() {
+            calling.is_proceeding = true;
+            calling.pursue_cancel(shared, now);
+            if status != StatusCode::TRYING && !calling.is_cancelled() {
+                let media = calling.negotiation.accept(response.body()).ok();
+                shared.tell(Event::Provisional { dialog: self.id, status, media });
+            }
+            return;
+        }
+        let (cause, initiator) = match status {
+            _ if calling.is_cancelled() => (EndCause::Cancelled, Initiator::Local),
+            StatusCode::REQUEST_TIMEOUT => (EndCause::NoAnswer, Initiator::Remote),
+            _ => (EndCause::Rejected, Initiator::Remote),
+        };
+        self.close(shared);
+        self.tell_end(shared, End { cause, sip_status: Some(status.code()), initiator });
+    }
+
+    /// Nothing answered an INVITE that begins a session, or it could not be sent.
+    pub(in crate::dialog) fn handle_invite_timeout(&mut self, shared: &mut Shared) {
+        if let State::Calling(calling) = &self.state {
+            let cause = if calling.is_cancelled() { EndCause::Cancelled } else { EndCause::NoAnswer };
+            self.close(shared);
+            self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local });
+        }
+    }
+
+    /// A 2xx: the first one answers the call, copies get their ACK again, those of other forks are ended (§13.2.2.4).
+    fn handle_invite_ok(&mut self, id: TransactionId, response: &Response, shared: &mut Shared, now: Now) {
+        if self.acknowledge_again(id, response, shared, now) {
+            return;
+        }
+        let Some(own) = self.invites.iter().find(|it| it.id == id).filter(|it| it.acks.len() < FORKS_MAX) else {
+            return;
+        };
+        let request = own.request.clone();
+        let flow = match &self.state {
+            State::Calling(it) => it.flow,
+            State::Incoming(it) => it.dialog.flow,
+            State::Confirmed(it) => it.dialog.flow,
+            State::Ended(Some(it)) => it.flow,
+            State::Ended(None) => return,
+        };
+        let Ok(mut dialog) = Dialog::from_response(&request, response, flow) else {
+            self.fail_without_dialog(shared);
+            return;
+        };
+        self.acknowledge(id, &dialog, shared, now);
+        let state = std::mem::replace(&mut self.state, State::Ended(None));
+        let State::Calling(calling) = state else {
+            self.state = state;
+            // Another fork answered, too.
+            let via = shared.transactions.next_via(flow);
+            let bye = dialog.request(Method::Bye, &via);
+            if let Ok(bye) = bye.build() {
+                shared.transactions.request(flow, bye, now).ok();
+            }
+            return;
+        };
+        self.start(*calling, dialog, response, shared, now);
+    }
+
+    fn start(&mut self, calling: Calling, dialog: Dialog, response: &Response, shared: &mut Shared, now: Now) {
+        let is_cancelled = calling.is_cancelled();
+        let media = calling.negotiation.accept(response.body());
+        self.state = State::Confirmed(Box::new(Confirmed {
+            dialog,
+            negotiation: calling.negotiation,
+            unacknowledged: None,
+            reinvite: Reinvite::default(),
+            hangs_up: false,
+            owns_call_id: true,
+        }));
+        let status = Some(response.status().code());
+        match media {
+            Ok(media) if !is_cancelled => shared.tell(Event::Answered { dialog: self.id, media: Some(media) }),
+            Ok(MediaDescription { .. }) | Err(_) => {
+                let cause = if is_cancelled { EndCause::Cancelled } else { EndCause::NoCommonMedia };
+                self.send_bye(shared, now);
+                self.tell_end(shared, End { cause, sip_status: status, initiator: Initiator::Local });
+            }
+        }
+    }
+
+    /// A 2xx that makes no dialog cannot be acknowledged: the call ends, and the peer gives up on the ACK.
+    fn fail_without_dialog(&mut self, shared: &mut Shared) {
+        if matches!(self.state, State::Calling(_)) {
+            self.close(shared);
+            let end = End { cause: EndCause::NoCommonMedia, sip_status: Some(200), initiator: Initiator::Local };
+            self.tell_end(shared, end);
+        }
+    }
+
+    /// Sends the ACK of a 2xx to the INVITE `id`, and keeps it for copies of the 2xx.
+    pub(super) fn acknowledge(&mut self, id: TransactionId, dialog: &Dialog, shared: &mut Shared, now: Now) {
+        let Some(own) = self.invites.iter_mut().find(|it| it.id == id) else {
+            return;
+        };
+        let flow = shared.way_out(dialog);
+        let via = shared.transactions.next_via(flow);
+        let cseq = own.request.headers().cseq().number;
+        let builder = dialog.ack(cseq, &via).header(HeaderName::UserAgent, &shared.config.user_agent);
+        if let Ok(ack) = builder.build() {
+            let bytes = ack.to_bytes();
+            shared.transactions.send_ack(flow, bytes.clone(), now);
+            own.acks.push(Ack { to_tag: dialog.remote_tag.clone(), flow, bytes });
+        }
+    }
+
+    /// Whether a 2xx is a copy, whose ACK is then sent again.
+    pub(super) fn acknowledge_again(
+        &self,
+        id: TransactionId,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) -> bool {
+        let to_tag = response.headers().to().tag().unwrap_or_default();
+        let own = self.invites.iter().find(|it| it.id == id);
+        let Some(ack) = own.and_then(|it| it.acks.iter().find(|it| &*it.to_tag == to_tag)) else {
+            return false;
+        };
+        shared.transactions.send_ack(ack.flow, ack.bytes.clone(), now);
+        true
+    }
+}

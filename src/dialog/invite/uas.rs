@@ -1,0 +1,207 @@
+//! An INVITE that comes in: RFC 3261 §13.3, its CANCEL (§9.2) and its ACK.
+
+use std::net::SocketAddr;
+
+use super::unacknowledged::{Due, Unacknowledged};
+use crate::dialog::end::{End, EndCause, Initiator};
+use crate::dialog::inspection::{Body, SDP};
+use crate::dialog::offer_answer::{MediaDescription, Negotiation, Offer};
+use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, Session, State};
+use crate::dialog::shared::Shared;
+use crate::dialog::state::Dialog;
+use crate::dialog::{DialogId, Event, Offered};
+use crate::sip::{Request, StatusCode};
+use crate::timer::Now;
+use crate::transaction::TransactionId;
+use crate::transport::Flow;
+use crate::transport::refusal::Refusal;
+
+/// A call that comes in and is not answered finally.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    server: TransactionId,
+    request: Request,
+    pub(in crate::dialog) dialog: Dialog,
+    offer: Option<Offer>,
+    /// Fixed by a 183, and the same in the 200 (RFC 3261 §13.2.1).
+    answered: Option<(Negotiation, String, MediaDescription)>,
+}
+
+impl Session {
+    /// Takes a new INVITE, or says why not.
+    pub(in crate::dialog) fn from_invite(
+        id: DialogId,
+        server: TransactionId,
+        flow: Flow,
+        request: Request,
+        body: Body,
+        shared: &mut Shared,
+    ) -> Result<Self, Refusal> {
+        let offer = match body {
+            Body::Sdp => {
+                let offer = Offer::read(request.body(), &shared.config.capabilities, flow.local.ip());
+                Some(offer.map_err(|it| it.refusal())?)
+            }
+            Body::None | Body::Other => None,
+        };
+        let tag = shared.transactions.tokens().tag();
+        let dialog = Dialog::from_request(&request, &tag, flow);
+        let dialog = dialog.or(Err(Refusal::BadRequest("Missing Contact Or Malformed Record-Route")))?;
+        let media = offer.as_ref().map(Offer::media);
+        shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media })));
+        let incoming = Incoming { server, request, dialog, offer, answered: None };
+        let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
+        session.server = Some(server);
+        Ok(session)
+    }
+
+    /// Sends 180.
+    pub(in crate::dialog) fn ring(&self, shared: &mut Shared, now: Now) {
+        if let State::Incoming(it) = &self.state {
+            let reply = shared.reply(&it.request, StatusCode::RINGING, &it.dialog);
+            shared.respond(it.server, reply, now);
+        }
+    }
+
+    /// Sends 183, with the answer to the offer if there is one, so that audio may flow before the call is answered.
+    pub(in crate::dialog) fn progress(&mut self, local: SocketAddr, shared: &mut Shared, now: Now) {
+        if let State::Incoming(it) = &mut self.state {
+            it.fix_answer(local, shared);
+            let reply = shared.reply(&it.request, StatusCode::SESSION_PROGRESS, &it.dialog);
+            let reply = match &it.answered {
+                Some((_, answer, _)) => reply.body(SDP, answer.clone().into()),
+                None => reply,
+            };
+            shared.respond(it.server, reply, now);
+        }
+    }
+
+    /// Sends 200, which starts the session. `local` is the address of our media session.
+    pub(in crate::dialog) fn answer(&mut self, local: SocketAddr, shared: &mut Shared, now: Now) {
+        let state = std::mem::replace(&mut self.state, State::Ended(None));
+        let State::Incoming(mut incoming) = state else {
+            self.state = state;
+            return;
+        };
+        incoming.fix_answer(local, shared);
+        let Incoming { server, request, dialog, answered, .. } = *incoming;
+        let (negotiation, description, media, offer) = match answered {
+            Some((negotiation, answer, media)) => (negotiation, answer, Some(media), OfferInOk::None),
+            None => {
+                let mut negotiation = new_negotiation(local, shared);
+                let description = negotiation.offer();
+                (negotiation, description, None, OfferInOk::First)
+            }
+        };
+        let reply = shared.ok(&request, &dialog, Some(description));
+        let response = shared.respond(server, reply, now);
+        let machine =
+            response.map(|it| Unacknowledged::new(it.to_bytes(), request.headers().cseq().number, now.instant));
+        shared.count_unacknowledged(false, machine.is_some());
+        self.state = State::Confirmed(Box::new(Confirmed {
+            dialog,
+            negotiation,
+            unacknowledged: machine.map(|machine| AwaitedAck { server, machine, offer }),
+            reinvite: super::reinvite::Reinvite::default(),
+            hangs_up: false,
+            owns_call_id: false,
+        }));
+        shared.tell(Event::Answered { dialog: self.id, media });
+    }
+
+    /// Refuses the call.
+    pub(in crate::dialog) fn reject(&mut self, refusal: &Refusal, shared: &mut Shared, now: Now) {
+        if let State::Incoming(it) = &self.state {
+            shared.refuse(it.server, &it.request, refusal, Some(&it.dialog.local_tag), now);
+            self.close(shared);
+        }
+    }
+
+    /// The caller gave up: by CANCEL, or by a BYE in the early dialog. Without effect once the call is answered.
+    pub(in crate::dialog) fn handle_cancel(&mut self, shared: &mut Shared, now: Now) {
+        if matches!(self.state, State::Incoming(_)) {
+            self.reject(&Refusal::Terminated, shared, now);
+            let status = Refusal::Terminated.status().code();
+            let end = End { cause: EndCause::Cancelled, sip_status: Some(status), initiator: Initiator::Remote };
+            self.tell_end(shared, end);
+        }
+    }
+
+    /// An ACK within the dialog.
+    pub(in crate::dialog) fn handle_ack(&mut self, request: &Request, shared: &mut Shared, now: Now) {
+        let State::Confirmed(confirmed) = &mut self.state else {
+            return;
+        };
+        let cseq = request.headers().cseq().number;
+        let Some(awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
+            return;
+        };
+        shared.count_unacknowledged(true, false);
+        let answer = match &awaited.offer {
+            OfferInOk::None => None,
+            OfferInOk::First => Some(confirmed.negotiation.accept(request.body())),
+            OfferInOk::Change(changed) => Some(changed.accept(request.body())),
+        };
+        let is_hanging_up = confirmed.hangs_up;
+        match (answer, awaited.offer) {
+            (None, _) => (),
+            (Some(Ok(media)), offer) => {
+                if let OfferInOk::Change(changed) = offer {
+                    confirmed.negotiation = *changed;
+                }
+                shared.tell(Event::Media { dialog: self.id, media });
+            }
+            // The session goes on as it was (§14.2).
+            (Some(Err(_unusable)), OfferInOk::Change(changed)) => confirmed.negotiation.remember(&changed),
+            (Some(Err(_unusable)), OfferInOk::None | OfferInOk::First) => {
+                self.send_bye(shared, now);
+                let end = End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local };
+                self.tell_end(shared, end);
+                return;
+            }
+        }
+        if is_hanging_up {
+            self.send_bye(shared, now);
+        } else {
+            self.pursue_reinvite(shared, now);
+        }
+    }
+
+    /// Sends a 2xx again, or gives up on its ACK.
+    pub(in crate::dialog) fn handle_ack_timeout(&mut self, shared: &mut Shared, now: Now) {
+        let State::Confirmed(confirmed) = &mut self.state else {
+            return;
+        };
+        let Some(awaited) = &mut confirmed.unacknowledged else {
+            return;
+        };
+        match awaited.machine.handle_timeout(now.instant) {
+            Some(Due::Resend(response)) => {
+                shared.transactions.respond_bytes(awaited.server, StatusCode::OK, response, now);
+            }
+            Some(Due::GiveUp) => {
+                self.send_bye(shared, now);
+                let end = End { cause: EndCause::NotAcknowledged, sip_status: None, initiator: Initiator::Local };
+                self.tell_end(shared, end);
+            }
+            None => (),
+        }
+    }
+}
+
+impl Incoming {
+    /// Answers the offer, if there is one and it is not answered yet.
+    fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
+        if let (None, Some(offer)) = (&self.answered, &self.offer) {
+            let mut negotiation = new_negotiation(local, shared);
+            let (answer, media) = negotiation.answer(offer);
+            self.answered = Some((negotiation, answer, media));
+        }
+    }
+}
+
+/// Our side of the offers and answers of a new dialog.
+pub(super) fn new_negotiation(local: SocketAddr, shared: &mut Shared) -> Negotiation {
+    let session_id = shared.transactions.tokens().session_id();
+    Negotiation::new(shared.config.capabilities.clone(), session_id, local)
+}

@@ -1,0 +1,159 @@
+//! What all sessions share: the transaction layer below, and who waits for which transaction.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use super::inspection::SDP;
+use super::state::Dialog;
+use super::{DialogId, DialogsConfig, Event};
+use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
+use crate::timer::Now;
+use crate::transaction::{TransactionId, Transactions};
+use crate::transport::refusal::{ALLOW, Refusal};
+use crate::transport::{Dropped, Flow};
+
+/// What all sessions share.
+pub(super) struct Shared {
+    pub(super) transactions: Transactions,
+    pub(super) config: DialogsConfig,
+    pub(super) events: VecDeque<Event>,
+    /// 2xx of ours that wait for their ACK.
+    pub(super) unacknowledged: usize,
+    clients: HashMap<TransactionId, (DialogId, Purpose)>,
+    byes: BTreeSet<DialogId>,
+}
+
+/// What a request of ours is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To begin a session.
+    Invite,
+    /// To change one.
+    Reinvite,
+    /// To end one.
+    Bye,
+}
+
+impl Shared {
+    pub(super) fn new(transactions: Transactions, config: DialogsConfig) -> Self {
+        Self {
+            transactions,
+            config,
+            events: VecDeque::new(),
+            unacknowledged: 0,
+            clients: HashMap::new(),
+            byes: BTreeSet::new(),
+        }
+    }
+
+    /// Tells the layer above.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    /// Counts what was dropped.
+    pub(super) fn drop(&mut self, reason: Dropped) {
+        self.transactions.stats_mut().count_dropped(reason);
+    }
+
+    /// Keeps the number of 2xx that wait for their ACK.
+    pub(super) fn count_unacknowledged(&mut self, before: bool, after: bool) {
+        self.unacknowledged = self.unacknowledged + usize::from(after) - usize::from(before);
+    }
+
+    /// Sends a request of `dialog` in a transaction; `None` if that is not possible.
+    pub(super) fn request(
+        &mut self,
+        dialog: DialogId,
+        purpose: Purpose,
+        flow: Flow,
+        builder: RequestBuilder,
+        now: Now,
+    ) -> Option<(TransactionId, Request)> {
+        let builder = builder.header(HeaderName::UserAgent, &self.config.user_agent);
+        let request = builder.build().ok()?;
+        let id = self.transactions.request(flow, request.clone(), now).ok()?;
+        self.clients.insert(id, (dialog, purpose));
+        if purpose == Purpose::Bye {
+            self.byes.insert(dialog);
+        }
+        Some((id, request))
+    }
+
+    /// Who waits for the transaction `id`, and for what.
+    pub(super) fn client(&self, id: TransactionId) -> Option<(DialogId, Purpose)> {
+        self.clients.get(&id).copied()
+    }
+
+    /// Nobody waits for the transaction `id` any more.
+    pub(super) fn forget_client(&mut self, id: TransactionId) {
+        if let Some((dialog, Purpose::Bye)) = self.clients.remove(&id) {
+            self.byes.remove(&dialog);
+        }
+    }
+
+    /// Whether a BYE of `dialog` waits for its response.
+    pub(super) fn is_bye_pending(&self, dialog: DialogId) -> bool {
+        self.byes.contains(&dialog)
+    }
+
+    /// Sends the response that `builder` makes, and returns it.
+    pub(super) fn respond(&mut self, id: TransactionId, builder: ResponseBuilder, now: Now) -> Option<Response> {
+        let response = builder.header(HeaderName::Server, &self.config.user_agent).build().ok()?;
+        self.transactions.respond(id, &response, now);
+        Some(response)
+    }
+
+    /// Refuses `request`. `tag` is our tag if there is a dialog.
+    pub(super) fn refuse(
+        &mut self,
+        id: TransactionId,
+        request: &Request,
+        refusal: &Refusal,
+        tag: Option<&str>,
+        now: Now,
+    ) {
+        let tag = tag.map_or_else(|| self.transactions.tokens().tag(), str::to_owned);
+        if let Ok(response) = refusal.reply(request, &tag) {
+            self.transactions.respond(id, &response, now);
+        }
+    }
+
+    /// Refuses `request` and keeps no transaction: a copy of it is refused again. So a flood of requests that pretend to
+    /// be within dialogs cannot fill what is reserved for those that are.
+    pub(super) fn refuse_and_forget(&mut self, id: TransactionId, request: &Request, refusal: &Refusal, now: Now) {
+        let tag = self.transactions.transport().stateless_tag(request.headers().top_via());
+        self.refuse(id, request, refusal, Some(&tag), now);
+        self.transactions.abandon(id);
+    }
+
+    /// Begins a response within a dialog that makes or keeps it (RFC 3261 §12.1.1).
+    pub(super) fn reply(&self, request: &Request, status: StatusCode, dialog: &Dialog) -> ResponseBuilder {
+        let contact = self.transactions.transport().contact_uri(dialog.flow);
+        Response::reply(request, status)
+            .to_tag(request, &dialog.local_tag)
+            .copy(request.headers(), &HeaderName::RecordRoute)
+            .header(HeaderName::Contact, format_args!("<{contact}>"))
+    }
+
+    /// Begins a 2xx within a dialog, with a session description if there is one to send.
+    pub(super) fn ok(&self, request: &Request, dialog: &Dialog, description: Option<String>) -> ResponseBuilder {
+        let reply = self
+            .reply(request, StatusCode::OK, dialog)
+            .header(HeaderName::Allow, ALLOW)
+            .header(HeaderName::Supported, "");
+        match description {
+            Some(description) => reply.body(SDP, description.into()),
+            None => reply,
+        }
+    }
+
+    /// The flow for a request within `dialog`.
+    pub(super) fn way_out(&self, dialog: &Dialog) -> Flow {
+        let flow = dialog.flow;
+        let is_gone = flow.kind.is_reliable() && !self.transactions.transport().has_stream(flow);
+        match dialog.next_hop() {
+            Some(remote) if is_gone => Flow { remote, ..flow },
+            Some(_) | None => flow,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! [`Report`]: what happened on a leg, for the call record, the metrics and RTCP.
+
+/// Everything counted on a leg since its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The peer's stream.
+    pub received: Received,
+    /// Our stream.
+    pub sent: Sent,
+    /// Datagrams that were not used.
+    pub dropped: Dropped,
+    /// What the peer's RTCP said, if it sent any.
+    pub remote: Remote,
+    /// Frames heard and sent, whether or not there was audio.
+    pub ticks: u64,
+}
+
+/// The peer's stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Valid RTP packets.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub octets: u64,
+    /// Never arrived.
+    pub lost: u64,
+    /// Arrived after they were needed.
+    pub late: u64,
+    /// Arrived twice.
+    pub duplicates: u64,
+    /// Dropped to shorten the delay.
+    pub skipped: u64,
+    /// Frames of which audio had to be invented.
+    pub concealed_frames: u64,
+    /// How often some audio was taken out to shorten the delay.
+    pub shortened: u64,
+    /// Interarrival jitter (RFC 3550 §6.4.1), in microseconds.
+    pub jitter_us: u32,
+    /// The highest it has been.
+    pub jitter_max_us: u32,
+    /// The delay that the jitter buffer aims at, in milliseconds.
+    pub target_ms: u32,
+    /// The delay that it adds at present, in microseconds.
+    pub delay_us: u64,
+    /// How often the peer changed its SSRC.
+    pub ssrc_changes: u64,
+    /// How often its numbering restarted.
+    pub restarts: u64,
+    /// Digits.
+    pub digits: u64,
+}
+
+/// Our stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// RTP packets.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub octets: u64,
+    /// How often an utterance was interrupted because its next frame had not come in time.
+    pub underruns: u64,
+    /// Digits.
+    pub digits: u64,
+}
+
+/// Datagrams that were not used, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// From somewhere else than the peer.
+    pub strangers: u64,
+    /// Not RTP version 2, cut, too long, or with an impossible payload.
+    pub malformed: u64,
+    /// Of a payload type that was not agreed on.
+    pub payload_type: u64,
+    /// Of an SSRC that did not prove to be the peer's new one.
+    pub ssrc: u64,
+    /// With a sequence number far from all others.
+    pub astray: u64,
+    /// RTCP that was not valid.
+    pub rtcp: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.strangers + self.malformed + self.payload_type + self.ssrc + self.astray + self.rtcp
+    }
+}
+
+/// What the peer's RTCP said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remote {
+    /// RTCP datagrams received.
+    pub reports: u64,
+    /// Round-trip time, in microseconds.
+    pub round_trip_us: Option<u32>,
+    /// Of our packets, the fraction lost lately, in 1/256.
+    pub fraction_lost: u8,
+    /// Of our packets, all that were lost.
+    pub lost: i32,
+    /// The jitter of our packets at the peer, in microseconds.
+    pub jitter_us: u32,
+    /// BYE packets; they end nothing, since anyone can forge one.
+    pub byes: u64,
+}

@@ -1,0 +1,1152 @@
+//! [`Session`]: the RTP session of one leg (RFC 3550, 3551), from the offer to the end of the call.
+//!
+//! A session is never replaced: [`Session::update`] brings it the peer's answer, a re-INVITE or a hold, and its own SSRC,
+//! sequence numbers and timestamps run on. It sends one packet every [`TICK`] while it may send, and hears one frame
+//! every tick, whether or not packets come.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+
+use super::TICK;
+use super::control::Control;
+use super::dtmf::{DtmfEnded, DtmfEvent, DtmfReceiver};
+pub use super::incoming::Heard;
+use super::incoming::Incoming;
+use super::jitter_buffer::AudioPacket;
+use super::latch::{Latch, Latching};
+use super::outgoing::{Format, Outgoing};
+use super::playout::{Played, PlayoutFrame, PlayoutFull};
+use super::reception::{Reception, Verdict};
+use super::report::{Dropped, Received, Report, Sent};
+use crate::codec::{AudioCodec, Frame};
+use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
+use crate::rtp::packet::is_rtcp;
+use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
+use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
+use crate::timer::Now;
+
+/// What a session is told at its beginning.
+#[derive(Clone, Debug, Default)]
+pub struct SessionConfig {
+    /// The peer, if its SDP is known yet. Before that, every packet comes from a stranger.
+    pub remote: Option<RemoteMedia>,
+}
+
+/// What was agreed on with the peer, as seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMedia {
+    /// Where the peer's SDP wants RTP. Nothing is sent to an unspecified address or port 0.
+    pub rtp: SocketAddr,
+    /// Where it wants RTCP; the same as `rtp` if both share a port (RFC 5761).
+    pub rtcp: SocketAddr,
+    /// Who else may turn out to be the peer.
+    pub latching: Latching,
+    /// How audio is coded, both ways.
+    pub codec: AudioCodec,
+    /// Its payload type, both ways.
+    pub payload_type: u8,
+    /// How digits are sent, if they are.
+    pub telephone_event: Option<TelephoneEventFormat>,
+    /// Whether we may send: not before the answer, and not to a peer that holds us.
+    pub send: bool,
+    /// Whether the peer may send. What it sends all the same is counted, and not heard.
+    pub receive: bool,
+}
+
+/// How digits are sent (RFC 4733).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelephoneEventFormat {
+    /// The payload type.
+    pub payload_type: u8,
+    /// The rate at which durations count, in hertz.
+    pub clock_hz: u32,
+}
+
+/// What happened in 20 ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// Counts the ticks of the leg from 1; numbers are left out where [`Session::skip_ticks`] was needed.
+    pub number: u64,
+    /// What the peer said.
+    pub heard: Heard,
+    /// How far the utterance that was sent in this tick has come; `None` if silence was sent, or nothing.
+    pub played: Option<Played>,
+    /// A digit that the peer has begun to press.
+    pub dtmf: Option<Digit>,
+    /// A digit that it has let go of.
+    pub dtmf_ended: Option<DtmfEnded>,
+    /// Frames still to be played.
+    pub queued_frames: u16,
+    /// Since when no valid RTP has come. Zero while the leg is held or not yet answered.
+    pub inactive_for: Duration,
+}
+
+/// A datagram to be sent: the first `len` bytes of the buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Its destination.
+    pub to: SocketAddr,
+    /// From which socket.
+    pub kind: TransmitKind,
+    /// Its length.
+    pub len: usize,
+}
+
+/// Which of a leg's two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransmitKind {
+    /// The one with the even port.
+    Rtp,
+    /// The one with the odd port.
+    Rtcp,
+}
+
+/// Why a digit is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DtmfRefused {
+    /// The peer did not agree on telephone events.
+    #[error("the peer takes no telephone events")]
+    NotAgreed,
+    /// [`crate::limits::DTMF_DIGITS_MAX`] digits wait.
+    #[error("too many digits are waiting to be sent")]
+    QueueFull,
+}
+
+/// One leg's RTP session. Drain [`Session::poll_transmit`] after every [`Session::handle_tick`].
+#[derive(Debug)]
+pub struct Session {
+    remote: Option<RemoteMedia>,
+    latch: Option<Latch>,
+    /// The SSRC that is followed, and when its last packet came.
+    source: Option<(u32, Now)>,
+    /// An SSRC that may take over, and the sequence number that would confirm it.
+    candidate: Option<(u32, u16)>,
+    reception: Reception,
+    incoming: Incoming,
+    dtmf: DtmfReceiver,
+    outgoing: Outgoing,
+    control: Control,
+    rtcp_due: Option<RtcpDue>,
+    /// Our packets at the time of the last report.
+    packets_reported: u64,
+    start: Now,
+    next_tick: Instant,
+    number: u64,
+    /// Since when RTP has been expected; moves on with each packet.
+    expected_since: Option<Now>,
+    received: Received,
+    dropped: Dropped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RtcpDue {
+    Report(Now),
+    Bye(Now),
+}
+
+impl Session {
+    /// A session whose first tick is one [`TICK`] from now.
+    pub fn new(config: SessionConfig, rng: &mut ChaCha12Rng, now: Now) -> Self {
+        let mut session = Self {
+            remote: None,
+            latch: None,
+            source: None,
+            candidate: None,
+            reception: Reception::default(),
+            incoming: Incoming::new(now),
+            dtmf: DtmfReceiver::default(),
+            outgoing: Outgoing::new(rng),
+            control: Control::new(ChaCha12Rng::from_rng(rng), now),
+            rtcp_due: None,
+            packets_reported: 0,
+            start: now,
+            next_tick: now.instant + TICK,
+            number: 0,
+            expected_since: None,
+            received: Received::default(),
+            dropped: Dropped::default(),
+        };
+        if let Some(remote) = config.remote {
+            session.update(remote, now);
+        }
+        session
+    }
+
+    /// Moves the next tick, so that the legs of a thread do not tick together.
+    pub const fn align(&mut self, next_tick: Instant) {
+        self.next_tick = next_tick;
+    }
+
+    /// Takes what signalling has agreed on: the first answer, a re-INVITE, hold and resume. The peer may come from
+    /// another source only if its address or its [`Latching`] has changed.
+    pub fn update(&mut self, remote: RemoteMedia, now: Now) {
+        let moved = self.remote.is_none_or(|it| (it.rtp, it.latching) != (remote.rtp, remote.latching));
+        if moved {
+            self.latch = Some(Latch::new(remote.rtp, remote.latching));
+            self.follow_anew();
+        }
+        let expects_rtp = remote.send && remote.receive;
+        self.expected_since = if expects_rtp { self.expected_since.or(Some(now)) } else { None };
+        self.remote = Some(remote);
+    }
+
+    /// Takes a datagram from the RTP socket.
+    pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
+        let Some(remote) = self.remote.filter(|_| self.latch.as_ref().is_some_and(|it| it.admits(from))) else {
+            self.dropped.strangers += 1;
+            return;
+        };
+        if remote.rtcp == remote.rtp && is_rtcp(datagram) {
+            return self.read_rtcp(datagram, &remote, now);
+        }
+        let Ok(Packet { header, payload }) = Packet::parse(datagram) else {
+            self.dropped.malformed += 1;
+            return;
+        };
+        let Some(kind) = Kind::of(header.payload_type, &remote) else {
+            self.dropped.payload_type += 1;
+            return;
+        };
+        if !kind.allows(payload, &remote) {
+            self.dropped.malformed += 1;
+            return;
+        }
+        if self.latch.as_mut().is_some_and(|it| it.follow(from)) {
+            self.follow_anew();
+        }
+        if self.follows(&header, now) && self.is_in_sequence(&header) {
+            self.accept(kind, &header, payload, &remote, now);
+        }
+    }
+
+    /// Takes a datagram from the RTCP socket. It is read if it comes from the peer's host, and changes no address.
+    pub fn handle_rtcp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
+        let host = from.ip().to_canonical();
+        let is_peer = |remote: &RemoteMedia| {
+            let destination = self.latch.as_ref().map(|it| it.destination().ip().to_canonical());
+            host == remote.rtcp.ip().to_canonical() || Some(host) == destination
+        };
+        let Some(remote) = self.remote.filter(is_peer) else {
+            self.dropped.strangers += 1;
+            return;
+        };
+        self.read_rtcp(datagram, &remote, now);
+    }
+
+    /// Queues 20 ms to be played. Frames at 16 kHz are brought down to the leg's rate.
+    ///
+    /// # Errors
+    ///
+    /// [`PlayoutFull`], if too many wait already.
+    pub fn play(&mut self, frame: PlayoutFrame) -> Result<(), PlayoutFull> {
+        self.outgoing.play(frame)
+    }
+
+    /// Forgets what has not been sent yet: the next packet is silence.
+    pub fn clear(&mut self) {
+        self.outgoing.clear();
+    }
+
+    /// Queues a digit, to be held for `ms`, which is brought into the range of [`crate::limits`].
+    ///
+    /// # Errors
+    ///
+    /// [`DtmfRefused`] says why it will not be sent.
+    pub fn send_dtmf(&mut self, digit: Digit, ms: u16) -> Result<(), DtmfRefused> {
+        if self.remote.is_none_or(|it| it.telephone_event.is_none()) {
+            return Err(DtmfRefused::NotAgreed);
+        }
+        if self.outgoing.send_dtmf(digit, ms) { Ok(()) } else { Err(DtmfRefused::QueueFull) }
+    }
+
+    /// One frame out, one frame in.
+    pub fn handle_tick(&mut self, now: Now) -> Tick {
+        self.number += 1;
+        self.next_tick += TICK;
+        self.dtmf.handle_timeout(now);
+        let heard = self.incoming.tick(self.dtmf.is_active(), now);
+        let played = self.outgoing.tick(self.format());
+        let has_spoken = self.outgoing.packets() > 0 || self.received.packets > 0;
+        if self.control.take_due(now) && has_spoken {
+            self.rtcp_due = Some(RtcpDue::Report(now));
+        }
+        let mut tick = Tick {
+            number: self.number,
+            heard,
+            played,
+            dtmf: None,
+            dtmf_ended: None,
+            queued_frames: u16::try_from(self.outgoing.playout().len()).unwrap_or(u16::MAX),
+            inactive_for: self.expected_since.map_or(Duration::ZERO, |it| now - it),
+        };
+        while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
+            match event {
+                DtmfEvent::Began(digit) => {
+                    self.received.digits += 1;
+                    tick.dtmf = Some(digit);
+                }
+                DtmfEvent::Ended(ended) => tick.dtmf_ended = Some(ended),
+            }
+        }
+        tick
+    }
+
+    /// Lets `ticks` pass unheard and unsaid, after a stall that is too long to make up for. Timestamps run on.
+    pub fn skip_ticks(&mut self, ticks: u32) {
+        self.number += u64::from(ticks);
+        self.next_tick += TICK * ticks;
+        self.outgoing.skip(ticks);
+    }
+
+    /// Says good-bye by RTCP: drain [`Session::poll_transmit`] once more, then drop the session.
+    pub fn handle_close(&mut self, now: Now) {
+        if self.outgoing.packets() > 0 {
+            self.rtcp_due = Some(RtcpDue::Bye(now));
+        }
+    }
+
+    /// The next datagram to be sent, written to `buffer`, which should hold
+    /// [`crate::limits::RTP_DATAGRAM_BYTES_MAX`].
+    pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<Transmit> {
+        let (remote, latch) = (self.remote?, self.latch?);
+        if let Some(len) = self.outgoing.poll_packet(buffer) {
+            return Some(Transmit { to: latch.destination(), kind: TransmitKind::Rtp, len });
+        }
+        let due = self.rtcp_due.take()?;
+        let is_shared = remote.rtcp == remote.rtp;
+        let to = if is_shared { latch.destination() } else { remote.rtcp };
+        // A peer behind a NAT cannot be reached at the RTCP address of its SDP.
+        if (latch.is_learned() && !is_shared) || !is_reachable(to) {
+            return None;
+        }
+        let len = self.write_rtcp(due, buffer)?;
+        Some(Transmit { to, kind: if is_shared { TransmitKind::Rtp } else { TransmitKind::Rtcp }, len })
+    }
+
+    /// When [`Session::handle_tick`] is to be called next.
+    pub const fn next_tick(&self) -> Instant {
+        self.next_tick
+    }
+
+    /// What the peer was sent in the last tick: silence during a digit, `None` if nothing was sent.
+    pub const fn sent_frame(&self) -> Option<&Frame> {
+        self.outgoing.frame()
+    }
+
+    /// Our SSRC.
+    pub const fn ssrc(&self) -> u32 {
+        self.outgoing.ssrc()
+    }
+
+    /// Everything counted so far.
+    pub fn report(&self, now: Now) -> Report {
+        let buffer = self.incoming.buffer();
+        let counts = buffer.counts();
+        let (jitter, jitter_max) = self.reception.jitter();
+        let clock_hz = self.clock_hz();
+        Report {
+            received: Received {
+                lost: self.reception.lost(),
+                late: counts.late,
+                duplicates: self.reception.duplicates(),
+                skipped: counts.skipped,
+                concealed_frames: self.incoming.concealed_frames(),
+                shortened: self.incoming.shortened(),
+                jitter_us: unit_us(jitter, clock_hz),
+                jitter_max_us: unit_us(jitter_max, clock_hz),
+                target_ms: buffer.target_ms(),
+                delay_us: buffer.delay_now_us(self.incoming.held(), now),
+                ..self.received
+            },
+            sent: Sent {
+                packets: self.outgoing.packets(),
+                octets: self.outgoing.octets(),
+                underruns: self.outgoing.playout().underruns(),
+                digits: self.outgoing.digits(),
+            },
+            dropped: self.dropped,
+            remote: self.control.remote(),
+            ticks: self.number,
+        }
+    }
+
+    /// How to send now; `None` if we may not.
+    fn format(&self) -> Option<Format> {
+        let remote = self.remote.filter(|it| it.send)?;
+        is_reachable(self.latch?.destination()).then_some(Format {
+            codec: remote.codec,
+            payload_type: remote.payload_type,
+            telephone_event: remote.telephone_event,
+        })
+    }
+
+    /// Whether the packet belongs to the stream that is followed. Another SSRC takes over once the followed one has been
+    /// silent for [`SSRC_SILENCE`] and two packets of the new one have come in order.
+    fn follows(&mut self, header: &Header, now: Now) -> bool {
+        let Some((ssrc, last)) = self.source else {
+            self.source = Some((header.ssrc, now));
+            return true;
+        };
+        if ssrc == header.ssrc {
+            self.source = Some((ssrc, now));
+            return true;
+        }
+        let next = Some((header.ssrc, header.sequence));
+        let is_confirmed = self.candidate == next && now - last >= SSRC_SILENCE;
+        if !is_confirmed {
+            self.candidate = Some((header.ssrc, header.sequence.wrapping_add(1)));
+            self.dropped.ssrc += 1;
+            return false;
+        }
+        self.follow_anew();
+        self.source = Some((header.ssrc, now));
+        self.received.ssrc_changes += 1;
+        true
+    }
+
+    fn is_in_sequence(&mut self, header: &Header) -> bool {
+        match self.reception.handle(header.sequence) {
+            Verdict::Valid => true,
+            Verdict::Duplicate => false,
+            Verdict::Astray => {
+                self.dropped.astray += 1;
+                false
+            }
+            Verdict::Restarted => {
+                self.received.restarts += 1;
+                self.incoming.splice();
+                self.dtmf.restart();
+                true
+            }
+        }
+    }
+
+    fn accept(&mut self, kind: Kind, header: &Header, payload: &[u8], remote: &RemoteMedia, now: Now) {
+        self.received.packets += 1;
+        self.received.octets += u64::try_from(payload.len()).unwrap_or(0);
+        self.expected_since = self.expected_since.map(|_| now);
+        if !remote.receive {
+            return self.incoming.pass_over(header.sequence);
+        }
+        match kind {
+            Kind::Audio => {
+                let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
+                let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
+                self.reception.handle_time(header.timestamp, arrival);
+                let Header { sequence, timestamp, .. } = *header;
+                self.incoming.push(AudioPacket { sequence, timestamp, codec: remote.codec, payload }, now);
+            }
+            Kind::Event { clock_hz } => {
+                self.incoming.pass_over(header.sequence);
+                self.dtmf.handle(header, payload, clock_hz, now);
+            }
+            Kind::ComfortNoise => self.incoming.pass_over(header.sequence),
+        }
+    }
+
+    /// The next packet begins another stream.
+    fn follow_anew(&mut self) {
+        self.source = None;
+        self.candidate = None;
+        self.reception.restart();
+        self.incoming.splice();
+        self.dtmf.restart();
+    }
+
+    fn read_rtcp(&mut self, datagram: &[u8], remote: &RemoteMedia, now: Now) {
+        let theirs = self.source.map(|(ssrc, _)| ssrc);
+        let result = self.control.handle(datagram, self.outgoing.ssrc(), theirs, remote.codec.clock_hz(), now);
+        self.dropped.rtcp += u64::from(result.is_err());
+    }
+
+    fn write_rtcp(&mut self, due: RtcpDue, buffer: &mut [u8]) -> Option<usize> {
+        let (RtcpDue::Report(now) | RtcpDue::Bye(now)) = due;
+        let (packets, octets) = (self.outgoing.packets(), self.outgoing.octets());
+        let has_sent = packets > std::mem::replace(&mut self.packets_reported, packets);
+        let info = has_sent.then(|| SenderInfo {
+            ntp: self.control.ntp(now),
+            timestamp: self.outgoing.timestamp(),
+            packets: low_bits(packets),
+            octets: low_bits(octets),
+        });
+        let source = self.source.map(|(ssrc, _)| ssrc);
+        let block = source.zip(self.reception.report()).map(|(ssrc, (fraction_lost, lost, highest_sequence))| {
+            let (last_report, delay_since_last_report) = self.control.last_report(ssrc, now);
+            let (jitter, _) = self.reception.jitter();
+            ReportBlock { ssrc, fraction_lost, lost, highest_sequence, jitter, last_report, delay_since_last_report }
+        });
+        let bye = matches!(due, RtcpDue::Bye(_));
+        rtcp::Report { ssrc: self.outgoing.ssrc(), info, block, cname: self.control.cname(), bye }.write(buffer)
+    }
+
+    fn clock_hz(&self) -> u32 {
+        self.remote.map_or(8_000, |it| it.codec.clock_hz())
+    }
+}
+
+impl Tick {
+    const fn has_room_for(&self, event: &DtmfEvent) -> bool {
+        match event {
+            DtmfEvent::Began(_) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
+            DtmfEvent::Ended(_) => self.dtmf_ended.is_none(),
+        }
+    }
+}
+
+/// What a packet carries.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Audio,
+    Event {
+        clock_hz: u32,
+    },
+    /// RFC 3389; also sent by peers that never agreed on it.
+    ComfortNoise,
+}
+
+impl Kind {
+    fn of(payload_type: u8, remote: &RemoteMedia) -> Option<Self> {
+        if payload_type == remote.payload_type {
+            return Some(Self::Audio);
+        }
+        match remote.telephone_event {
+            Some(event) if event.payload_type == payload_type => Some(Self::Event { clock_hz: event.clock_hz }),
+            _ => (payload_type == PAYLOAD_TYPE_COMFORT_NOISE).then_some(Self::ComfortNoise),
+        }
+    }
+
+    /// Whether the payload can be one of the kind. Empty audio is a keep-alive (RFC 6263 §4.6).
+    fn allows(self, payload: &[u8], remote: &RemoteMedia) -> bool {
+        match self {
+            Self::Audio => remote.codec.duration(payload) <= remote.codec.clock_hz() / 1_000 * RTP_PACKET_AUDIO_MS_MAX,
+            Self::Event { .. } => payload.len() >= 4,
+            Self::ComfortNoise => true,
+        }
+    }
+}
+
+fn is_reachable(address: SocketAddr) -> bool {
+    !address.ip().is_unspecified() && address.port() != 0
+}
+
+fn unit_us(units: u32, clock_hz: u32) -> u32 {
+    u32::try_from(u64::from(units) * 1_000_000 / u64::from(clock_hz.max(1))).unwrap_or(u32::MAX)
+}
+
+fn low_bits(count: u64) -> u32 {
+    u32::try_from(count & u64::from(u32::MAX)).unwrap_or(0)
+}
+
+/// Two streams at once are not mixed up: the one that is followed has to fall silent first.
+const SSRC_SILENCE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, RngExt};
+
+    use super::*;
+    use crate::codec::SampleRate;
+    use crate::media::host_behind_nat;
+    use crate::rtp::rtcp::{Compound, Rtcp};
+    use crate::rtp::telephone_event::TelephoneEvent;
+
+    const PEER: &str = "192.0.2.1:4000";
+    const STRANGER: &str = "198.51.100.66:4000";
+
+    #[test]
+    fn a_leg_sends_one_packet_every_tick_whatever_happens() {
+        let mut leg = Leg::new(peer());
+        let sent = leg.run(100);
+        assert_eq!(sent.len(), 100);
+        assert!(sent[0].sequence < 1 << 15);
+        for pair in sent.windows(2) {
+            assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+            assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(160));
+            assert_eq!(pair[1].ssrc, pair[0].ssrc);
+        }
+        assert!(sent[0].marker && sent[1..].iter().all(|it| !it.marker));
+        assert!(sent.iter().all(|it| it.payload == [0xff; 160] && it.to == addr(PEER)));
+    }
+
+    #[test]
+    fn two_legs_have_nothing_in_common() {
+        let (first, second) = (Leg::seeded(1).run(1), Leg::seeded(2).run(1));
+        assert_ne!(first[0].ssrc, second[0].ssrc);
+        assert_ne!(first[0].timestamp, second[0].timestamp);
+        assert_ne!(first[0].sequence, second[0].sequence);
+    }
+
+    #[test]
+    fn nothing_is_sent_before_the_answer_and_while_held() {
+        let mut leg = Leg::new(RemoteMedia { send: false, ..peer() });
+        assert!(leg.run(10).is_empty());
+        leg.update(peer());
+        let before = leg.run(10);
+        leg.update(RemoteMedia { send: false, ..peer() });
+        assert!(leg.run(5).is_empty());
+        leg.update(RemoteMedia { codec: AudioCodec::Pcma, payload_type: 8, ..peer() });
+        let after = leg.run(10);
+        assert_eq!((before.len(), after.len()), (10, 10));
+        assert_eq!(after[0].sequence, before[9].sequence.wrapping_add(1));
+        assert_eq!(after[0].timestamp, before[9].timestamp.wrapping_add(6 * 160));
+        assert_eq!(after[0].ssrc, before[9].ssrc);
+        assert!(before[0].marker && after[0].marker && !after[1].marker);
+        assert_eq!((after[0].payload_type, after[0].payload[0]), (8, 0xd5));
+    }
+
+    #[test]
+    fn nothing_is_sent_to_an_address_that_is_none() {
+        for nowhere in ["0.0.0.0:4000", "192.0.2.1:0"] {
+            let mut leg = Leg::new(RemoteMedia { rtp: addr(nowhere), ..peer() });
+            assert!(leg.run(400).is_empty());
+        }
+        let mut unknown = Leg::unknown();
+        unknown.hear(PEER, 1, 160);
+        assert!(unknown.run(10).is_empty());
+        assert_eq!(unknown.report().dropped.strangers, 1);
+    }
+
+    #[test]
+    fn what_is_played_is_sent_and_told() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..3 {
+            leg.session.play(loud(7)).unwrap();
+        }
+        let mut wide = Frame::silence(SampleRate::Hz16000);
+        wide.samples_mut().fill(1_000);
+        leg.session.play(PlayoutFrame { utterance: 8, frame: wide }).unwrap();
+        let played: Vec<_> = (0..5).map(|_| leg.tick().played).collect();
+        let at = |utterance, position| Some(Played { utterance, position });
+        assert_eq!(played, [at(7, 160), at(7, 320), at(7, 480), at(8, 160), None]);
+        assert!(leg.sent[..3].iter().all(|it| it.payload == [0x80; 160]));
+        assert_ne!(leg.sent[3].payload, [0xff; 160]);
+        assert_eq!(leg.sent[4].payload, [0xff; 160]);
+    }
+
+    #[test]
+    fn clearing_takes_effect_with_the_next_packet() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..20 {
+            leg.session.play(loud(1)).unwrap();
+        }
+        leg.run(5);
+        leg.session.clear();
+        let tick = leg.tick();
+        assert_eq!((tick.played, tick.queued_frames), (None, 0));
+        assert_eq!(leg.sent[5].payload, [0xff; 160]);
+    }
+
+    #[test]
+    fn strangers_are_neither_heard_nor_answered() {
+        let mut leg = Leg::new(peer());
+        for index in 0..50 {
+            leg.hear(STRANGER, index, 160); // before the peer's first packet
+            leg.hear("192.0.2.1:4002", index, 160);
+            assert_eq!(leg.tick().heard, Heard::Nothing);
+        }
+        for index in 50..100 {
+            leg.hear(STRANGER, index, 160); // with the peer's own SSRC and numbers
+            leg.hear(PEER, index, 160);
+            leg.tick();
+        }
+        leg.update(peer()); // a re-INVITE that changes nothing
+        for index in 100..150 {
+            leg.hear(STRANGER, index, 160); // while the peer is silent
+            leg.tick();
+        }
+        assert!(leg.sent.iter().all(|it| it.to == addr(PEER)));
+        let report = leg.report();
+        assert_eq!((report.received.packets, report.dropped.strangers), (50, 200));
+        assert_eq!(leg.tick().heard, Heard::Nothing);
+    }
+
+    #[test]
+    fn signalling_moves_a_stream_and_nothing_else_does() {
+        let mut leg = Leg::new(peer());
+        leg.hear(PEER, 1, 160);
+        leg.run(1);
+        let elsewhere = "203.0.113.9:5000";
+        leg.update(RemoteMedia { rtp: addr(elsewhere), rtcp: addr("203.0.113.9:5001"), ..peer() });
+        leg.hear(PEER, 2, 160);
+        leg.hear(elsewhere, 900, 160);
+        let sent = leg.run(1);
+        assert_eq!(sent[0].to, addr(elsewhere));
+        assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (2, 1));
+    }
+
+    #[test]
+    fn a_peer_behind_a_nat_is_found() {
+        let public = addr("203.0.113.9:61000");
+        let private = addr("192.168.1.7:4000");
+        let latching = host_behind_nat(private.ip(), public.ip());
+        let mut leg = Leg::new(RemoteMedia { rtp: private, latching, ..peer() });
+        assert_eq!(leg.run(1)[0].to, private);
+        leg.hear(STRANGER, 1, 160);
+        leg.hear("203.0.113.9:61000", 1, 160);
+        leg.hear("203.0.113.9:61002", 2, 160);
+        assert_eq!(leg.run(1)[0].to, public);
+        assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (1, 2));
+    }
+
+    #[test]
+    fn what_was_not_agreed_on_is_dropped_and_counted() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..50);
+        let from = addr(PEER);
+        for index in 0..100 {
+            leg.session.handle_rtp(from, &packet(18, 1, index, 0, &[0; 20]), leg.now); // G.729
+            leg.session.handle_rtp(from, &packet(0, 1, index, 0, &[0; 1_200]), leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1, index, 0, &[0; 1_600]), leg.now);
+            leg.session.handle_rtp(from, &[0; 172], leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1, 30_000 + 2 * index, 0, &[0; 160]), leg.now);
+            leg.session.handle_rtp(from, &packet(0, 1_000 + u32::from(index), 7, 0, &[0; 160]), leg.now);
+        }
+        leg.hear_stream(50..100);
+        let report = leg.report();
+        assert_eq!((report.received.packets, report.received.concealed_frames, report.received.lost), (100, 0, 0));
+        let dropped = Dropped { payload_type: 100, malformed: 300, astray: 100, ssrc: 100, ..Dropped::default() };
+        assert_eq!(report.dropped, dropped);
+    }
+
+    #[test]
+    fn a_new_ssrc_of_the_peer_is_followed() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..50);
+        let mut heard = 0;
+        for index in 0..50 {
+            let datagram = packet(0, 99, 20_000 + index, u32::from(index) * 160 + 77, &[0x80; 160]);
+            leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+            heard += u32::from(matches!(leg.tick().heard, Heard::Audio(_)));
+        }
+        assert!(heard > 42, "{heard}");
+        assert_eq!(leg.report().received.ssrc_changes, 1);
+        assert_eq!(leg.report().dropped.ssrc, 4);
+    }
+
+    #[test]
+    fn packets_of_any_length_become_frames() {
+        for ptime_ms in [10, 20, 30, 40, 50, 60] {
+            let mut leg = Leg::new(peer());
+            let len = ptime_ms * 8;
+            let mut heard = vec![];
+            for ms in 0..2_000 {
+                if ms % ptime_ms == 0 {
+                    let first = ms * 8;
+                    let payload: Vec<u8> = (first..first + len).map(stream_byte).collect();
+                    let index = u16::try_from(ms / ptime_ms).unwrap();
+                    leg.session.handle_rtp(addr(PEER), &packet(0, 1, index, first, &payload), leg.now);
+                }
+                if ms % 20 == 7
+                    && let Heard::Audio(frame) = leg.session.handle_tick(leg.now).heard
+                {
+                    heard.extend_from_slice(frame.samples());
+                }
+                leg.now = leg.now + Duration::from_millis(1);
+            }
+            let mut expected = vec![0; heard.len()];
+            let bytes: Vec<u8> = (0..u32::try_from(heard.len()).unwrap()).map(stream_byte).collect();
+            AudioCodec::Pcmu.decode(&bytes, &mut expected);
+            assert!(heard.len() > 1_850 * 8, "{ptime_ms} ms: {}", heard.len());
+            assert_eq!(leg.report().received.concealed_frames, 0, "{ptime_ms} ms");
+            let same = heard.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+            assert_eq!(same, heard.len(), "{ptime_ms} ms");
+        }
+    }
+
+    #[test]
+    fn losses_are_concealed_and_counted() {
+        let mut leg = Leg::new(peer());
+        let mut rng = ChaCha12Rng::seed_from_u64(5);
+        let mut quiet = 0;
+        for index in 0..1_000 {
+            if index % 50 < 40 || rng.random_bool(0.5) {
+                leg.hear(PEER, index, 160);
+            }
+            quiet += u32::from(leg.tick().heard == Heard::Nothing);
+        }
+        let received = leg.report().received;
+        assert!((80..120).contains(&received.lost), "{received:?}");
+        assert!(received.concealed_frames > 60 && quiet < 60, "{received:?} {quiet}");
+    }
+
+    #[test]
+    fn audio_comes_back_after_whatever_a_peer_does() {
+        /// Sequence number and timestamp of a packet, unless it is not sent.
+        type Disturbance = fn(u16) -> Option<(u16, u32)>;
+        let disturbances: [(&str, Disturbance); 5] = [
+            ("a gap of five seconds", |index| (index >= 250).then_some((index, u32::from(index) * 160))),
+            ("another numbering", |index| Some((index + 20_000, u32::from(index) * 160))),
+            ("another timestamp", |index| Some((index, u32::from(index) * 160 + 3_000_000_000))),
+            ("a frozen timestamp", |index| Some((index, 50 * 160))),
+            ("a timestamp that runs back", |index| Some((index, 1_000_000 - u32::from(index) * 160))),
+        ];
+        for (name, disturb) in disturbances {
+            let mut leg = Leg::new(peer());
+            leg.hear_stream(0..50);
+            let sent_before = leg.sent.len();
+            let mut heard = vec![];
+            for index in 50..400 {
+                if let Some((sequence, timestamp)) = disturb(index) {
+                    leg.session.handle_rtp(addr(PEER), &packet(0, 1, sequence, timestamp, &[0x80; 160]), leg.now);
+                }
+                heard.push(matches!(leg.tick().heard, Heard::Audio(_)));
+            }
+            assert!(heard[225..].iter().all(|it| *it), "{name}: {heard:?}");
+            assert_eq!(leg.sent.len() - sent_before, 350, "{name}");
+        }
+    }
+
+    #[test]
+    fn digits_of_the_peer_are_heard_once() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..20);
+        let event = |end, duration| TelephoneEvent { code: 11, end, volume: 10, duration }.to_bytes();
+        let mut digits = vec![];
+        let mut ended = vec![];
+        for index in 0..8_u16 {
+            let (end, duration) = (index >= 5, 160 * index.min(5));
+            for from in [STRANGER, PEER] {
+                leg.session.handle_rtp(addr(from), &packet(101, 1, 20 + index, 3_200, &event(end, duration)), leg.now);
+            }
+            let tick = leg.tick();
+            digits.extend(tick.dtmf);
+            ended.extend(tick.dtmf_ended);
+            assert_eq!(tick.heard, Heard::Nothing, "nothing is invented during a digit");
+        }
+        assert_eq!(digits, [Digit::from_char('#').unwrap()]);
+        assert_eq!(ended, [DtmfEnded { digit: digits[0], duration_ms: 100 }]);
+        leg.hear_stream(28..60);
+        assert_eq!((leg.report().received.lost, leg.report().received.digits), (0, 1));
+    }
+
+    #[test]
+    fn digits_are_sent_in_place_of_audio() {
+        let mut leg = Leg::new(peer());
+        for _ in 0..10 {
+            leg.session.play(loud(1)).unwrap();
+        }
+        leg.run(2);
+        assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Ok(()));
+        leg.run(8);
+        let types: Vec<_> = leg.sent.iter().map(|it| it.payload_type).collect();
+        assert_eq!(types, [0, 0, 101, 101, 101, 101, 101, 0, 0, 0]);
+        let events: Vec<_> = leg.sent[2..7].iter().map(|it| TelephoneEvent::parse(&it.payload).unwrap()).collect();
+        assert_eq!(events.iter().map(|it| it.duration).collect::<Vec<_>>(), [160, 320, 480, 480, 480]);
+        assert_eq!(events.iter().map(|it| it.end).collect::<Vec<_>>(), [false, false, true, true, true]);
+        assert!(leg.sent[2].marker && leg.sent[3..].iter().all(|it| !it.marker));
+        assert!(leg.sent[2..7].iter().all(|it| it.timestamp == leg.sent[2].timestamp));
+        assert_eq!(leg.sent[7].timestamp, leg.sent[1].timestamp.wrapping_add(6 * 160));
+        assert!(leg.sent.windows(2).all(|it| it[1].sequence == it[0].sequence.wrapping_add(1)));
+        assert_eq!(leg.sent[7].payload, [0x80; 160], "audio goes on where it was");
+        leg.update(RemoteMedia { telephone_event: None, ..peer() });
+        assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Err(DtmfRefused::NotAgreed));
+    }
+
+    #[test]
+    fn reports_go_out_every_five_seconds_or_so() {
+        let mut leg = Leg::new(peer());
+        let mut times = vec![];
+        for index in 0..6_000 {
+            leg.hear(PEER, index, 160);
+            leg.tick();
+            times.extend(leg.reports.drain(..).map(|_| f64::from(index) * 0.02));
+        }
+        assert!((18..=35).contains(&times.len()), "{}", times.len());
+        let gaps: Vec<_> = times.windows(2).map(|it| it[1] - it[0]).collect();
+        assert!(gaps.iter().all(|it| (2.4..7.6).contains(it)), "{gaps:?}");
+        assert!(gaps.iter().any(|it| *it < 4.5) && gaps.iter().any(|it| *it > 5.5), "{gaps:?}");
+    }
+
+    #[test]
+    fn reports_say_what_happened_and_name_nobody() {
+        let mut leg = Leg::new(peer());
+        for index in 0..400 {
+            if index % 10 != 9 {
+                leg.hear(PEER, index, 160);
+            }
+            leg.tick();
+        }
+        let (to, report) = leg.reports.last().unwrap().clone();
+        assert_eq!(to, addr("192.0.2.1:4001"));
+        let cname = report.windows(2).position(|it| it == [1, 16]).unwrap() + 2;
+        assert!(report[cname..cname + 16].iter().all(|it| BASE64.contains(it)));
+        let Some(Rtcp::SenderReport { ssrc, info, blocks }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        assert_eq!(ssrc, leg.sent[0].ssrc);
+        assert_eq!((info.packets, info.octets), (leg.reported_after, leg.reported_after * 160));
+        assert_eq!(info.timestamp, leg.sent[0].timestamp.wrapping_add((info.packets - 1) * 160));
+        let block = blocks.iter().next().unwrap();
+        assert_eq!(block.ssrc, 1);
+        assert!((23..29).contains(&block.fraction_lost), "{block:?}");
+    }
+
+    #[test]
+    fn the_round_trip_is_measured_and_rtcp_moves_nothing() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..400);
+        let Some((_, report)) = leg.reports.pop() else { panic!("no report") };
+        let Some(Rtcp::SenderReport { info, .. }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        // The peer held the report for half a second; the network took the rest of the time since it was sent.
+        let since = leg.now - leg.reported_at.unwrap();
+        let block = ReportBlock {
+            ssrc: leg.sent[0].ssrc,
+            fraction_lost: 12,
+            lost: 34,
+            highest_sequence: 0,
+            jitter: 80,
+            last_report: u32::try_from(info.ntp >> 16 & 0xffff_ffff).unwrap(),
+            delay_since_last_report: u32::try_from(
+                (since - Duration::from_millis(70)).as_micros() * 65_536 / 1_000_000,
+            )
+            .unwrap(),
+        };
+        let mut buffer = [0; 200];
+        let answer = rtcp::Report { ssrc: 1, info: None, block: Some(block), cname: b"x", bye: true };
+        let len = answer.write(&mut buffer).unwrap();
+        leg.session.handle_rtcp(addr(STRANGER), &buffer[..len], leg.now);
+        assert_eq!(leg.report().remote.reports, 0);
+        leg.session.handle_rtcp(addr("192.0.2.1:55"), &buffer[..len], leg.now);
+        leg.session.handle_rtcp(addr("192.0.2.1:55"), &buffer[..len - 1], leg.now);
+        let remote = leg.report().remote;
+        let round_trip_us = remote.round_trip_us.unwrap();
+        assert!((69_000..71_000).contains(&round_trip_us), "{round_trip_us}");
+        assert_eq!((remote.fraction_lost, remote.lost, remote.jitter_us, remote.byes), (12, 34, 10_000, 1));
+        assert_eq!((leg.report().dropped.strangers, leg.report().dropped.rtcp), (1, 1));
+        assert_eq!(leg.run(1)[0].to, addr(PEER), "and the call goes on");
+        leg.run(400);
+        assert!(leg.reports.iter().all(|(to, _)| *to == addr("192.0.2.1:4001")));
+    }
+
+    #[test]
+    fn one_port_can_serve_both() {
+        let mut leg = Leg::new(RemoteMedia { rtcp: addr(PEER), ..peer() });
+        let mut buffer = [0; 200];
+        let report = rtcp::Report { ssrc: 1, info: None, block: None, cname: b"x", bye: false };
+        let len = report.write(&mut buffer).unwrap();
+        leg.session.handle_rtp(addr(PEER), &buffer[..len], leg.now);
+        assert_eq!((leg.report().remote.reports, leg.report().dropped.payload_type), (1, 0));
+        leg.run(400);
+        assert!(!leg.reports.is_empty() && leg.reports.iter().all(|(to, _)| *to == addr(PEER)));
+    }
+
+    #[test]
+    fn a_peer_that_may_not_send_is_not_heard() {
+        let mut leg = Leg::new(RemoteMedia { receive: false, ..peer() });
+        for index in 0..20 {
+            leg.hear(PEER, index, 160);
+            assert_eq!(leg.tick().heard, Heard::Nothing);
+        }
+        leg.update(peer());
+        leg.hear_stream(20..40);
+        leg.hear(PEER, 40, 160);
+        assert!(matches!(leg.tick().heard, Heard::Audio(_)));
+        assert_eq!((leg.report().received.packets, leg.report().received.lost), (41, 0));
+    }
+
+    #[test]
+    fn inactivity_counts_only_while_rtp_is_expected() {
+        let mut leg = Leg::new(RemoteMedia { send: false, ..peer() });
+        leg.run(100);
+        assert_eq!(leg.tick().inactive_for, Duration::ZERO);
+        leg.update(peer());
+        leg.run(99);
+        assert_eq!(leg.tick().inactive_for, TICK * 100);
+        leg.hear(STRANGER, 0, 160);
+        assert_eq!(leg.tick().inactive_for, TICK * 101);
+        leg.hear(PEER, 0, 160);
+        assert_eq!(leg.tick().inactive_for, TICK);
+        leg.update(RemoteMedia { receive: false, ..peer() });
+        leg.run(100);
+        assert_eq!(leg.tick().inactive_for, Duration::ZERO);
+        leg.update(peer());
+        assert_eq!(leg.tick().inactive_for, TICK);
+    }
+
+    #[test]
+    fn skipped_ticks_leave_a_gap_in_time_and_none_in_sequence() {
+        let mut leg = Leg::new(peer());
+        leg.run(10);
+        let next = leg.session.next_tick();
+        leg.session.skip_ticks(30);
+        assert_eq!(leg.session.next_tick(), next + TICK * 30);
+        assert_eq!(leg.tick().number, 41);
+        let [.., before, after] = &leg.sent[..] else { panic!() };
+        assert_eq!(after.sequence, before.sequence.wrapping_add(1));
+        assert_eq!(after.timestamp, before.timestamp.wrapping_add(31 * 160));
+        assert!(after.marker);
+    }
+
+    #[test]
+    fn closing_says_good_bye_by_rtcp() {
+        let mut leg = Leg::new(peer());
+        leg.run(1);
+        leg.session.handle_close(leg.now);
+        leg.drain();
+        let (_, datagram) = leg.reports.pop().unwrap();
+        let last = Compound::parse(&datagram).unwrap().packets().last();
+        assert_eq!(last, Some(Rtcp::Bye { ssrc: Some(leg.sent[0].ssrc) }));
+    }
+
+    #[test]
+    fn mutated_datagrams_do_no_harm() {
+        let mut leg = Leg::new(peer());
+        let mut rng = ChaCha12Rng::seed_from_u64(9);
+        for index in 0..20_000_u16 {
+            let mut datagram =
+                packet(if index % 7 == 0 { 101 } else { 0 }, 1, index, u32::from(index) * 160, &[9; 160]);
+            datagram.truncate(rng.random_range(0..=datagram.len()));
+            for _ in 0..rng.random_range(0..4) {
+                let at = rng.random_range(0..datagram.len().max(1));
+                if let Some(byte) = datagram.get_mut(at) {
+                    *byte = rng.random();
+                }
+            }
+            leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+            rng.fill_bytes(&mut datagram);
+            leg.session.handle_rtcp(addr(PEER), &datagram, leg.now);
+            leg.tick();
+        }
+        leg.hear_stream(20_000..20_200);
+        assert!(matches!(leg.tick().heard, Heard::Audio(_)));
+    }
+
+    const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+    /// What was sent in one RTP packet.
+    #[derive(Clone, Debug)]
+    struct Out {
+        to: SocketAddr,
+        sequence: u16,
+        timestamp: u32,
+        ssrc: u32,
+        payload_type: u8,
+        marker: bool,
+        payload: Vec<u8>,
+    }
+
+    /// A session on simulated time, and everything it has sent.
+    struct Leg {
+        session: Session,
+        now: Now,
+        sent: Vec<Out>,
+        reports: Vec<(SocketAddr, Vec<u8>)>,
+        /// When the last report was sent, and after how many packets.
+        reported_at: Option<Now>,
+        reported_after: u32,
+    }
+
+    impl Leg {
+        fn new(remote: RemoteMedia) -> Self {
+            Self::with(Some(remote), 1)
+        }
+
+        fn seeded(seed: u64) -> Self {
+            Self::with(Some(peer()), seed)
+        }
+
+        fn unknown() -> Self {
+            Self::with(None, 1)
+        }
+
+        fn with(remote: Option<RemoteMedia>, seed: u64) -> Self {
+            let now = Now::origin();
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let session = Session::new(SessionConfig { remote }, &mut rng, now);
+            Self { session, now, sent: vec![], reports: vec![], reported_at: None, reported_after: 0 }
+        }
+
+        fn update(&mut self, remote: RemoteMedia) {
+            self.session.update(remote, self.now);
+        }
+
+        /// A loud packet of `len` samples.
+        fn hear(&mut self, from: &str, index: u16, len: usize) {
+            let datagram = packet(0, 1, index, u32::from(index) * 160, &vec![0x80; len]);
+            self.session.handle_rtp(addr(from), &datagram, self.now);
+        }
+
+        fn hear_stream(&mut self, indexes: std::ops::Range<u16>) {
+            for index in indexes {
+                self.hear(PEER, index, 160);
+                self.tick();
+            }
+        }
+
+        fn tick(&mut self) -> Tick {
+            self.now = self.now + TICK;
+            let tick = self.session.handle_tick(self.now);
+            self.drain();
+            tick
+        }
+
+        fn run(&mut self, ticks: usize) -> Vec<Out> {
+            let before = self.sent.len();
+            for _ in 0..ticks {
+                self.tick();
+            }
+            self.sent[before..].to_vec()
+        }
+
+        fn drain(&mut self) {
+            let mut buffer = [0; 1_500];
+            while let Some(Transmit { to, len, .. }) = self.session.poll_transmit(&mut buffer) {
+                let datagram = &buffer[..len];
+                if is_rtcp(datagram) {
+                    self.reports.push((to, datagram.to_vec()));
+                    self.reported_at = Some(self.now);
+                    self.reported_after = u32::try_from(self.sent.len()).unwrap();
+                } else {
+                    let Packet { header, payload } = Packet::parse(datagram).unwrap();
+                    let Header { payload_type, marker, sequence, timestamp, ssrc } = header;
+                    let payload = payload.to_vec();
+                    self.sent.push(Out { to, sequence, timestamp, ssrc, payload_type, marker, payload });
+                }
+            }
+        }
+
+        fn report(&self) -> Report {
+            self.session.report(self.now)
+        }
+    }
+
+    fn peer() -> RemoteMedia {
+        RemoteMedia {
+            rtp: addr(PEER),
+            rtcp: addr("192.0.2.1:4001"),
+            latching: Latching::Exact,
+            codec: AudioCodec::Pcmu,
+            payload_type: 0,
+            telephone_event: Some(TelephoneEventFormat { payload_type: 101, clock_hz: 8_000 }),
+            send: true,
+            receive: true,
+        }
+    }
+
+    fn packet(payload_type: u8, ssrc: u32, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+        let header = Header { payload_type, marker: false, sequence, timestamp, ssrc };
+        let mut buffer = vec![0; 2_000];
+        let len = Packet { header, payload }.write(&mut buffer).unwrap();
+        buffer.truncate(len);
+        buffer
+    }
+
+    /// A frame as loud as can be.
+    fn loud(utterance: u32) -> PlayoutFrame {
+        PlayoutFrame { utterance, frame: Frame::from_samples(SampleRate::Hz8000, &[i16::MAX; 160]) }
+    }
+
+    /// The byte at a place of a stream in which every sample differs from those before it.
+    fn stream_byte(at: u32) -> u8 {
+        (at % 251).to_le_bytes()[0]
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+}

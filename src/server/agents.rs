@@ -1,0 +1,201 @@
+//! The agents of the configuration, made ready before the first call: pathways loaded, apologies rendered to audio,
+//! services named. What is wrong with one stops the start, not a call.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::agent::barge_in::{BargeIn, DurationBargeIn};
+use crate::agent::endpointing::{Endpointing, SilenceEndpointing};
+use crate::agent::pathway::{Pathway, PathwayErrors};
+use crate::agent::provider::chat_completions::{ChatCompletions, ChatConfig};
+use crate::agent::provider::secret::Secret;
+use crate::agent::provider::speech_protocol::{
+    AudioFormat, RecogniserClient, RecogniserConfig, SynthesiserClient, SynthesiserConfig,
+};
+use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
+use crate::codec::{Frame, SampleRate};
+use crate::config;
+use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::server::call_actor::Services;
+use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
+use crate::server::speech::{fallback_tone, render_text};
+
+/// One agent, shared by its calls.
+#[derive(Debug)]
+pub(crate) struct PreparedAgent {
+    /// What every call's [`crate::agent::Agent`] is made from.
+    pub(crate) config: AgentConfig,
+    phrases: Vec<String>,
+    voice: Option<String>,
+    speech: SocketAddress,
+    model: Option<(ChatConfig, ModelAddress)>,
+}
+
+/// Why an agent cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The pathway's file cannot be read.
+    #[error("agent `{agent}`: {}: {source}", .file.display())]
+    Unreadable {
+        /// The agent.
+        agent: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The pathway has mistakes.
+    #[error("agent `{agent}`: {source}")]
+    Pathway {
+        /// The agent.
+        agent: String,
+        /// All of them.
+        source: PathwayErrors,
+    },
+    /// The agent has no speech service, and the embedded engine is off.
+    #[error("agent `{0}` has no speech service: give it [agents.{0}.speech] or set [speech] enabled = true")]
+    NoSpeech(String),
+}
+
+/// Makes every agent ready. `embedded` is the address of the local speech engine, if it runs.
+///
+/// # Errors
+/// The first agent with a mistake.
+pub(crate) fn prepare(
+    agents: &BTreeMap<String, config::Agent>,
+    embedded: Option<&SocketAddress>,
+) -> Result<BTreeMap<String, Arc<PreparedAgent>>, AgentError> {
+    let prepared = agents.iter().map(|(name, agent)| {
+        let prepared = prepare_one(name, agent, embedded)?;
+        Ok((name.clone(), Arc::new(prepared)))
+    });
+    prepared.collect()
+}
+
+fn prepare_one(
+    name: &str,
+    agent: &config::Agent,
+    embedded: Option<&SocketAddress>,
+) -> Result<PreparedAgent, AgentError> {
+    let (mind, phrases, apology) = match &agent.brain {
+        config::Brain::Pathway(source) => {
+            let pathway = load_pathway(name, source)?;
+            let (phrases, apology) = (pathway.phrases(), pathway.apology().to_owned());
+            (MindConfig::Pathway(pathway), phrases, apology)
+        }
+        config::Brain::Model(model) => (MindConfig::Model(model_mind(agent, model)), vec![], agent.apology.clone()),
+    };
+    let speech = match (&agent.speech, embedded) {
+        (Some(own), _) => SocketAddress {
+            base: own.url.clone(),
+            key: Secret::new(own.token.as_ref().map_or("", config::Secret::reveal)),
+            connect_timeout: Duration::from_millis(PROVIDER_CONNECT_MS_MAX),
+        },
+        (None, Some(embedded)) => embedded.clone(),
+        (None, None) => return Err(AgentError::NoSpeech(name.to_owned())),
+    };
+    let model = match &agent.brain {
+        config::Brain::Pathway(_) => None,
+        config::Brain::Model(model) => Some((
+            ChatConfig::new(model.model.clone()),
+            ModelAddress::new(model.url.clone(), model.api_key.as_ref().map(|it| Secret::new(it.reveal()))),
+        )),
+    };
+    let apology = render_apology(name, &apology, agent.voice.as_deref());
+    let config = AgentConfig {
+        turn_taking: turn_taking(&agent.turns),
+        times: AgentTimes { call_ms_max: milliseconds(agent.turns.duration_max), ..AgentTimes::default() },
+        ..AgentConfig::new(mind, LEG_RATE, apology)
+    };
+    Ok(PreparedAgent { config, phrases, voice: agent.voice.clone(), speech, model })
+}
+
+impl PreparedAgent {
+    /// Opens the services of one call: connections begin at once, so that they are warm when the call is answered.
+    pub(crate) fn open_services(&self) -> Services {
+        let recogniser = RecogniserClient::new(RecogniserConfig {
+            format: AudioFormat::MULAW,
+            phrases: self.phrases.clone(),
+            partial_results: true,
+        });
+        let synthesiser =
+            SynthesiserClient::new(SynthesiserConfig { format: AudioFormat::MULAW, voice: self.voice.clone() });
+        Services {
+            recogniser: spawn_recogniser(recogniser, self.speech.clone()),
+            synthesiser: spawn_synthesiser(synthesiser, self.speech.clone()),
+            model: self
+                .model
+                .as_ref()
+                .map(|(chat, address)| spawn_model(ChatCompletions::new(chat.clone()), address.clone())),
+        }
+    }
+}
+
+fn load_pathway(agent: &str, source: &config::Pathway) -> Result<Arc<Pathway>, AgentError> {
+    match source {
+        config::Pathway::Demo => Ok(Pathway::receptionist()),
+        config::Pathway::File(file) => {
+            let text = std::fs::read_to_string(file).map_err(|source| AgentError::Unreadable {
+                agent: agent.to_owned(),
+                file: file.clone(),
+                source,
+            })?;
+            let pathway = Pathway::load(&file.display().to_string(), &text)
+                .map_err(|source| AgentError::Pathway { agent: agent.to_owned(), source })?;
+            Ok(Arc::new(pathway))
+        }
+    }
+}
+
+fn model_mind(agent: &config::Agent, model: &config::Model) -> ModelConfig {
+    let defaults = ModelConfig::default();
+    ModelConfig {
+        instructions: model.system_prompt.clone(),
+        greeting: agent.greeting.clone().unwrap_or(defaults.greeting),
+        goodbye: agent.goodbye.clone(),
+        fallback: model.fallback.clone(),
+        idle: agent.turns.idle_prompt.clone(),
+        idle_count_max: u8::try_from(agent.turns.idle_prompts_max).unwrap_or(u8::MAX),
+        silence_ms_max: milliseconds_u32(model.timeout),
+        ..ModelConfig::default()
+    }
+}
+
+fn turn_taking(turns: &config::Turns) -> TurnTaking {
+    TurnTaking {
+        endpointing: Endpointing::Silence(silence_endpointing(milliseconds_u32(turns.end_of_turn))),
+        barge_in: BargeIn::Duration(DurationBargeIn { speech_ms: milliseconds_u32(turns.barge_in) }),
+        idle_ms: milliseconds_u32(turns.idle_prompt_after),
+        ..TurnTaking::default()
+    }
+}
+
+/// A caller whose words seem unfinished gets as much more time as by default.
+fn silence_endpointing(end_of_turn_ms: u32) -> SilenceEndpointing {
+    let defaults = SilenceEndpointing::default();
+    let patience_ms = defaults.end_of_turn_ms_max.saturating_sub(defaults.end_of_turn_ms);
+    SilenceEndpointing { end_of_turn_ms, end_of_turn_ms_max: end_of_turn_ms.saturating_add(patience_ms), ..defaults }
+}
+
+/// The apology as audio, made now because the service that fails may be the synthesiser.
+fn render_apology(agent: &str, text: &str, voice: Option<&str>) -> Apology {
+    let samples = render_text(text, voice.unwrap_or("rms"), LEG_RATE).unwrap_or_else(|error| {
+        tracing::warn!(agent, %error, "the apology cannot be spoken; callers will hear tones instead");
+        fallback_tone(LEG_RATE)
+    });
+    let frames = samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it));
+    Apology { text: text.to_owned(), frames: frames.collect() }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn milliseconds_u32(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// G.711 legs are narrow band.
+const LEG_RATE: SampleRate = SampleRate::Hz8000;

@@ -1,0 +1,378 @@
+//! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
+//! events of the services, and carries out what it decides.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use crate::agent::provider::{
+    ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
+};
+use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
+use crate::call::{End, HangUpCause};
+use crate::identity::{CallId, Pii};
+use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::media::{Heard, PlayoutFrame};
+use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
+use crate::rtp::Digit;
+use crate::server::agents::PreparedAgent;
+use crate::server::call_log::{self, CallLog};
+use crate::server::media_link::{LegCommand, LegTick};
+use crate::server::metrics::{self, Metrics};
+use crate::server::provider::{Handle, ModelHandle};
+use crate::server::sip_worker::{Command, MediaClosed, NewCall, Signal};
+use crate::server::{clock, entropy, logging, task};
+use crate::timer::Now;
+
+/// The services of one call. Dropping them ends their connections.
+pub(crate) struct Services {
+    /// Speech to text.
+    pub(crate) recogniser: Handle<RecogniserCommand, RecogniserEvent>,
+    /// Text to speech.
+    pub(crate) synthesiser: Handle<SynthesiserCommand, SynthesiserEvent>,
+    /// The language model of an agent that has one; or why there is none.
+    pub(crate) model: Option<Result<ModelHandle, String>>,
+}
+
+/// What every actor works with.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    /// The agents by name.
+    pub(crate) agents: Arc<BTreeMap<String, Arc<PreparedAgent>>>,
+    /// Where events are written.
+    pub(crate) log: CallLog,
+    /// Where turns and failures are counted.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The SIP worker.
+    pub(crate) worker: mpsc::Sender<Command>,
+}
+
+/// Starts an actor for every new call until the SIP worker is gone.
+pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
+    while let Some(new) = new_calls.recv().await {
+        let span = logging::call_span(new.call);
+        task::spawn("call-actor", run(new, shared.clone()).instrument(span));
+    }
+}
+
+async fn run(new: NewCall, shared: Shared) {
+    let call = new.call;
+    let _guard = EndOnPanic { call, worker: shared.worker.clone() };
+    let Some(prepared) = new.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
+        // Routes only name agents that exist; a call placed without one is nobody's here.
+        hang_up(&shared, call, HangUpCause::Unavailable).await;
+        return;
+    };
+    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
+    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
+    let actor = CallActor {
+        call,
+        agent,
+        services: Some(prepared.open_services()),
+        link: new.link,
+        shared,
+        digits: VecDeque::new(),
+        events: vec![],
+        cause: None,
+        stopped: None,
+    };
+    actor.run(new.signals).await;
+}
+
+struct CallActor {
+    call: CallId,
+    agent: Agent,
+    services: Option<Services>,
+    link: crate::server::media_link::TaskEnd,
+    shared: Shared,
+    /// Keys that came by INFO and wait for their tick.
+    digits: VecDeque<char>,
+    /// What the agent told in this turn of the loop, to be written before the next.
+    events: Vec<Event>,
+    /// Why the agent ended the call, once it has.
+    cause: Option<EndCause>,
+    /// Set when the agent asks to hang up in this turn of the loop.
+    stopped: Option<HangUpReason>,
+}
+
+impl CallActor {
+    async fn run(mut self, mut signals: mpsc::Receiver<Signal>) {
+        let ended = loop {
+            self.perform_outputs();
+            self.write_events().await;
+            if let Some(reason) = self.stopped.take() {
+                self.cause = Some(cause(reason));
+                hang_up(&self.shared, self.call, HangUpCause::Done).await;
+            }
+            tokio::select! {
+                biased;
+                signal = signals.recv() => match signal {
+                    Some(Signal::Ended { end, cause, media }) => {
+                        self.cause = self.cause.or(cause);
+                        break Some((end, media));
+                    }
+                    Some(signal) => self.handle_signal(&signal),
+                    // The worker is gone, and with it the process.
+                    None => break None,
+                },
+                Some(tick) = self.link.tick(), if !self.link.is_closed() => self.handle_ticks(tick),
+                event = next_event(self.services.as_mut()) => self.handle_service(event),
+            }
+        };
+        self.agent.handle_hangup(clock::now());
+        self.perform_outputs();
+        self.write_events().await;
+        // Closes the connections before the call counts as ended.
+        self.services = None;
+        if let Some((end, media)) = ended {
+            self.finish(end, media).await;
+        }
+    }
+
+    fn handle_signal(&mut self, signal: &Signal) {
+        let now = clock::now();
+        match signal {
+            Signal::Answered => self.agent.handle_answered(now),
+            // It is heard with the next tick, so that media time does not run faster than the leg.
+            Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
+            Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
+            Signal::Ringing | Signal::Ended { .. } => (),
+        }
+    }
+
+    fn handle_ticks(&mut self, first: LegTick) {
+        let now = clock::now();
+        let mut next = Some(first);
+        while let Some(tick) = next {
+            let mut tick = agent_tick(&tick);
+            if tick.digit.is_none() {
+                tick.digit = self.digits.pop_front();
+            }
+            self.agent.handle_tick(&tick, now);
+            // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
+            self.perform_outputs();
+            next = self.link.poll_tick();
+        }
+    }
+
+    fn handle_service(&mut self, event: ServiceEvent) {
+        let now = clock::now();
+        match event {
+            ServiceEvent::Recogniser(event) => self.agent.handle_recogniser(event, now),
+            ServiceEvent::Synthesiser(event) => self.agent.handle_synthesiser(event, now),
+            ServiceEvent::Model(event) => self.agent.handle_model(event, now),
+        }
+    }
+
+    fn perform_outputs(&mut self) {
+        while let Some(output) = self.agent.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        let now = clock::now();
+        match output {
+            Output::Recogniser(command) => {
+                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
+                let sent = self.services.as_ref().map(|it| it.recogniser.send(command));
+                refused(sent, "recogniser");
+            }
+            Output::Synthesiser(command) => {
+                let sent = self.services.as_ref().map(|it| it.synthesiser.send(command));
+                refused(sent, "synthesiser");
+            }
+            Output::Model(command) => self.perform_model(command, now),
+            Output::Play { utterance: UtteranceId(utterance), frame } => {
+                // The agent keeps fewer frames queued than fit; a leg that is gone takes none, and the end follows.
+                let played = self.link.command(LegCommand::Play(PlayoutFrame { utterance, frame }));
+                refused(Some(played), "leg");
+            }
+            Output::ClearPlayout => refused(Some(self.link.command(LegCommand::Clear)), "leg"),
+            Output::SendDtmf(key) => {
+                if let Some(digit) = Digit::from_char(key) {
+                    refused(Some(self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS))), "leg");
+                    let (digit, direction) = (Pii::new(key.to_string()), DigitDirection::Sent);
+                    self.events.push(Event::Digit { digit, direction });
+                }
+            }
+            Output::Event(agent::Event::TransferRequested { target }) => {
+                let (target, outcome) = (Pii::new(target), "refused".to_owned());
+                self.events.push(Event::Transfer { target, outcome });
+                self.agent.handle_transfer_refused("this server does not transfer calls", now);
+            }
+            Output::Event(event) => self.note(event),
+            Output::HangUp { reason } => self.stopped = Some(reason),
+        }
+    }
+
+    fn perform_model(&mut self, command: ModelCommand, now: Now) {
+        let generation = match &command {
+            ModelCommand::Generate { generation, .. } => Some(*generation),
+            ModelCommand::Cancel { .. } => None,
+        };
+        let reason = match self.services.as_ref().and_then(|it| it.model.as_ref()) {
+            Some(Ok(model)) => match model.send(command) {
+                Ok(()) => return,
+                Err(error) => error.to_string(),
+            },
+            Some(Err(reason)) => reason.clone(),
+            None => "the agent has no language model".to_owned(),
+        };
+        if let Some(generation) = generation {
+            self.agent.handle_model(ModelEvent::Failed { generation, reason }, now);
+        }
+    }
+
+    /// Writes down what the agent tells, in the journal's words.
+    fn note(&mut self, event: agent::Event) {
+        let metrics = &self.shared.metrics;
+        let event = match event {
+            agent::Event::Transcript { speaker, text, start_ms, end_ms, interrupted } => Event::Said {
+                role: match speaker {
+                    Speaker::Caller => Role::Caller,
+                    Speaker::Agent => Role::Agent,
+                },
+                text: Pii::new(text),
+                start_ms,
+                end_ms,
+                interrupted,
+            },
+            agent::Event::TurnLatency(latency) => {
+                let timing = TurnTiming {
+                    end_of_turn_ms: latency.end_of_turn_wait,
+                    recogniser_ms: latency.recogniser,
+                    decision_ms: latency.decision,
+                    synthesiser_ms: latency.synthesiser,
+                    playout_ms: latency.playout,
+                    total_ms: latency.total,
+                };
+                metrics.turn(&timing);
+                Event::TurnTiming(timing)
+            }
+            agent::Event::Digit(digit) => {
+                Event::Digit { digit: Pii::new(digit.to_string()), direction: DigitDirection::Received }
+            }
+            agent::Event::ServiceFailed { service, reason } => {
+                let (component, counted) = match service {
+                    Service::Recogniser => ("recogniser", metrics::Service::Recogniser),
+                    Service::Synthesiser => ("synthesiser", metrics::Service::Synthesiser),
+                    Service::Model => ("model", metrics::Service::Model),
+                };
+                metrics.service_failed(counted);
+                tracing::warn!(component, reason, "a service of the call failed");
+                Event::Failed { component: component.to_owned(), reason }
+            }
+            agent::Event::RecogniserLate => note("recogniser", "the final result came too late".to_owned()),
+            agent::Event::AudioDropped { utterance } => note("dropped", format!("audio of utterance {}", utterance.0)),
+            agent::Event::SpeechDropped => note("dropped", "something to say".to_owned()),
+            agent::Event::NodeEntered { node } => note("node", node),
+            agent::Event::VariableSet { name, value } => note("variable", format!("{name} = {value}")),
+            agent::Event::VariableMissing { name } => note("variable", format!("{name} is missing")),
+            agent::Event::Note { text } => note("pathway", text),
+            agent::Event::TransferRefused { reason } => note("transfer", reason),
+            agent::Event::State(_) | agent::Event::BargeIn | agent::Event::TransferRequested { .. } => return,
+        };
+        self.events.push(event);
+    }
+
+    async fn write_events(&mut self) {
+        for event in self.events.drain(..) {
+            self.shared.log.write(self.call, event, clock::now()).await;
+        }
+    }
+
+    /// The leg's report and the last event. When this returns, the call is in the journal from beginning to end.
+    async fn finish(self, end: End, media: MediaClosed) {
+        if let Some((leg, report)) = media {
+            let patience = Duration::from_secs(CALL_CLOSE_S_MAX);
+            if let Ok(Ok(report)) = tokio::time::timeout(patience, report).await {
+                let event = call_log::media_report(leg.index, &report);
+                self.shared.log.write(self.call, event, clock::now()).await;
+            }
+        }
+        let event = call_log::ended(end, self.cause);
+        self.shared.log.write_last(self.call, event, clock::now()).await;
+    }
+}
+
+/// Ends the call of an actor that panics: a defect of ours ends one call, and its caller is told.
+struct EndOnPanic {
+    call: CallId,
+    worker: mpsc::Sender<Command>,
+}
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // With a full queue the call ends when its far side or its media do.
+            self.worker.try_send(Command::HangUp(self.call, HangUpCause::Failed)).unwrap_or(());
+        }
+    }
+}
+
+enum ServiceEvent {
+    Recogniser(RecogniserEvent),
+    Synthesiser(SynthesiserEvent),
+    Model(ModelEvent),
+}
+
+/// The next event of any service; never, once there are none.
+async fn next_event(services: Option<&mut Services>) -> ServiceEvent {
+    let Some(services) = services else { return std::future::pending().await };
+    let model = async {
+        match services.model.as_mut() {
+            Some(Ok(model)) => model.next().await,
+            Some(Err(_)) | None => None,
+        }
+    };
+    tokio::select! {
+        Some(event) = services.recogniser.next() => ServiceEvent::Recogniser(event),
+        Some(event) = services.synthesiser.next() => ServiceEvent::Synthesiser(event),
+        Some(event) = model => ServiceEvent::Model(event),
+        else => std::future::pending().await,
+    }
+}
+
+fn agent_tick(tick: &LegTick) -> agent::Tick {
+    let missed = tick.missed;
+    let tick = &tick.tick;
+    agent::Tick {
+        audio: match &tick.heard {
+            Heard::Audio(frame) | Heard::Concealed(frame) => Some(*frame),
+            Heard::Nothing => None,
+        },
+        played: tick.played.map(|it| (UtteranceId(it.utterance), it.position)),
+        digit: tick.dtmf.map(Digit::to_char),
+        queued_frames: tick.queued_frames,
+        missed,
+    }
+}
+
+fn note(topic: &str, text: String) -> Event {
+    Event::Note { topic: topic.to_owned(), text: Pii::new(text) }
+}
+
+fn refused<E: std::fmt::Display>(result: Option<Result<(), E>>, by: &'static str) {
+    if let Some(Err(error)) = result {
+        tracing::debug!(by, %error, "a command was refused");
+    }
+}
+
+async fn hang_up(shared: &Shared, call: CallId, cause: HangUpCause) {
+    // Without a worker there is no call either.
+    drop(shared.worker.send(Command::HangUp(call, cause)).await);
+}
+
+fn cause(reason: HangUpReason) -> EndCause {
+    match reason {
+        HangUpReason::Finished | HangUpReason::NotUnderstood => EndCause::ConversationEnded,
+        HangUpReason::CallerSilent => EndCause::CallerIdle,
+        HangUpReason::MaxDuration => EndCause::DurationLimit,
+        HangUpReason::ServiceFailed(_) => EndCause::ServiceFailed,
+        HangUpReason::PathwayLoop => EndCause::Internal,
+    }
+}

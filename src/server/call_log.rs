@@ -1,0 +1,266 @@
+//! Where everything that happens to a call is written down: the journal, and whoever watches live.
+//!
+//! The signalling, media and agent cores each tell what happened in their own words; here it becomes the journal's.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use tokio::sync::broadcast;
+
+use crate::call;
+use crate::identity::{AccountId, CallId, Pii};
+use crate::limits::CALL_LOG_WATCHED_EVENTS_MAX;
+use crate::media;
+use crate::platform::calls::record::Status;
+use crate::platform::calls::sql::{Journal, NotWritten};
+use crate::platform::calls::{DigitDirection, Direction, EndCause, Entry, Event, Initiator, MediaReport};
+use crate::server::metrics::{Metrics, Snapshot};
+use crate::timer::Now;
+use crate::transport::Flow;
+
+/// A handle for writing; clones lead to the same journal and watchers.
+///
+/// A watcher that does not keep up loses the oldest events and is told how many; the journal's own bound is
+/// documented there.
+#[derive(Clone, Debug)]
+pub struct CallLog {
+    journal: Option<Journal>,
+    metrics: Option<Arc<Metrics>>,
+    watchers: broadcast::Sender<Entry>,
+    open: OpenCalls,
+}
+
+/// Calls that are not over: as many as signalling lets in. Clones look at the same calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenCalls(Arc<DashMap<CallId, OpenCall, foldhash::fast::RandomState>>);
+
+impl OpenCalls {
+    /// Adds them to `snapshot`.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
+        for state in CallState::ALL {
+            let count = self.0.iter().filter(|it| it.state == state).count();
+            snapshot.calls.insert(state.name(), u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+/// What is known of a call in progress.
+#[derive(Clone, Copy, Debug)]
+struct OpenCall {
+    direction: Direction,
+    state: CallState,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CallState {
+    Offered,
+    Ringing,
+    Talking,
+    Held,
+}
+
+impl CallState {
+    const ALL: [Self; 4] = [Self::Offered, Self::Ringing, Self::Talking, Self::Held];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Ringing => "ringing",
+            Self::Talking => "talking",
+            Self::Held => "held",
+        }
+    }
+
+    const fn is_answered(self) -> bool {
+        matches!(self, Self::Talking | Self::Held)
+    }
+}
+
+impl CallLog {
+    /// Writes to `journal` and counts in `metrics`, where there are any.
+    pub fn new(journal: Option<Journal>, metrics: Option<Arc<Metrics>>) -> Self {
+        let watchers = broadcast::Sender::new(CALL_LOG_WATCHED_EVENTS_MAX);
+        Self { journal, metrics, watchers, open: OpenCalls::default() }
+    }
+
+    /// Every event from here on.
+    pub fn watch(&self) -> broadcast::Receiver<Entry> {
+        self.watchers.subscribe()
+    }
+
+    /// How many calls have begun and not ended.
+    pub fn open_calls(&self) -> usize {
+        self.open.0.len()
+    }
+
+    /// The calls in progress, for metrics: without the log itself, which holds those.
+    pub(crate) fn calls_in_progress(&self) -> OpenCalls {
+        self.open.clone()
+    }
+
+    /// Writes without waiting: for the SIP worker, which never does.
+    pub(crate) fn write_now(&self, call: CallId, event: Event, now: Now) {
+        self.follow(call, &event);
+        let entry = entry(call, event, now);
+        self.tell(entry.clone());
+        if let Some(journal) = &self.journal {
+            report(call, journal.try_append(entry));
+        }
+    }
+
+    /// Writes, waiting for room if need be.
+    pub(crate) async fn write(&self, call: CallId, event: Event, now: Now) {
+        self.follow(call, &event);
+        let entry = entry(call, event, now);
+        self.tell(entry.clone());
+        if let Some(journal) = &self.journal {
+            report(call, journal.append(entry).await);
+        }
+    }
+
+    /// Writes the last event of a call and returns when it is committed. Only then is the call over for everyone else.
+    pub(crate) async fn write_last(&self, call: CallId, event: Event, now: Now) {
+        let entry = entry(call, event.clone(), now);
+        if let Some(journal) = &self.journal {
+            report(call, journal.append_and_commit(entry.clone()).await);
+        }
+        self.follow(call, &event);
+        self.tell(entry);
+    }
+
+    fn tell(&self, entry: Entry) {
+        // Nobody watching is not an error.
+        drop(self.watchers.send(entry));
+    }
+
+    /// Keeps track of how far the call is.
+    fn follow(&self, call: CallId, event: &Event) {
+        let set = |state| {
+            if let Some(mut open) = self.open.0.get_mut(&call) {
+                open.state = state;
+            }
+        };
+        match event {
+            Event::Offered { direction, .. } => {
+                self.open.0.insert(call, OpenCall { direction: *direction, state: CallState::Offered });
+            }
+            Event::Ringing => set(CallState::Ringing),
+            Event::Answered { .. } | Event::Held { held: false } => set(CallState::Talking),
+            Event::Held { held: true } => set(CallState::Held),
+            Event::Ended { cause, sip_status, .. } => {
+                if let (Some((_, open)), Some(metrics)) = (self.open.0.remove(&call), &self.metrics) {
+                    let status = Status::at_the_end(open.state.is_answered(), *sip_status, cause);
+                    metrics.call_ended(open.direction, status);
+                }
+            }
+            Event::MediaReport(report) => {
+                if let Some(metrics) = &self.metrics {
+                    metrics.media_ended(report);
+                }
+            }
+            Event::Settled
+            | Event::AnsweredBy { .. }
+            | Event::Digit { .. }
+            | Event::Said { .. }
+            | Event::TurnTiming(_)
+            | Event::Failed { .. }
+            | Event::Transfer { .. }
+            | Event::Note { .. }
+            | Event::Unknown(_) => (),
+        }
+    }
+}
+
+fn entry(call: CallId, event: Event, now: Now) -> Entry {
+    Entry { account: AccountId::default(), call, unix_ms: now.unix_ms(), event }
+}
+
+fn report(call: CallId, written: Result<(), NotWritten>) {
+    if let Err(error) = written {
+        tracing::error!(%call, %error, "an event of the call is not in the journal");
+    }
+}
+
+/// A signalling event in the journal's words; `None` for [`call::Event::Ended`], which [`ended`] makes when the media
+/// and the agent have said their last.
+pub(crate) fn signalling(event: call::Event) -> Option<Event> {
+    Some(match event {
+        call::Event::Offered { direction, account: _, from, to, flow, agent } => Event::Offered {
+            direction: match direction {
+                call::Direction::Inbound => Direction::Inbound,
+                call::Direction::Outbound => Direction::Outbound,
+            },
+            from,
+            to,
+            source: Pii::new(source(flow)),
+            agent: agent.map(|it| it.0),
+        },
+        call::Event::Ringing => Event::Ringing,
+        call::Event::EarlyMedia => Event::Note {
+            topic: "early_media".to_owned(),
+            text: Pii::new("the called side sends audio before it answers".to_owned()),
+        },
+        call::Event::Answered { codec } => {
+            Event::Answered { codec: codec.map_or_else(String::new, |it| it.name().to_owned()) }
+        }
+        call::Event::Held => Event::Held { held: true },
+        call::Event::Resumed => Event::Held { held: false },
+        call::Event::Digit { digit, .. } => {
+            Event::Digit { digit: Pii::new(digit.to_string()), direction: DigitDirection::Received }
+        }
+        call::Event::Ended(_) => return None,
+    })
+}
+
+/// The last event of a call. An agent that hung up knows better than signalling why.
+pub(crate) fn ended(end: call::End, agent: Option<EndCause>) -> Event {
+    let (cause, initiator) = match (agent, end.initiator) {
+        (Some(cause), call::Initiator::Local) => {
+            let is_ours = matches!(cause, EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed);
+            let initiator = if is_ours { Initiator::Server } else { Initiator::Agent };
+            (cause, initiator)
+        }
+        (_, call::Initiator::Local) => (cause(end), Initiator::Server),
+        (_, call::Initiator::Remote) => (cause(end), Initiator::Remote),
+    };
+    Event::Ended { cause, initiator, sip_status: end.sip_status }
+}
+
+fn cause(end: call::End) -> EndCause {
+    match end.cause {
+        call::EndCause::HungUp => EndCause::HangUp,
+        call::EndCause::Cancelled => EndCause::Cancelled,
+        call::EndCause::Rejected => match end.sip_status {
+            Some(404) => EndCause::UnknownNumber,
+            Some(403) => EndCause::NotAllowed,
+            Some(_) | None => EndCause::Rejected,
+        },
+        call::EndCause::NoAnswer => EndCause::NoAnswer,
+        call::EndCause::NotAcknowledged => EndCause::NoAck,
+        call::EndCause::NoCommonMedia => EndCause::NoCommonCodec,
+        call::EndCause::NoMediaPort | call::EndCause::Overloaded => EndCause::Overloaded,
+        call::EndCause::MediaInactive => EndCause::MediaInactive,
+        call::EndCause::PeerLost | call::EndCause::NotSent => EndCause::SignallingLost,
+    }
+}
+
+/// The media of leg number `leg` in the journal's words.
+pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
+    Event::MediaReport(MediaReport {
+        leg,
+        packets_sent: report.sent.packets,
+        packets_received: report.received.packets,
+        packets_lost: report.received.lost,
+        packets_late: report.received.late,
+        packets_strange: report.dropped.total(),
+        concealed_ms: report.received.concealed_frames * 20,
+        jitter_us: report.received.jitter_us,
+        round_trip_ms: report.remote.round_trip_us.map(|it| it / 1_000),
+        far_packets_lost: (report.remote.reports > 0).then_some(u64::try_from(report.remote.lost).unwrap_or(0)),
+    })
+}
+
+fn source(flow: Flow) -> String {
+    format!("{}://{}", flow.kind.uri_parameter(), flow.remote)
+}

@@ -1,0 +1,320 @@
+//! A SIP user agent on the network: listeners, the SIP worker, media threads and ports. Who talks in its calls is
+//! decided by whoever takes them from the queue of new calls: the server's agents, or the test phone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
+use crate::codec::SampleRate;
+use crate::config::Advertise;
+use crate::identity::{CallId, LegId};
+use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX};
+use crate::route::Admission;
+use crate::server::call_log::CallLog;
+use crate::server::media_worker::MediaWorkers;
+use crate::server::metrics::{PortsSnapshot, Snapshot, Way};
+use crate::server::ports::{self, PortPool};
+use crate::server::recorder::TapEnd;
+use crate::server::sip_sockets::SipSockets;
+use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::{clock, entropy, interfaces, task, tcp, udp};
+use crate::transport::{Dropped, Listener, TransportKind};
+
+/// One address to listen on, before wildcards are expanded.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenOn {
+    /// How.
+    pub(crate) kind: TransportKind,
+    /// Where; port 0 takes any.
+    pub(crate) address: SocketAddr,
+    /// What it takes from strangers.
+    pub(crate) admission: Admission,
+    /// Whether the start fails when it cannot be bound because the machine lacks the address family.
+    pub(crate) required: bool,
+}
+
+/// What a user agent is made from.
+pub(crate) struct EndpointConfig {
+    /// Where it listens.
+    pub(crate) listen: Vec<ListenOn>,
+    /// What peers are told instead of a local SIP address.
+    pub(crate) advertise_sip: Advertise,
+    /// What peers are told instead of a local RTP address.
+    pub(crate) advertise_rtp: Advertise,
+    /// Ports for media.
+    pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// After so long without RTP a call is ended.
+    pub(crate) inactivity: Duration,
+    /// Media threads.
+    pub(crate) media_threads: usize,
+    /// Everything about calls except the listeners, which are filled in here.
+    pub(crate) calls: CallsConfig,
+    /// Where a leg's recording goes, if it is recorded.
+    pub(crate) record: Option<Recording>,
+}
+
+/// Where the audio of each leg is written.
+pub struct Recording(Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>);
+
+impl Recording {
+    /// `tap` is asked once for every leg; a leg without a tap is not recorded.
+    pub fn new(tap: impl FnMut(LegId, SampleRate) -> Option<TapEnd> + Send + 'static) -> Self {
+        Self(Box::new(tap))
+    }
+
+    /// The tap of a new leg.
+    pub(crate) fn tap(&mut self, leg: LegId, rate: SampleRate) -> Option<TapEnd> {
+        (self.0)(leg, rate)
+    }
+}
+
+/// Why a user agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// Another program has the port.
+    #[error(
+        "cannot listen on {scheme}://{address} for SIP: the port is in use; choose another with [sip] listen or HOOKSWITCH_SIP__LISTEN"
+    )]
+    InUse {
+        /// `udp` or `tcp`.
+        scheme: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system refuses for another reason.
+    #[error("cannot listen on {scheme}://{address} for SIP: {source}")]
+    Listen {
+        /// `udp` or `tcp`.
+        scheme: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// No listener is left.
+    #[error("there is no address to listen on for SIP")]
+    NoListener,
+    /// The RTP range holds no pair of ports.
+    #[error(transparent)]
+    Ports(#[from] ports::NoPortPair),
+    /// The media threads do not start.
+    #[error("the media threads do not start: {0}")]
+    Media(std::io::Error),
+}
+
+/// A running user agent. It runs until [`EndpointHandle::stop`], or until the last handle is gone.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Where it listens.
+    pub(crate) listening: Vec<(TransportKind, SocketAddr)>,
+    /// For orders to it.
+    pub(crate) handle: EndpointHandle,
+    /// The calls that come into being.
+    pub(crate) new_calls: mpsc::Receiver<NewCall>,
+}
+
+/// Orders to a running user agent, and a look at it. Clones are cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct EndpointHandle {
+    /// The SIP worker.
+    pub(crate) worker: mpsc::Sender<Command>,
+    status: SharedStatus,
+    ports: Arc<PortPool>,
+    media: Arc<MediaWorkers>,
+    connections: Arc<tcp::Connections>,
+    input_drops: Arc<AtomicU64>,
+}
+
+impl Endpoint {
+    /// Binds the listeners and starts everything.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or a thread cannot be started; nothing is left running then.
+    pub(crate) fn start(config: EndpointConfig, log: CallLog) -> Result<Self, EndpointError> {
+        let (inputs, input_queue) = mpsc::channel(SIP_INPUTS_MAX);
+        let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
+        let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
+        let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
+        let mut rng = entropy::generator();
+        let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
+        let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
+        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
+        let media = Arc::new(media);
+
+        let connections = Arc::new(tcp::Connections::default());
+        let input_drops = Arc::new(AtomicU64::new(0));
+        let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
+        for (local, socket) in &bound.udp {
+            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), Arc::clone(&input_drops));
+            task::spawn("sip-udp-read", read);
+        }
+        for listener in bound.tcp {
+            task::spawn("sip-tcp-accept", tcp::accept(listener, inputs.clone(), Arc::clone(&connections)));
+        }
+        let status = SharedStatus::default();
+        let shell = Shell {
+            sockets: SipSockets::new(bound.udp, Arc::clone(&connections), inputs),
+            ports: Arc::clone(&ports),
+            media: Arc::clone(&media),
+            advertise: config.advertise_rtp,
+            inactivity: config.inactivity,
+            new_calls,
+            log,
+            record: config.record,
+            status: Arc::clone(&status),
+        };
+        let now = clock::now();
+        let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
+        let worker = SipWorker::new(calls, shell, now);
+        task::spawn("sip-worker", worker.run(input_queue, command_queue, media_queue));
+        let handle = EndpointHandle { worker: commands, status, ports, media, connections, input_drops };
+        Ok(Self { listening, handle, new_calls: new_call_queue })
+    }
+}
+
+impl EndpointHandle {
+    /// Places a call; it comes out of the queue of new calls once it has media. `None` if the worker is gone.
+    pub(crate) async fn place(&self, outbound: Outbound) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Place(Box::new(outbound), reply)).await.ok()?;
+        placed.await.ok()
+    }
+
+    /// Refuses new calls from here on.
+    pub(crate) async fn drain(&self) {
+        // A worker that is gone takes no calls either.
+        drop(self.worker.send(Command::Drain).await);
+    }
+
+    /// Ends every call.
+    pub(crate) async fn hang_up_all(&self, cause: HangUpCause) {
+        drop(self.worker.send(Command::HangUpAll(cause)).await);
+    }
+
+    /// Ends the worker, and with it the readers of its sockets. Calls in progress are gone without a word.
+    pub(crate) async fn stop(&self) {
+        drop(self.worker.send(Command::Stop).await);
+    }
+
+    /// How things were a moment ago.
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds what it counts to `snapshot`.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
+        let status = self.status();
+        self.add_sip(&status, snapshot);
+        for worker in self.media.metrics() {
+            let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let rtp = &mut snapshot.rtp;
+            rtp.sessions += value(&worker.legs);
+            rtp.packets_in += value(&worker.packets_in);
+            rtp.packets_out += value(&worker.packets_out);
+            rtp.packets_lost += value(&worker.lost);
+            rtp.packets_late += value(&worker.late);
+            rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
+            rtp.concealed_ms += value(&worker.concealed) * 20;
+            rtp.ticks_late += value(&worker.ticks_late);
+        }
+        let ports = self.ports.counts();
+        let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+        snapshot.ports = PortsSnapshot {
+            in_use: count(ports.in_use),
+            quarantined: count(ports.in_quarantine),
+            configured: count(ports.pairs),
+        };
+    }
+
+    fn add_sip(&self, status: &Status, snapshot: &mut Snapshot) {
+        let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+        let sip = &mut snapshot.sip;
+        let stats = &status.stats;
+        sip.requests.extend(stats.requests_in().map(|(method, total)| ((Way::In, method.into()), total)));
+        sip.requests.extend(stats.requests_out().map(|(method, total)| ((Way::Out, method.into()), total)));
+        let responses_in = stats.responses_in().map(|(method, code, total)| ((Way::In, method.into(), code), total));
+        sip.responses.extend(responses_in);
+        let responses_out = stats.responses_out().map(|(method, code, total)| ((Way::Out, method.into(), code), total));
+        sip.responses.extend(responses_out);
+        sip.transactions = count(status.counts.transactions);
+        sip.dialogs = count(status.counts.dialogs);
+        sip.connections = count(self.connections.len());
+        for reason in Dropped::ALL {
+            let total = status.stats.dropped(reason);
+            let is_unreadable = matches!(reason, Dropped::Garbage | Dropped::Malformed | Dropped::FramingLost);
+            let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
+            counts.insert(reason.name(), total);
+        }
+        snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
+        snapshot.queue_drops.insert("sip_send", status.send_drops);
+        snapshot.queue_drops.insert("new_calls", status.new_call_drops);
+        snapshot.queue_drops.insert("media_orders", status.media_refusals);
+    }
+}
+
+/// The sockets of all listeners.
+struct Bound {
+    listeners: Vec<(Listener, Admission)>,
+    udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
+    tcp: Vec<tokio::net::TcpListener>,
+}
+
+impl Bound {
+    fn bind(listen: &[ListenOn], advertise: &Advertise) -> Result<Self, EndpointError> {
+        let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
+        for on in listen {
+            let scheme = on.kind.uri_parameter();
+            let failed = |source: std::io::Error, address| {
+                if source.kind() == std::io::ErrorKind::AddrInUse {
+                    return EndpointError::InUse { scheme, address };
+                }
+                EndpointError::Listen { scheme, address, source }
+            };
+            for address in interfaces::expand(on.address).map_err(|it| failed(it, on.address))? {
+                match bound.bind_one(on, address, advertise) {
+                    Ok(()) => (),
+                    Err(error) if !on.required && error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                        tracing::info!(%address, "not listening there: the machine does not have the address");
+                    }
+                    Err(error) => return Err(failed(error, address)),
+                }
+            }
+        }
+        if bound.listeners.is_empty() { Err(EndpointError::NoListener) } else { Ok(bound) }
+    }
+
+    fn bind_one(&mut self, on: &ListenOn, address: SocketAddr, advertise: &Advertise) -> std::io::Result<()> {
+        let local = match on.kind {
+            TransportKind::Udp => {
+                let socket = udp::bind(address)?;
+                let local = socket.local_addr()?;
+                self.udp.insert(local, socket);
+                local
+            }
+            TransportKind::Tcp => {
+                let socket = tcp::bind(address)?;
+                let local = socket.local_addr()?;
+                self.tcp.push(socket);
+                local
+            }
+        };
+        let advertised = advertise.of(local);
+        let mut listener = Listener::new(on.kind, local);
+        if advertised != local {
+            let host = match advertised.ip() {
+                std::net::IpAddr::V4(ip) => ip.to_string(),
+                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            };
+            listener = listener.advertised_as(host, advertised.port());
+        }
+        self.listeners.push((listener, on.admission.clone()));
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! What a media thread counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::media::Report;
+
+/// The counters of one media thread. All but [`WorkerMetrics::legs`] only grow. What is counted in sessions arrives here
+/// within a second.
+#[derive(Debug, Default)]
+pub struct WorkerMetrics {
+    /// Open legs.
+    pub legs: AtomicU64,
+    /// Legs that were closed by a panic.
+    pub legs_failed: AtomicU64,
+    /// Valid RTP packets received.
+    pub packets_in: AtomicU64,
+    /// RTP packets sent.
+    pub packets_out: AtomicU64,
+    /// Packets that never arrived.
+    pub lost: AtomicU64,
+    /// Packets that arrived after they were needed.
+    pub late: AtomicU64,
+    /// Frames of which audio had to be invented.
+    pub concealed: AtomicU64,
+    /// Datagrams from somewhere else than the peer.
+    pub strangers: AtomicU64,
+    /// Datagrams of the peer that were not valid.
+    pub invalid: AtomicU64,
+    /// Utterances that were interrupted because their next frame had not come in time.
+    pub underruns: AtomicU64,
+    /// Interarrival jitter, in microseconds, once a second and leg; divided by [`WorkerMetrics::jitter_samples`], the mean.
+    pub jitter_us: AtomicU64,
+    /// How often jitter was added up.
+    pub jitter_samples: AtomicU64,
+    /// Ticks of legs.
+    pub ticks: AtomicU64,
+    /// Ticks that were over five milliseconds late.
+    pub ticks_late: AtomicU64,
+    /// Ticks that were skipped after a stall.
+    pub ticks_skipped: AtomicU64,
+    /// Frames and digits that a leg had no room for.
+    pub commands_refused: AtomicU64,
+    /// Datagrams that the system did not take.
+    pub send_failures: AtomicU64,
+    /// Receive calls that failed.
+    pub receive_failures: AtomicU64,
+}
+
+impl WorkerMetrics {
+    /// Adds what a leg has counted since `before`.
+    pub(super) fn publish(&self, report: &Report, before: &Report) {
+        let invalid = |it: &Report| {
+            let dropped = it.dropped;
+            dropped.malformed + dropped.payload_type + dropped.ssrc + dropped.astray + dropped.rtcp
+        };
+        let add = |counter: &AtomicU64, count: fn(&Report) -> u64| {
+            // Loss may shrink when a packet that was missed comes after all.
+            counter.fetch_add(count(report).saturating_sub(count(before)), Ordering::Relaxed);
+        };
+        add(&self.packets_in, |it| it.received.packets);
+        add(&self.packets_out, |it| it.sent.packets);
+        add(&self.lost, |it| it.received.lost);
+        add(&self.late, |it| it.received.late);
+        add(&self.concealed, |it| it.received.concealed_frames);
+        add(&self.strangers, |it| it.dropped.strangers);
+        add(&self.underruns, |it| it.sent.underruns);
+        self.invalid.fetch_add(invalid(report).saturating_sub(invalid(before)), Ordering::Relaxed);
+        if report.received.packets > before.received.packets {
+            self.jitter_us.fetch_add(u64::from(report.received.jitter_us), Ordering::Relaxed);
+            self.jitter_samples.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,841 @@
+//! Media threads: each owns its legs, with their sockets, sessions and schedule, and shares nothing but counters.
+//!
+//! A thread waits for packets, orders and the next tick. The 20 ms of a tick are divided into slots of one millisecond;
+//! each leg ticks in one slot, the least occupied when it was opened, so that the packets of many legs do not leave
+//! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
+//! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
+//! begins and when it ends, not per packet.
+//!
+//! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
+
+mod metrics;
+mod slots;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher;
+use std::io;
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha12Rng;
+use tokio::sync::{mpsc, oneshot};
+
+pub use self::metrics::WorkerMetrics;
+use self::slots::Slots;
+use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
+use super::clock;
+use super::media_link::{LegCommand, WorkerEnd};
+use super::ports::RtpSockets;
+use super::recorder::TapEnd;
+use crate::identity::LegId;
+use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
+use crate::media::{Heard, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::timer::Now;
+
+/// All media threads. Dropping it ends them, and with them every leg.
+#[derive(Debug)]
+pub struct MediaWorkers {
+    workers: Vec<Worker>,
+    next_key: AtomicU64,
+}
+
+/// A leg to be opened.
+#[derive(Debug)]
+pub struct OpenLeg {
+    /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
+    pub leg: LegId,
+    /// Given back to their pool when the leg is closed.
+    pub sockets: RtpSockets,
+    /// What is known of the peer.
+    pub session: SessionConfig,
+    /// The end of a [`super::media_link::link`].
+    pub link: WorkerEnd,
+    /// Records from the beginning.
+    pub tap: Option<TapEnd>,
+    /// Without valid RTP for so long, [`MediaEvent::Inactive`] is told.
+    pub inactivity: Option<Duration>,
+}
+
+/// An open leg. Dropping it closes the leg.
+#[derive(Debug)]
+pub struct MediaLeg {
+    key: u64,
+    handle: Handle,
+    /// Tells the thread that this is gone, even if it takes no orders.
+    abandoned: Arc<AtomicBool>,
+}
+
+/// What a media thread tells of its legs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaEvent {
+    /// No valid RTP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
+    Inactive {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The leg could not be opened, or has been closed by an error of ours. Nothing more comes from it.
+    Failed {
+        /// The leg.
+        leg: LegId,
+    },
+}
+
+/// [`MEDIA_ORDERS_MAX`] orders wait for the thread, or it has ended: this one was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the media thread takes no more orders")]
+pub struct MediaBusy;
+
+impl MediaWorkers {
+    /// Starts `threads` threads, at least one. Events go to `events`; one that finds no room there is told later.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: too many threads or open files.
+    pub fn start(threads: usize, rng: &mut ChaCha12Rng, events: &mpsc::Sender<MediaEvent>) -> io::Result<Self> {
+        let mut workers = vec![];
+        for index in 0..threads.max(1) {
+            workers.push(Worker::start(index, ChaCha12Rng::from_rng(rng), events.clone())?);
+        }
+        Ok(Self { workers, next_key: AtomicU64::new(0) })
+    }
+
+    /// Opens a leg; it ticks from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
+        let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
+        let hash = foldhash::fast::FixedState::default().hash_one(open.leg.call);
+        let index = usize::try_from(hash % threads).unwrap_or(0);
+        let handle = self.workers.get(index).ok_or(MediaBusy)?.handle.clone();
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
+        Ok(MediaLeg { key, handle, abandoned })
+    }
+
+    /// The counters of each thread.
+    pub fn metrics(&self) -> impl Iterator<Item = &WorkerMetrics> {
+        self.workers.iter().map(|it| &*it.metrics)
+    }
+}
+
+impl MediaLeg {
+    /// Brings the session what signalling has agreed on ([`Session::update`]).
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn update(&self, remote: RemoteMedia) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Update { key: self.key, remote })
+    }
+
+    /// Begins a recording, or ends one.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn record(&self, tap: Option<TapEnd>) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Record { key: self.key, tap })
+    }
+
+    /// Closes the leg. The report comes when its sockets are closed; it does not if the thread is too busy or has ended,
+    /// but the leg is closed all the same.
+    pub fn close(self) -> oneshot::Receiver<Report> {
+        let (reply, report) = oneshot::channel();
+        // Refused, the order drops `reply`, and dropping `self` closes the leg.
+        self.handle.order(Order::Close { key: self.key, reply }).unwrap_or(());
+        report
+    }
+}
+
+impl Drop for MediaLeg {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
+struct Worker {
+    handle: Handle,
+    metrics: Arc<WorkerMetrics>,
+    stop: Arc<AtomicBool>,
+    /// `None` only while it is dropped.
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Debug)]
+struct Handle {
+    orders: SyncSender<Order>,
+    waker: Arc<Waker>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
+    Update { key: u64, remote: RemoteMedia },
+    Record { key: u64, tap: Option<TapEnd> },
+    Close { key: u64, reply: oneshot::Sender<Report> },
+}
+
+impl Handle {
+    fn order(&self, order: Order) -> Result<(), MediaBusy> {
+        self.orders.try_send(order).or(Err(MediaBusy))?;
+        self.waker.wake();
+        Ok(())
+    }
+}
+
+impl Worker {
+    fn start(index: usize, rng: ChaCha12Rng, events: mpsc::Sender<MediaEvent>) -> io::Result<Self> {
+        let (orders, received) = sync_channel(MEDIA_ORDERS_MAX);
+        let (metrics, stop) = (Arc::new(WorkerMetrics::default()), Arc::new(AtomicBool::new(false)));
+        let waker = Arc::new(Waker::new()?);
+        let poll = Poll::new()?;
+        poll.add(waker.as_fd(), WAKER_TOKEN)?;
+        let turn = Turn {
+            orders: received,
+            waker: Arc::clone(&waker),
+            stop: Arc::clone(&stop),
+            legs: Legs {
+                poll,
+                slots: Slots::new(clock::now().instant),
+                open: vec![],
+                vacant: vec![],
+                by_key: BTreeMap::new(),
+                metrics: Arc::clone(&metrics),
+                events,
+                untold: VecDeque::new(),
+                rng,
+            },
+            receive: ReceiveBatch::new(),
+            send: SendBatch::new(),
+            ready: vec![],
+        };
+        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || turn.run())?;
+        Ok(Self { handle: Handle { orders, waker }, metrics, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.handle.waker.wake();
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by the thread itself.
+            thread.join().unwrap_or(());
+        }
+    }
+}
+
+/// What a media thread works with.
+struct Turn {
+    orders: Receiver<Order>,
+    waker: Arc<Waker>,
+    stop: Arc<AtomicBool>,
+    legs: Legs,
+    receive: ReceiveBatch,
+    send: SendBatch,
+    /// The sockets that are ready in this turn.
+    ready: Vec<u64>,
+}
+
+/// The legs of a thread.
+struct Legs {
+    poll: Poll,
+    slots: Slots,
+    open: Vec<Option<Box<Leg>>>,
+    /// Places of `open` that are `None`.
+    vacant: Vec<usize>,
+    by_key: BTreeMap<u64, usize>,
+    metrics: Arc<WorkerMetrics>,
+    events: mpsc::Sender<MediaEvent>,
+    /// Legs whose failure has found no room in `events`; at most as many as have failed since there was some.
+    untold: VecDeque<LegId>,
+    rng: ChaCha12Rng,
+}
+
+struct Leg {
+    id: LegId,
+    key: u64,
+    sockets: RtpSockets,
+    session: Session,
+    link: WorkerEnd,
+    tap: Option<TapEnd>,
+    inactivity: Option<Duration>,
+    inactivity_told: bool,
+    abandoned: Arc<AtomicBool>,
+    /// What the metrics have been told so far.
+    published: Report,
+}
+
+impl Turn {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let timeout = self.legs.slots.next_due().map(|it| it.saturating_duration_since(clock::now().instant));
+            self.ready.clear();
+            match self.legs.poll.wait(timeout) {
+                Ok(ready) => self.ready.extend(ready),
+                // Waiting on our own valid descriptors cannot fail; should it, ticks must not.
+                Err(error) => tracing::error!(%error, "epoll"),
+            }
+            let now = clock::now();
+            for index in 0..self.ready.len() {
+                let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
+                if token != WAKER_TOKEN {
+                    self.legs.receive(token, &mut self.receive, now);
+                }
+            }
+            if self.ready.contains(&WAKER_TOKEN) {
+                self.waker.clear();
+                self.take_orders(now);
+            }
+            self.legs.run_due_slots(&mut self.send, now);
+            self.legs.tell_failures();
+        }
+        let now = clock::now();
+        for place in 0..self.legs.open.len() {
+            self.legs.close(place, &mut self.send, now);
+        }
+    }
+
+    fn take_orders(&mut self, now: Now) {
+        for _ in 0..ORDERS_PER_TURN {
+            let Ok(order) = self.orders.try_recv() else {
+                return;
+            };
+            match order {
+                Order::Open { key, open, abandoned } => self.legs.open(key, *open, abandoned, now),
+                Order::Update { key, remote } => {
+                    if let Some(leg) = self.legs.by_key(key) {
+                        leg.session.update(remote, now);
+                    }
+                }
+                Order::Record { key, tap } => {
+                    if let Some(leg) = self.legs.by_key(key) {
+                        leg.tap = tap;
+                    }
+                }
+                Order::Close { key, reply } => {
+                    let place = self.legs.by_key.get(&key).copied();
+                    if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
+                        // Nobody may be waiting for the report.
+                        reply.send(report).unwrap_or_default();
+                    }
+                }
+            }
+        }
+        // More may wait; packets and ticks come first.
+        self.waker.wake();
+    }
+}
+
+impl Legs {
+    fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
+        let OpenLeg { leg: id, sockets, session, link, tap, inactivity } = open;
+        let place = self.vacant.pop().unwrap_or(self.open.len());
+        let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
+        let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
+        let added =
+            self.poll.add(sockets.rtp.as_fd(), token).and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1));
+        if let Err(error) = &added {
+            tracing::error!(%error, leg = %id, "epoll");
+        }
+        if !has_room || added.is_err() {
+            // What was added leaves the set when its socket is closed.
+            self.vacant.extend((place < self.open.len()).then_some(place));
+            self.untold.push_back(id);
+            return;
+        }
+        let mut session = Session::new(session, &mut self.rng, now);
+        session.align(self.slots.insert(place, now.instant));
+        let published = Report::default();
+        let leg =
+            Leg { id, key, sockets, session, link, tap, inactivity, inactivity_told: false, abandoned, published };
+        let leg = Some(Box::new(leg));
+        match self.open.get_mut(place) {
+            Some(vacant) => *vacant = leg,
+            None => self.open.push(leg),
+        }
+        self.by_key.insert(key, place);
+        self.metrics.legs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn by_key(&mut self, key: u64) -> Option<&mut Leg> {
+        let place = self.by_key.get(&key)?;
+        self.open.get_mut(*place)?.as_deref_mut()
+    }
+
+    /// Says good-bye, closes the sockets and gives the final report.
+    fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
+        let mut leg = self.take(place)?;
+        leg.session.handle_close(now);
+        leg.transmit(send, &self.metrics);
+        let report = leg.session.report(now);
+        self.metrics.publish(&report, &leg.published);
+        Some(report)
+    }
+
+    fn take(&mut self, place: usize) -> Option<Box<Leg>> {
+        let leg = self.open.get_mut(place)?.take()?;
+        self.vacant.push(place);
+        self.by_key.remove(&leg.key);
+        self.slots.remove(place);
+        self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
+        Some(leg)
+    }
+
+    /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
+    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, now: Now) {
+        let place = usize::try_from(token >> 1).unwrap_or(usize::MAX);
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let is_rtcp = token & 1 == 1;
+        let socket = if is_rtcp { &leg.sockets.rtcp } else { &leg.sockets.rtp };
+        if batch.receive(socket.as_fd()).is_err() {
+            self.metrics.receive_failures.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let session = &mut leg.session;
+        let served = catch_unwind(AssertUnwindSafe(|| {
+            for (from, datagram) in batch.iter() {
+                if is_rtcp {
+                    session.handle_rtcp(from, datagram, now);
+                } else {
+                    session.handle_rtp(from, datagram, now);
+                }
+            }
+        }));
+        if served.is_err() {
+            self.fail(place);
+        }
+    }
+
+    fn run_due_slots(&mut self, send: &mut SendBatch, now: Now) {
+        let skipped = self.slots.skip_after_stall(now.instant);
+        if skipped > 0 {
+            for leg in self.open.iter_mut().flatten() {
+                leg.session.skip_ticks(skipped);
+                self.metrics.ticks_skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
+            }
+        }
+        while let Some(slot) = self.slots.take_due(now.instant) {
+            let late = u64::from(slot.is_late);
+            // Legs that end while they tick leave their slot: from the last to the first, none is missed.
+            for index in (0..self.slots.len(slot.index)).rev() {
+                if let Some(place) = self.slots.get(slot.index, index) {
+                    self.metrics.ticks.fetch_add(1, Ordering::Relaxed);
+                    self.metrics.ticks_late.fetch_add(late, Ordering::Relaxed);
+                    self.tick(place, send, now);
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self, place: usize, send: &mut SendBatch, now: Now) {
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        if leg.abandoned.load(Ordering::Relaxed) {
+            self.close(place, send, now);
+            return;
+        }
+        let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
+        if ticked.is_err() {
+            // What it was about to send must not leave from the socket of another leg.
+            send.clear();
+            self.fail(place);
+        }
+    }
+
+    /// Drops a leg whose state cannot be trusted any more.
+    fn fail(&mut self, place: usize) {
+        if let Some(leg) = self.take(place) {
+            self.metrics.legs_failed.fetch_add(1, Ordering::Relaxed);
+            self.untold.push_back(leg.id);
+        }
+    }
+
+    fn tell_failures(&mut self) {
+        while let Some(leg) = self.untold.front().copied() {
+            if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(MediaEvent::Failed { leg }) {
+                return;
+            }
+            self.untold.pop_front();
+        }
+    }
+}
+
+impl Leg {
+    fn tick(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics, events: &mpsc::Sender<MediaEvent>, now: Now) {
+        while let Some(command) = self.link.command() {
+            let is_refused = match command {
+                LegCommand::Play(frame) => self.session.play(frame).is_err(),
+                LegCommand::Clear => {
+                    self.session.clear();
+                    false
+                }
+                LegCommand::Dtmf(digit, ms) => self.session.send_dtmf(digit, ms).is_err(),
+            };
+            metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
+        }
+        let tick = self.session.handle_tick(now);
+        self.transmit(send, metrics);
+        if let Some(tap) = &mut self.tap {
+            let heard = match &tick.heard {
+                Heard::Audio(frame) | Heard::Concealed(frame) => Some(frame),
+                Heard::Nothing => None,
+            };
+            tap.tick(tick.number, heard, self.session.sent_frame());
+        }
+        let is_inactive = self.inactivity.is_some_and(|it| tick.inactive_for >= it);
+        if is_inactive && !self.inactivity_told {
+            // If there is no room, the next tick tries again.
+            self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
+        } else if !is_inactive {
+            self.inactivity_told = false;
+        }
+        if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
+            let report = self.session.report(now);
+            metrics.publish(&report, &self.published);
+            self.published = report;
+        }
+        self.link.tick(tick);
+    }
+
+    fn transmit(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics) {
+        let mut kind = TransmitKind::Rtp;
+        loop {
+            let mut next = None;
+            let is_queued = send.push(|buffer| {
+                let transmit = self.session.poll_transmit(buffer)?;
+                next = Some(transmit.kind);
+                Some((transmit.to, transmit.len))
+            });
+            // A tick gives at most one datagram of each kind, RTP first, so each is a batch of its own.
+            kind = next.unwrap_or(kind);
+            if !is_queued {
+                return;
+            }
+            let socket = match kind {
+                TransmitKind::Rtp => &self.sockets.rtp,
+                TransmitKind::Rtcp => &self.sockets.rtcp,
+            };
+            if send.send(socket.as_fd()) == 0 {
+                metrics.send_failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+const WAKER_TOKEN: u64 = u64::MAX;
+const ORDERS_PER_TURN: usize = 64;
+/// Once a second.
+const TICKS_PER_PUBLICATION: u64 = 50;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+    use super::*;
+    use crate::codec::{AudioCodec, Frame, SampleRate};
+    use crate::identity::CallId;
+    use crate::media::{Latching, PlayoutFrame};
+    use crate::rtp::packet::is_rtcp;
+    use crate::rtp::{Header, Packet};
+    use crate::server::media_link::{LegTick, TaskEnd, link};
+    use crate::server::ports::PortPool;
+    use crate::server::recorder::Recorder;
+
+    #[test]
+    fn a_leg_sends_and_hears_until_it_is_closed() {
+        let bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (leg, mut task) = bench.open(&phone, None);
+        let first = phone.receive();
+        let mut before = first;
+        for _ in 0..50 {
+            let header = phone.receive();
+            // Time and packets go together, so fifty packets are a second of the leg's clock; a stalled machine may skip.
+            assert_eq!(header.sequence, before.sequence.wrapping_add(1));
+            assert_eq!(header.timestamp.wrapping_sub(before.timestamp) % 160, 0);
+            assert_ne!(header.timestamp, before.timestamp);
+            phone.send(&[0x80; 160]);
+            before = header;
+        }
+        let heard =
+            std::iter::from_fn(|| task.poll_tick()).filter(|it| matches!(it.tick.heard, Heard::Audio(_))).count();
+        assert!(heard > 30, "{heard}");
+        let report = leg.close().blocking_recv().unwrap();
+        assert!(report.received.packets >= 49 && report.sent.packets >= 51, "{report:?}");
+        assert!(task.is_closed());
+        assert_eq!(bench.legs(), 0);
+        let in_use = bench.pool.counts().in_use;
+        assert_eq!(in_use, 0);
+        let metrics = bench.workers.metrics().next().unwrap();
+        assert_eq!(metrics.packets_out.load(Ordering::Relaxed), report.sent.packets);
+        assert_eq!(metrics.packets_in.load(Ordering::Relaxed), report.received.packets);
+    }
+
+    #[test]
+    fn packets_leave_no_faster_than_the_clock() {
+        let bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (_leg, _task) = bench.open(&phone, None);
+        let first = phone.receive();
+        let start = clock::now();
+        let last = (0..25).map(|_| phone.receive()).last().unwrap();
+        let audio = Duration::from_millis(u64::from(last.timestamp.wrapping_sub(first.timestamp)) / 8);
+        // At most three ticks are made up for at once, and the first packet may have waited for us.
+        assert!(clock::now() - start + Duration::from_millis(100) > audio, "{audio:?}");
+    }
+
+    #[test]
+    fn what_a_task_plays_is_heard_and_clearing_is_quick() {
+        let bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (_leg, mut task) = bench.open(&phone, None);
+        for _ in 0..40 {
+            let frame = Frame::from_samples(SampleRate::Hz8000, &[i16::MAX; 160]);
+            task.command(LegCommand::Play(PlayoutFrame { utterance: 5, frame })).unwrap();
+        }
+        while !phone.hears_sound() {}
+        task.command(LegCommand::Clear).unwrap();
+        let after = (0..20).take_while(|_| phone.hears_sound()).count();
+        // What had left before may still be on its way; of the forty frames most are never sent.
+        assert!(after < 20);
+        let mut played = 0;
+        while let Some(LegTick { tick, .. }) = task.poll_tick() {
+            played = tick.played.map_or(played, |it| it.position);
+        }
+        assert!((160..40 * 160).contains(&played), "{played}");
+    }
+
+    #[test]
+    fn a_dropped_leg_is_closed() {
+        let bench = Bench::new(2);
+        let phone = Phone::new();
+        let (leg, mut task) = bench.open(&phone, None);
+        drop(leg);
+        bench.runtime.block_on(async { while task.tick().await.is_some() {} });
+        bench.wait_until(|it| it.legs() == 0 && it.pool.counts().in_use == 0);
+    }
+
+    #[test]
+    fn stopping_closes_every_leg() {
+        let bench = Bench::new(2);
+        let phone = Phone::new();
+        let legs: Vec<_> = (0..8).map(|_| bench.open(&phone, None)).collect();
+        let Bench { workers, pool, .. } = bench;
+        drop(workers);
+        assert_eq!(pool.counts().in_use, 0);
+        for (leg, task) in legs {
+            assert!(task.is_closed());
+            assert!(leg.close().blocking_recv().is_err());
+        }
+    }
+
+    #[test]
+    fn inactivity_is_told_once() {
+        let mut bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (leg, _task) = bench.open(&phone, Some(Duration::from_millis(60)));
+        let id = bench.last_leg();
+        assert_eq!(bench.event(), MediaEvent::Inactive { leg: id });
+        phone.receive_many(10);
+        assert_eq!(bench.events.try_recv().ok(), None);
+        phone.send(&[0xff; 160]);
+        assert_eq!(bench.event(), MediaEvent::Inactive { leg: id });
+        // Held, nothing is expected.
+        leg.update(RemoteMedia { send: false, ..phone.remote() }).unwrap();
+        leg.close().blocking_recv().unwrap();
+        while let Ok(event) = bench.events.try_recv() {
+            assert_eq!(event, MediaEvent::Inactive { leg: id });
+        }
+    }
+
+    #[test]
+    fn a_recording_can_begin_later_and_end_earlier() {
+        let bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (leg, _task) = bench.open(&phone, None);
+        let recorder = Recorder::start().unwrap();
+        let path = std::env::temp_dir().join(format!("hookswitch-media-worker-{}.wav", std::process::id()));
+        let (tap, done) = recorder.record(&path, SampleRate::Hz8000).unwrap();
+        leg.record(Some(tap)).unwrap();
+        phone.receive_many(20);
+        leg.record(None).unwrap();
+        let recorded = done.blocking_recv().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(recorded.error.is_none() && recorded.duration_ms >= 300, "{recorded:?}");
+        assert!(leg.close().blocking_recv().is_ok());
+    }
+
+    #[test]
+    fn a_thousand_legs_leave_nothing_behind() {
+        let bench = Bench::new(2);
+        let phone = Phone::new();
+        for _ in 0..40 {
+            let legs: Vec<_> = (0..25).map(|_| bench.open(&phone, None)).collect();
+            assert_eq!(bench.pool.counts().in_use, 25);
+            for (index, (leg, task)) in legs.into_iter().enumerate() {
+                // Every other task goes first.
+                if index % 2 == 0 {
+                    drop(task);
+                }
+                leg.close().blocking_recv().unwrap();
+            }
+            assert_eq!((bench.legs(), bench.pool.counts().in_use), (0, 0));
+        }
+        assert_eq!(bench.pool.counts().in_quarantine.min(1), 1);
+    }
+
+    #[test]
+    fn garbage_and_strangers_do_no_harm() {
+        let bench = Bench::new(1);
+        let mut phone = Phone::new();
+        let (leg, _task) = bench.open(&phone, None);
+        phone.receive();
+        let stranger = UdpSocket::bind((phone.address().ip(), 0)).unwrap();
+        for len in [0, 1, 11, 12, 172, 1_500, 1_501, 9_000] {
+            stranger.send_to(&vec![0x80; len], phone.peer.unwrap()).unwrap();
+            phone.socket.send_to(&vec![0xff; len], phone.peer.unwrap()).unwrap();
+        }
+        phone.receive_many(5);
+        phone.send(&[0x80; 160]);
+        phone.receive_many(5);
+        let report = leg.close().blocking_recv().unwrap();
+        assert_eq!((report.dropped.strangers, report.dropped.malformed, report.received.packets), (8, 8, 1));
+    }
+
+    struct Bench {
+        workers: MediaWorkers,
+        events: mpsc::Receiver<MediaEvent>,
+        pool: PortPool,
+        runtime: tokio::runtime::Runtime,
+        opened: std::cell::Cell<u8>,
+    }
+
+    impl Bench {
+        fn new(threads: usize) -> Self {
+            let mut rng = ChaCha12Rng::seed_from_u64(1);
+            let (sender, events) = mpsc::channel(16);
+            let workers = MediaWorkers::start(threads, &mut rng, &sender).unwrap();
+            let pool = PortPool::new(16_384..=32_767, &mut rng).unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            Self { workers, events, pool, runtime, opened: std::cell::Cell::new(0) }
+        }
+
+        fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
+            self.opened.set(self.opened.get().wrapping_add(1));
+            let (task, link) = link();
+            let session = SessionConfig { remote: Some(phone.remote()) };
+            let sockets = self.pool.allocate(phone.address().ip()).unwrap();
+            let open = OpenLeg { leg: self.last_leg(), sockets, session, link, tap: None, inactivity };
+            (self.workers.open(open).unwrap(), task)
+        }
+
+        /// Every leg belongs to a call of its own.
+        fn last_leg(&self) -> LegId {
+            let mut rng = ChaCha12Rng::seed_from_u64(u64::from(self.opened.get()));
+            LegId { call: CallId::generate(&mut rng, 0), index: 0 }
+        }
+
+        fn legs(&self) -> u64 {
+            self.workers.metrics().map(|it| it.legs.load(Ordering::Relaxed)).sum()
+        }
+
+        fn event(&mut self) -> MediaEvent {
+            let limit = Duration::from_secs(10);
+            self.runtime.block_on(async { tokio::time::timeout(limit, self.events.recv()).await.unwrap().unwrap() })
+        }
+
+        fn wait_until(&self, holds: impl Fn(&Self) -> bool) {
+            let until = clock::now() + Duration::from_secs(10);
+            while !holds(self) {
+                assert!(clock::now() < until, "it did not come to hold");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// The peer of a leg.
+    struct Phone {
+        socket: UdpSocket,
+        /// Where packets come from.
+        peer: Option<SocketAddr>,
+        sequence: u16,
+    }
+
+    impl Phone {
+        fn new() -> Self {
+            let [.., high, low] = std::process::id().to_be_bytes();
+            // An address on which no other process tests at the same time.
+            let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::new(127, high, low, 78)), 0)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            Self { socket, peer: None, sequence: 0 }
+        }
+
+        fn address(&self) -> SocketAddr {
+            self.socket.local_addr().unwrap()
+        }
+
+        fn remote(&self) -> RemoteMedia {
+            RemoteMedia {
+                rtp: self.address(),
+                rtcp: self.address(),
+                latching: Latching::Exact,
+                codec: AudioCodec::Pcmu,
+                payload_type: 0,
+                telephone_event: None,
+                send: true,
+                receive: true,
+            }
+        }
+
+        /// The header of the next RTP packet.
+        fn receive(&mut self) -> Header {
+            self.receive_packet().0
+        }
+
+        fn receive_many(&mut self, count: usize) {
+            for _ in 0..count {
+                self.receive();
+            }
+        }
+
+        fn hears_sound(&mut self) -> bool {
+            self.receive_packet().1 == 0x80
+        }
+
+        /// The header and first byte of payload of the next RTP packet.
+        fn receive_packet(&mut self) -> (Header, u8) {
+            let mut buffer = [0; 2_000];
+            loop {
+                let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
+                self.peer = Some(from);
+                if !is_rtcp(&buffer[..len]) {
+                    let packet = Packet::parse(&buffer[..len]).unwrap();
+                    return (packet.header, packet.payload[0]);
+                }
+            }
+        }
+
+        fn send(&mut self, payload: &[u8]) {
+            let timestamp = u32::from(self.sequence) * 160;
+            let header = Header { payload_type: 0, marker: false, sequence: self.sequence, timestamp, ssrc: 9 };
+            let mut buffer = [0; 500];
+            let len = Packet { header, payload }.write(&mut buffer).unwrap();
+            self.socket.send_to(&buffer[..len], self.peer.unwrap()).unwrap();
+            self.sequence += 1;
+        }
+    }
+}

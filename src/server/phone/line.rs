@@ -1,0 +1,314 @@
+//! One call of the test phone: dialled, talked on by a [`Dialogue`], listened to by a recogniser.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+
+use super::dialogue::{Action, Dialogue, Output};
+use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
+use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
+use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
+use crate::codec::{Frame, SampleRate};
+use crate::config::Advertise;
+use crate::identity::{AccountId, CallId};
+use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
+use crate::media::levels::Level;
+use crate::media::{Heard, PlayoutFrame};
+use crate::route::Admission;
+use crate::rtp::Digit;
+use crate::server::call_log::CallLog;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
+use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
+use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
+use crate::server::recorder::{Recorded, Recorder};
+use crate::server::sip_worker::{Command, Signal};
+use crate::sip::{Host, Uri};
+use crate::transport::{Flow, TransportKind};
+
+/// Whom to call, found on the network.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    uri: Uri,
+    kind: TransportKind,
+    address: SocketAddr,
+}
+
+/// How to call.
+#[derive(Clone, Debug)]
+pub(crate) struct Dial {
+    /// The user part of our own address.
+    pub(crate) from: String,
+    /// Where to keep both sides.
+    pub(crate) record: Option<PathBuf>,
+    /// The recogniser for the far side's words, and what it may say.
+    pub(crate) ears: Option<(SocketAddress, Vec<String>)>,
+}
+
+/// What happens on the line.
+#[derive(Debug)]
+pub(crate) enum LineEvent {
+    /// The far side rings.
+    Ringing,
+    /// Both sides may talk.
+    Answered,
+    /// An action begins.
+    Began(String),
+    /// The far side's first words after an action of ours came so many milliseconds after its end.
+    ReplyBegins(u32),
+    /// The far side has finished speaking.
+    FarSideFinished,
+    /// What the recogniser understood of it.
+    Heard(String),
+    /// There will be no more [`LineEvent::Heard`].
+    Deaf(String),
+    /// The call is over.
+    Ended(End),
+}
+
+/// A call in progress.
+pub(crate) struct Line {
+    call: CallId,
+    endpoint: EndpointHandle,
+    link: TaskEnd,
+    signals: mpsc::Receiver<Signal>,
+    ears: Option<Handle<RecogniserCommand, RecogniserEvent>>,
+    turn: u32,
+    /// What it does and when.
+    pub(crate) dialogue: Dialogue,
+    /// Keeps the recording's thread; and tells how the recording went.
+    recording: Option<(Recorder, oneshot::Receiver<Recorded>)>,
+    hung_up: bool,
+    waiting: std::collections::VecDeque<LineEvent>,
+}
+
+impl Target {
+    /// Reads `sip:user@host[:port][;transport=…]` and finds the host.
+    pub(crate) async fn find(text: &str) -> anyhow::Result<Self> {
+        let written = if text.contains(':') { text.to_owned() } else { format!("sip:{text}") };
+        let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
+        let kind = match uri.transport() {
+            None => TransportKind::Udp,
+            Some(it) if it.eq_ignore_ascii_case("udp") => TransportKind::Udp,
+            Some(it) if it.eq_ignore_ascii_case("tcp") => TransportKind::Tcp,
+            Some(other) => bail!("transport `{other}` is not supported; use udp or tcp"),
+        };
+        let host = match uri.host() {
+            Some(Host::Name(name)) => name.to_owned(),
+            Some(host) => host.ip().map(|it| it.to_string()).context("the URI has no host")?,
+            None => bail!("`{text}` has no host: write it as sip:user@host"),
+        };
+        let port = uri.port().unwrap_or(5060);
+        let address = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .with_context(|| format!("`{host}` is not found"))?
+            .next()
+            .with_context(|| format!("`{host}` has no address"))?;
+        Ok(Self { uri, kind, address })
+    }
+}
+
+impl Line {
+    /// Dials; the call is under way when this returns.
+    pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
+        let local_ip = local_ip_towards(target.address).await?;
+        let listen = ListenOn {
+            kind: target.kind,
+            address: SocketAddr::new(local_ip, 0),
+            admission: Admission::default(),
+            required: true,
+        };
+        let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
+        let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
+        let config = EndpointConfig {
+            listen: vec![listen],
+            advertise_sip: Advertise::default(),
+            advertise_rtp: Advertise::default(),
+            rtp_ports: RTP_PORTS_DEFAULT,
+            inactivity: std::time::Duration::from_secs(60),
+            media_threads: 1,
+            calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
+            record: Some(Recording::new(move |_, _| tap.take())),
+        };
+        let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
+        let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
+        let from = Uri::at(Some(&dial.from), local)
+            .map_err(|error| anyhow::anyhow!("`{}` cannot be a user: {error}", dial.from))?;
+        let outbound = Outbound {
+            account: AccountId::default(),
+            to: target.uri.clone(),
+            from,
+            display_name: None,
+            flow: Flow { kind: target.kind, local, remote: target.address },
+            headers: vec![],
+        };
+        let ears = dial.ears.map(|(address, phrases)| {
+            let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
+            spawn_recogniser(RecogniserClient::new(config), address)
+        });
+        let call = endpoint.handle.place(outbound).await.context("the call cannot be placed")?;
+        let new = endpoint.new_calls.recv().await.context("there is no port for the call's media")?;
+        Ok(Self {
+            call,
+            endpoint: endpoint.handle,
+            link: new.link,
+            signals: new.signals,
+            ears,
+            turn: 0,
+            dialogue,
+            recording,
+            hung_up: false,
+            waiting: std::collections::VecDeque::new(),
+        })
+    }
+
+    /// The next thing that happens; after [`LineEvent::Ended`] it is [`LineEvent::Ended`] no more and must not be asked.
+    pub(crate) async fn next(&mut self) -> LineEvent {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            tokio::select! {
+                biased;
+                signal = self.signals.recv() => match signal {
+                    Some(Signal::Ringing) => return LineEvent::Ringing,
+                    Some(Signal::Answered) => {
+                        self.dialogue.handle_answered();
+                        return LineEvent::Answered;
+                    }
+                    Some(Signal::Digit(_)) => (),
+                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
+                    None => return LineEvent::Ended(GONE),
+                },
+                Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
+                event = next_heard(self.ears.as_mut()) => match event {
+                    RecogniserEvent::Final { text, .. } if !text.is_empty() => return LineEvent::Heard(text),
+                    RecogniserEvent::Failed { reason } => {
+                        self.ears = None;
+                        return LineEvent::Deaf(reason);
+                    }
+                    RecogniserEvent::Ready | RecogniserEvent::Partial { .. } | RecogniserEvent::Final { .. } => (),
+                },
+            }
+        }
+    }
+
+    /// Ends the call.
+    pub(crate) async fn hang_up(&mut self) {
+        if !self.hung_up {
+            self.hung_up = true;
+            // Without a worker there is no call either, and its end follows.
+            drop(self.endpoint.worker.send(Command::HangUp(self.call, HangUpCause::Done)).await);
+        }
+    }
+
+    /// Waits until the last messages are out and says how the recording went, if there is one.
+    pub(crate) async fn close(self) -> Option<Recorded> {
+        let Self { endpoint, link, recording, .. } = self;
+        drop(link);
+        for _ in 0..FAREWELL_LOOKS {
+            if endpoint.status().counts.dialogs == 0 {
+                break;
+            }
+            crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
+        }
+        endpoint.stop().await;
+        let (recorder, done) = recording?;
+        // Finishing the recorder's thread takes a write to the disk.
+        let finish = tokio::task::spawn_blocking(move || drop(recorder));
+        drop(finish.await);
+        done.await.ok()
+    }
+
+    async fn handle_tick(&mut self, tick: &LegTick) {
+        let frame = match &tick.tick.heard {
+            Heard::Audio(frame) | Heard::Concealed(frame) => *frame,
+            Heard::Nothing => Frame::silence(SampleRate::Hz8000),
+        };
+        let speaks = Level::of(&frame).rms >= SPEECH_RMS_MIN;
+        if let Some(ears) = &self.ears {
+            // A recogniser that has ended says so by an event.
+            ears.send(RecogniserCommand::Audio(frame)).unwrap_or(());
+        }
+        self.dialogue.handle_tick(speaks, tick.tick.queued_frames);
+        while let Some(output) = self.dialogue.poll_output() {
+            self.perform(output).await;
+        }
+    }
+
+    async fn perform(&mut self, output: Output) {
+        match output {
+            Output::Play(frame) => {
+                // Fewer frames are kept queued than fit; a leg that is gone takes none, and the end follows.
+                self.link.command(LegCommand::Play(PlayoutFrame { utterance: self.turn, frame })).unwrap_or(());
+            }
+            Output::Press(key) => {
+                if let Some(digit) = Digit::from_char(key) {
+                    self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS)).unwrap_or(());
+                }
+            }
+            Output::Begin(label) => self.waiting.push_back(LineEvent::Began(label)),
+            Output::ReplyBegins { after_ms } => self.waiting.push_back(LineEvent::ReplyBegins(after_ms)),
+            Output::FarSideFinished => {
+                self.turn += 1;
+                if let Some(ears) = &self.ears {
+                    ears.send(RecogniserCommand::Finalize { turn: self.turn }).unwrap_or(());
+                }
+                self.waiting.push_back(LineEvent::FarSideFinished);
+            }
+            Output::HangUp => self.hang_up().await,
+        }
+    }
+}
+
+/// The frames of a text, or of a file.
+pub(crate) fn frames(samples: &[i16]) -> Vec<Frame> {
+    let rate = SampleRate::Hz8000;
+    samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect()
+}
+
+/// An action that is heard.
+pub(crate) fn speak(label: String, samples: &[i16]) -> Action {
+    Action::Speak { label, frames: frames(samples) }
+}
+
+struct Kept {
+    recorder: Recorder,
+    tap: crate::server::recorder::TapEnd,
+    done: oneshot::Receiver<Recorded>,
+}
+
+impl Kept {
+    fn begin(path: &Path) -> anyhow::Result<Self> {
+        let recorder = Recorder::start().context("the recorder does not start")?;
+        let (tap, done) = recorder.record(path, SampleRate::Hz8000)?;
+        Ok(Self { recorder, tap, done })
+    }
+}
+
+async fn next_heard(ears: Option<&mut Handle<RecogniserCommand, RecogniserEvent>>) -> RecogniserEvent {
+    let Some(ears) = ears else { return std::future::pending().await };
+    match ears.next().await {
+        Some(event) => event,
+        None => std::future::pending().await,
+    }
+}
+
+/// The address from which this machine reaches `remote`; connecting a UDP socket sends nothing.
+async fn local_ip_towards(remote: SocketAddr) -> anyhow::Result<std::net::IpAddr> {
+    let any = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(remote).await.with_context(|| format!("there is no way to {remote}"))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+/// The end of a call whose user agent is gone.
+const GONE: End =
+    End { cause: crate::call::EndCause::PeerLost, sip_status: None, initiator: crate::call::Initiator::Local };
+/// The level above which the far side speaks: a whisper on a telephone line, above comfort noise.
+const SPEECH_RMS_MIN: u16 = 150;
+/// Looks for the end of the last transaction.
+const FAREWELL_LOOKS: u32 = 40;
+const FAREWELL_LOOK: std::time::Duration = std::time::Duration::from_millis(25);

@@ -1,0 +1,420 @@
+//! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
+//! asks for. Here a call's signalling, its media leg and its actor are tied together.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output};
+use crate::codec::SampleRate;
+use crate::config::Advertise;
+use crate::dialog::offer_answer::MediaDescription;
+use crate::identity::{CallId, LegId, Pii};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::media::{Report, SessionConfig};
+use crate::platform::calls::EndCause;
+use crate::route::AgentName;
+use crate::server::call_log::{self, CallLog};
+use crate::server::endpoint::Recording;
+use crate::server::media_link::{self, TaskEnd};
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::sip_sockets::SipSockets;
+use crate::server::{clock, leg_media, task, tcp};
+use crate::timer::Now;
+use crate::transport::{Flow, Stats};
+
+/// What reaches the worker from its sockets.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A UDP datagram.
+    Datagram(Flow, Bytes),
+    /// A TCP connection is open, accepted or asked for.
+    Connected(Flow, tcp::Writer),
+    /// Bytes of a TCP connection.
+    Segment(Flow, Bytes),
+    /// A TCP connection ended.
+    Disconnected(Flow),
+    /// Something could not be sent.
+    SendFailed(Flow),
+}
+
+/// What the rest of the program asks of the worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Place a call; it reaches the queue of new calls when it has media.
+    Place(Box<Outbound>, oneshot::Sender<CallId>),
+    /// End a call, whatever its state.
+    HangUp(CallId, HangUpCause),
+    /// Refuse new calls from here on.
+    Drain,
+    /// End every call.
+    HangUpAll(HangUpCause),
+    /// End the worker.
+    Stop,
+}
+
+/// What the worker holds and has counted, as of at most [`SIP_STATUS_MS`] ago.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    /// What the signalling layers hold.
+    pub(crate) counts: Counts,
+    /// What they counted.
+    pub(crate) stats: Stats,
+    /// Messages that a socket did not take.
+    pub(crate) send_drops: u64,
+    /// Calls that nobody took because the queue of new calls was full.
+    pub(crate) new_call_drops: u64,
+    /// Orders that a media worker did not take.
+    pub(crate) media_refusals: u64,
+}
+
+/// Where the worker shows its [`Status`] to whoever asks for metrics.
+pub(crate) type SharedStatus = Arc<Mutex<Status>>;
+
+/// A call that has come into being, for whoever runs its actor.
+#[derive(Debug)]
+pub(crate) struct NewCall {
+    /// The call.
+    pub(crate) call: CallId,
+    /// Who is to answer it; `None` for a call placed by [`Command::Place`].
+    pub(crate) agent: Option<AgentName>,
+    /// Who calls.
+    pub(crate) from: Pii<String>,
+    /// Who is called.
+    pub(crate) to: Pii<String>,
+    /// The audio of its leg.
+    pub(crate) link: TaskEnd,
+    /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
+    pub(crate) signals: mpsc::Receiver<Signal>,
+}
+
+/// What happens to a call, for its actor.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// The far side rings.
+    Ringing,
+    /// Both sides may talk.
+    Answered,
+    /// A digit in an INFO.
+    Digit(char),
+    /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
+    /// everything else.
+    Ended {
+        /// How.
+        end: End,
+        /// Why, if the worker knows better than signalling does.
+        cause: Option<EndCause>,
+        /// What will come of its leg.
+        media: MediaClosed,
+    },
+}
+
+/// The final report of a call's leg, once its media worker has closed it; `None` if it never had one.
+pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
+
+/// What the worker works with.
+pub(crate) struct Shell {
+    /// Its sockets.
+    pub(crate) sockets: SipSockets,
+    /// Where legs get their ports.
+    pub(crate) ports: Arc<PortPool>,
+    /// Where legs run.
+    pub(crate) media: Arc<MediaWorkers>,
+    /// The RTP address that peers are told for each local one.
+    pub(crate) advertise: Advertise,
+    /// After so long without RTP a call is ended.
+    pub(crate) inactivity: Duration,
+    /// Who runs the actors of new calls.
+    pub(crate) new_calls: mpsc::Sender<NewCall>,
+    /// Where events are written.
+    pub(crate) log: CallLog,
+    /// Where a leg's recording goes, if it is recorded.
+    pub(crate) record: Option<Recording>,
+    /// Where the worker shows how it is.
+    pub(crate) status: SharedStatus,
+}
+
+/// See the module.
+pub(crate) struct SipWorker {
+    calls: Calls,
+    shell: Shell,
+    legs: BTreeMap<LegId, MediaLeg>,
+    /// Of legs whose actor has not been started yet.
+    links: BTreeMap<CallId, TaskEnd>,
+    actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
+    closing: BTreeMap<CallId, (LegId, oneshot::Receiver<Report>)>,
+    /// Where the media of placed calls goes, and who they are between.
+    placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
+    /// Where the signalling of each call comes from.
+    hosts: BTreeMap<CallId, IpAddr>,
+    /// Whether every call is being ended because the server stops.
+    is_hanging_up: bool,
+    new_call_drops: u64,
+    media_refusals: u64,
+    shown: Now,
+}
+
+impl SipWorker {
+    /// A worker for `calls`, idle until [`SipWorker::run`].
+    pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
+        Self {
+            calls,
+            shell,
+            legs: BTreeMap::new(),
+            links: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            is_hanging_up: false,
+            new_call_drops: 0,
+            media_refusals: 0,
+            shown: now,
+        }
+    }
+
+    /// Works until it is told to stop, or every sender of `commands` is gone.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut commands: mpsc::Receiver<Command>,
+        mut media: mpsc::Receiver<MediaEvent>,
+    ) {
+        loop {
+            self.perform_outputs();
+            let show_at = self.show_status(clock::now());
+            let deadline = self.calls.poll_timeout().map(|(at, _)| at);
+            let wake = deadline.into_iter().chain(show_at).min();
+            tokio::select! {
+                biased;
+                command = commands.recv() => match command {
+                    None | Some(Command::Stop) => return,
+                    Some(command) => self.handle_command(command),
+                },
+                Some(event) = media.recv() => self.handle_media(event),
+                Some(input) = inputs.recv() => {
+                    self.handle_input(input);
+                    // A burst is worked off in one turn, but never so long that a deadline or a command waits for it.
+                    for _ in 1..SIP_INPUTS_PER_TURN_MAX {
+                        let Ok(input) = inputs.try_recv() else { break };
+                        self.handle_input(input);
+                    }
+                }
+                () = task::deadline_if_any(wake) => (),
+            }
+            // Expiry is told by the clock, not by the timer that woke us.
+            self.calls.handle_timeout(clock::now());
+        }
+    }
+
+    /// Shows how things are, but not too often; says when it should be done again because something is not shown yet.
+    fn show_status(&mut self, now: Now) -> Option<std::time::Instant> {
+        let interval = Duration::from_millis(SIP_STATUS_MS);
+        if now.since(self.shown) < interval {
+            return Some(self.shown.instant + interval);
+        }
+        let status = Status {
+            counts: self.calls.counts(),
+            stats: self.calls.stats().clone(),
+            send_drops: self.shell.sockets.dropped(),
+            new_call_drops: self.new_call_drops,
+            media_refusals: self.media_refusals,
+        };
+        *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+        self.shown = now;
+        None
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let now = clock::now();
+        match input {
+            Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
+            Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
+            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Disconnected(flow) => {
+                self.shell.sockets.close(flow);
+                self.calls.handle_disconnected(flow, now);
+            }
+            Input::SendFailed(flow) => {
+                self.shell.sockets.close(flow);
+                self.calls.handle_send_failed(flow, now);
+            }
+        }
+        self.perform_outputs();
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = clock::now();
+        match command {
+            Command::Place(outbound, reply) => {
+                let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
+                let call = self.calls.place(*outbound, now);
+                self.placed.insert(call, ends);
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
+            }
+            Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
+            Command::HangUpAll(cause) => {
+                self.is_hanging_up = true;
+                for call in self.actors.keys().copied().collect::<Vec<_>>() {
+                    self.calls.hang_up(call, cause, now);
+                }
+            }
+            Command::Drain => self.calls.drain(now),
+            Command::Stop => (),
+        }
+    }
+
+    fn handle_media(&mut self, event: MediaEvent) {
+        match event {
+            MediaEvent::Inactive { leg, .. } | MediaEvent::Failed { leg, .. } => {
+                self.calls.handle_media_inactive(leg, clock::now());
+            }
+        }
+    }
+
+    fn perform_outputs(&mut self) {
+        while let Some(output) = self.calls.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Send { flow, data } => {
+                if self.shell.sockets.send(flow, data).is_err() {
+                    self.calls.handle_send_failed(flow, clock::now());
+                }
+            }
+            Output::Close { flow } => self.shell.sockets.close(flow),
+            Output::OpenMedia { leg, local_ip, remote } => self.open_media(leg, local_ip, remote.as_ref()),
+            Output::UpdateMedia { leg, remote } => self.update_media(leg, &remote),
+            Output::CloseMedia { leg } => {
+                self.links.remove(&leg.call);
+                if let Some(media) = self.legs.remove(&leg) {
+                    self.closing.insert(leg.call, (leg, media.close()));
+                }
+            }
+            Output::StartAgent { call, account: _, agent, leg: _, from, to, headers: _ } => {
+                self.start_actor(call, Some(agent), from, to);
+            }
+            Output::Answered { call, .. } => self.signal(call, Signal::Answered),
+            Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            // The journal's entry, which every call has, ends it here.
+            Output::Ended { .. } => (),
+            Output::Journal { call, event } => self.record(call, event),
+        }
+    }
+
+    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<&MediaDescription>) {
+        let now = clock::now();
+        match self.try_open_media(leg, local_ip, remote) {
+            Some(address) => {
+                self.calls.handle_media_opened(leg, address, now);
+                if let Some((from, to)) = self.placed.remove(&leg.call) {
+                    self.start_actor(leg.call, None, from, to);
+                }
+            }
+            None => {
+                self.media_refusals += 1;
+                self.calls.handle_media_refused(leg, now);
+            }
+        }
+    }
+
+    /// Opens the leg and returns the RTP address to tell the peer; `None` if there is no port or no worker for it.
+    fn try_open_media(
+        &mut self,
+        leg: LegId,
+        local_ip: IpAddr,
+        remote: Option<&MediaDescription>,
+    ) -> Option<SocketAddr> {
+        let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
+        let local = sockets.rtp.local_addr().ok()?;
+        let (task_end, link) = media_link::link();
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let open = OpenLeg {
+            leg,
+            sockets,
+            session: SessionConfig {
+                remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
+            },
+            link,
+            tap,
+            inactivity: Some(self.shell.inactivity),
+        };
+        let media = self.shell.media.open(open).ok()?;
+        self.legs.insert(leg, media);
+        self.links.insert(leg.call, task_end);
+        let advertised = self.shell.advertise.of(local);
+        Some(SocketAddr::new(advertised.ip(), local.port()))
+    }
+
+    fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
+        let updated =
+            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
+        if let Some(Err(_)) = updated {
+            // Without the update both sides would talk past each other: better to end the call.
+            self.media_refusals += 1;
+            self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
+        }
+    }
+
+    fn start_actor(&mut self, call: CallId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+        let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
+        let Some(link) = self.links.remove(&call) else {
+            return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
+        };
+        let new = NewCall { call, agent, from, to, link, signals: queue };
+        if self.shell.new_calls.try_send(new).is_err() {
+            self.new_call_drops += 1;
+            return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
+        }
+        self.actors.insert(call, signals);
+    }
+
+    fn signal(&mut self, call: CallId, signal: Signal) {
+        let Some(actor) = self.actors.get(&call) else { return };
+        if actor.try_send(signal).is_err() {
+            // An actor that takes no more signals has panicked or hangs: the call cannot go on without it.
+            self.actors.remove(&call);
+            self.calls.hang_up(call, HangUpCause::Failed, clock::now());
+        }
+    }
+
+    fn end(&mut self, call: CallId, end: End) {
+        self.placed.remove(&call);
+        self.hosts.remove(&call);
+        let media = self.closing.remove(&call);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained);
+        let unheard = match self.actors.remove(&call) {
+            Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
+            None => true,
+        };
+        if unheard {
+            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
+        }
+    }
+
+    fn record(&mut self, call: CallId, event: crate::call::Event) {
+        if let crate::call::Event::Offered { flow, .. } = &event {
+            self.hosts.insert(call, flow.remote.ip());
+        }
+        if matches!(event, crate::call::Event::Ringing) {
+            self.signal(call, Signal::Ringing);
+        }
+        if let crate::call::Event::Ended(end) = event {
+            return self.end(call, end);
+        }
+        if let Some(event) = call_log::signalling(event) {
+            self.shell.log.write_now(call, event, clock::now());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! A whole server: agents, their speech engine, the user agent, the journal, HTTP. Started from a configuration, drained,
+//! stopped; `hookswitch serve` runs one until it is told to stop, the demo runs one for a call.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::agent::provider::secret::Secret;
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring};
+use crate::config::{Config, SignallingTransport};
+use crate::dialog::offer_answer::Capabilities;
+use crate::identity::AccountId;
+use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::platform::calls::sql::{Journal, OpenError};
+use crate::route::{Admission, AgentName, Routes, Target};
+use crate::server::agents::{self, AgentError};
+use crate::server::call_actor::{self, Shared};
+use crate::server::call_log::CallLog;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
+use crate::server::health::Health;
+use crate::server::http::{self, HttpError, HttpServer};
+use crate::server::metrics::{DecodersSnapshot, Metrics};
+use crate::server::provider::SocketAddress;
+use crate::server::sip_worker::NewCall;
+use crate::server::speech::{self, SpeechConfig, SpeechServer};
+use crate::server::{clock, entropy, ports, task};
+use crate::transport::TransportKind;
+
+/// A running server.
+#[derive(Debug)]
+pub struct System {
+    /// Where SIP is listened for.
+    pub sip: Vec<(TransportKind, SocketAddr)>,
+    /// Where HTTP is listened for.
+    pub http: SocketAddr,
+    endpoint: EndpointHandle,
+    log: CallLog,
+    journal: Journal,
+    writer: JoinHandle<()>,
+    health: Arc<Health>,
+    speech: Option<SpeechServer>,
+    group: task::Group,
+    drain_limit: Duration,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// Calls that a crash left open cannot be settled.
+    #[error("calls that were left open cannot be settled: {0}")]
+    Settle(#[from] sqlx::Error),
+    /// An agent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The speech engine.
+    #[error(transparent)]
+    Speech(#[from] speech::StartError),
+    /// SIP or media.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// HTTP.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The HTTP listener does not tell its address.
+    #[error("the HTTP listener has no address: {0}")]
+    HttpAddress(std::io::Error),
+}
+
+impl System {
+    /// Starts everything, in an order in which a failure leaves nothing half done: what may fail comes before the first
+    /// call can.
+    ///
+    /// # Errors
+    /// Whatever keeps it from working, in words for whoever started it.
+    pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
+        let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
+        let settled = writer.settle_open_calls(clock::now()).await?;
+        if !settled.is_empty() {
+            tracing::warn!(calls = settled.len(), "calls were open when the server last stopped; they are settled now");
+        }
+        let http = HttpServer::bind(config.http.listen).await?;
+        let http_address = http.local_addr().map_err(StartError::HttpAddress)?;
+        let health = Arc::new(Health::new());
+        let speech = start_speech(&config, &health).await?;
+        let embedded = speech.as_ref().map(|(_, address)| address);
+        let agents = Arc::new(agents::prepare(&config.agents, embedded)?);
+        let metrics = Arc::new(Metrics::new(clock::now()));
+        let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
+        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
+        warn_of_ephemeral_ports(&config);
+
+        let writer = task::spawn("journal", writer.run());
+        let Endpoint { listening, handle, new_calls } = endpoint;
+        let shared = Shared { agents, log: log.clone(), metrics: Arc::clone(&metrics), worker: handle.worker.clone() };
+        spawn_actors(new_calls, shared);
+        let speech = speech.map(|(server, _)| server);
+        let decoders = config.speech.decoders.map(u64::from);
+        add_sources(&metrics, &handle, &journal, &log, speech.as_ref(), decoders);
+        let watched = journal.clone();
+        health.watch("journal", move || match watched.counts().failing {
+            true => Err("the journal cannot be written".to_owned()),
+            false => Ok(()),
+        });
+        let group = task::Group::new();
+        http.serve(http::router(metrics, Arc::clone(&health)), &group);
+        Ok(Self {
+            sip: listening,
+            http: http_address,
+            endpoint: handle,
+            log,
+            journal,
+            writer,
+            health,
+            speech,
+            group,
+            drain_limit: config.drain.limit,
+        })
+    }
+
+    /// The events of all calls from here on.
+    pub const fn log(&self) -> &CallLog {
+        &self.log
+    }
+
+    /// The journal, for reading.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Refuses new calls, lets those in progress finish within the configured limit, hangs up the rest, and stops.
+    /// Returns when every call is in the journal.
+    pub async fn drain(self) {
+        self.health.drain();
+        self.endpoint.drain().await;
+        let until = clock::now().instant + self.drain_limit;
+        if !self.wait_for_calls(until).await {
+            tracing::warn!("calls are still in progress at the end of the drain; they are hung up");
+            self.endpoint.hang_up_all(HangUpCause::ShutDown).await;
+            self.wait_for_calls(clock::now().instant + HANG_UP_TIME).await;
+        }
+        self.stop().await;
+    }
+
+    /// Stops at once. Calls in progress are settled when the server starts again.
+    async fn stop(self) {
+        self.endpoint.stop().await;
+        self.group.cancel();
+        self.group.finish(clock::now().instant + STOP_TIME).await;
+        if let Some(speech) = &self.speech {
+            speech.stop(STOP_TIME).await;
+        }
+        self.journal.close().await;
+        // The writer ends when everything is on disk; an error of its task has been logged.
+        drop(self.writer.await);
+    }
+
+    /// Whether every call was over by `until`.
+    async fn wait_for_calls(&self, until: std::time::Instant) -> bool {
+        loop {
+            if self.log.open_calls() == 0 && self.endpoint.status().counts.dialogs == 0 {
+                return true;
+            }
+            let now = clock::now().instant;
+            if now >= until {
+                return false;
+            }
+            task::deadline(until.min(now + LOOK_AGAIN)).await;
+        }
+    }
+}
+
+fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
+    task::spawn("call-actors", call_actor::run_all(new_calls, shared));
+}
+
+async fn start_speech(config: &Config, health: &Health) -> Result<Option<(SpeechServer, SocketAddress)>, StartError> {
+    if !config.speech.enabled {
+        return Ok(None);
+    }
+    let mut speech_config = SpeechConfig::new(random_token());
+    speech_config.recogniser_wait = config.speech.wait;
+    if let Some(decoders) = config.speech.decoders {
+        speech_config.recognisers = usize::try_from(decoders).unwrap_or(usize::MAX);
+    }
+    if let Err(missing) = speech::probe(&speech_config.model) {
+        // Not an error: calls are answered with the apology, and agents may have speech services of their own.
+        tracing::error!("{missing}");
+        health.report("speech", Err(missing.to_string()));
+    }
+    let token = speech_config.token.clone();
+    let server = SpeechServer::start(speech_config).await?;
+    let address = speech_address(&server, token);
+    Ok(Some((server, address)))
+}
+
+/// Where agents find the local speech engine.
+pub(crate) fn speech_address(server: &SpeechServer, token: Secret) -> SocketAddress {
+    SocketAddress {
+        base: format!("ws://{}", server.address()),
+        key: token,
+        connect_timeout: Duration::from_millis(PROVIDER_CONNECT_MS_MAX),
+    }
+}
+
+/// 192 bits that only this process knows.
+pub(crate) fn random_token() -> Secret {
+    let mut rng = entropy::generator();
+    let words: [u64; 3] = std::array::from_fn(|_| rng.next_u64());
+    Secret::new(words.map(|it| format!("{it:016x}")).concat())
+}
+
+fn add_sources(
+    metrics: &Metrics,
+    endpoint: &EndpointHandle,
+    journal: &Journal,
+    log: &CallLog,
+    speech: Option<&SpeechServer>,
+    decoders: Option<u64>,
+) {
+    let (endpoint, journal, calls) = (endpoint.clone(), journal.clone(), log.calls_in_progress());
+    metrics.add_source(move |snapshot| {
+        endpoint.add_to(snapshot);
+        snapshot.journal = journal.counts();
+        calls.add_to(snapshot);
+    });
+    if let Some(speech) = speech {
+        let counters = speech.counters();
+        let configured = decoders
+            .unwrap_or_else(|| u64::try_from(SpeechConfig::new(Secret::new("")).recognisers).unwrap_or(u64::MAX));
+        metrics.add_source(move |snapshot| {
+            snapshot.decoders = DecodersSnapshot {
+                configured,
+                in_use: counters.recognisers_busy.value(),
+                waiting: counters.recognisers_awaited.value(),
+                refused: counters.recognisers_refused.value(),
+            };
+        });
+    }
+}
+
+fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+    let target = |agent: &str| Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) };
+    let mut routes = Routes::default();
+    for (number, entry) in &config.numbers {
+        routes.insert_number(number, target(&entry.agent));
+    }
+    let open = Admission { unknown_sources: true, unknown_numbers: config.sip.open_agent.as_deref().map(target) };
+    let listen = config.sip.listeners.iter().map(|it| ListenOn {
+        kind: match it.transport {
+            SignallingTransport::Udp => TransportKind::Udp,
+            SignallingTransport::Tcp => TransportKind::Tcp,
+        },
+        address: it.address,
+        admission: if it.open { open.clone() } else { Admission::default() },
+        required: it.required,
+    });
+    let calls_max = usize::try_from(config.sip.calls_max).unwrap_or(usize::MAX);
+    EndpointConfig {
+        listen: listen.collect(),
+        advertise_sip: config.sip.advertise.clone(),
+        advertise_rtp: config.rtp.advertise.clone(),
+        rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
+        inactivity: config.rtp.inactivity,
+        media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        calls: CallsConfig {
+            listeners: vec![],
+            routes,
+            capabilities: Capabilities::default(),
+            ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
+            user_agent: config.sip.user_agent.clone(),
+            limits: CallLimits { calls_max, ..CallLimits::default() },
+            ..CallsConfig::new(vec![])
+        },
+        record,
+    }
+}
+
+fn warn_of_ephemeral_ports(config: &Config) {
+    if let Some(overlap) = ports::ephemeral_overlap(&(config.rtp.ports.first..=config.rtp.ports.last)) {
+        tracing::warn!(
+            first = overlap.start(),
+            last = overlap.end(),
+            "[rtp] ports overlaps the range from which the kernel takes ports for other programs; calls may find theirs taken"
+        );
+    }
+}
+
+/// Between looks at what is left while draining.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// For the BYEs of the last calls and what follows them.
+const HANG_UP_TIME: Duration = Duration::from_secs(5);
+/// For tasks that were told to stop.
+const STOP_TIME: Duration = Duration::from_secs(2);

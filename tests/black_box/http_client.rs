@@ -1,0 +1,97 @@
+//! A GET over HTTP/1.1 on a connection of its own, and what `/metrics` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+/// `None` if there is no server, or not an answer.
+pub(crate) fn get(server: SocketAddr, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, body: body.to_owned() })
+}
+
+/// Reads `/metrics`.
+#[track_caller]
+pub(crate) fn metrics(server: SocketAddr) -> Metrics {
+    let answer = get(server, "/metrics").expect("/metrics answers");
+    assert_eq!(answer.status, 200);
+    Metrics::parse(&answer.body)
+}
+
+/// The samples of the Prometheus text format, by name and labels as written.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    samples: BTreeMap<String, f64>,
+    gauges: BTreeSet<String>,
+}
+
+impl Metrics {
+    fn parse(text: &str) -> Self {
+        let gauge = |line: &str| Some(line.strip_prefix("# TYPE ")?.strip_suffix(" gauge")?.to_owned());
+        let sample = |line: &str| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        };
+        Self {
+            samples: text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect(),
+            gauges: text.lines().filter_map(gauge).collect(),
+        }
+    }
+
+    /// What calls hold (calls, dialogs, media ports, tasks …) more of than in `before`.
+    pub(crate) fn beyond(&self, before: &Self) -> Vec<String> {
+        let held = |sample: &str| HELD.contains(&sample.split('{').next().unwrap());
+        let was = |sample: &str| before.samples.get(sample).copied().unwrap_or(0.0);
+        self.samples
+            .iter()
+            .filter(|(sample, value)| held(sample) && **value > was(sample))
+            .map(|(sample, value)| format!("{sample}: {} before, {value} after", was(sample)))
+            .collect()
+    }
+
+    /// What is not zero, for a test that fails.
+    pub(crate) fn shown(&self) -> String {
+        let shown = |(sample, value): (&String, &f64)| format!("{sample} {value}\n");
+        self.samples.iter().filter(|(sample, value)| **value != 0.0 && !sample.contains("_bucket")).map(shown).collect()
+    }
+
+    /// Tasks that ended by a panic.
+    pub(crate) fn panics(&self) -> Vec<&String> {
+        let panicked = |(sample, value): &(&String, &f64)| sample.starts_with(PANICS) && **value > 0.0;
+        self.samples.iter().filter(panicked).map(|(sample, _)| sample).collect()
+    }
+
+    /// Whether there is all that is compared, so that comparing it says something.
+    #[track_caller]
+    pub(crate) fn assert_complete(&self) {
+        for name in HELD {
+            assert!(self.gauges.contains(name), "no gauge {name} among {:?}", self.gauges);
+        }
+    }
+}
+
+/// Transactions are not among them: they wait out 32 seconds (RFC 3261 §17).
+const HELD: [&str; 7] = [
+    "hookswitch_calls",
+    "hookswitch_sip_dialogs",
+    "hookswitch_rtp_sessions",
+    "hookswitch_media_ports_in_use",
+    "hookswitch_decoders_in_use",
+    "hookswitch_decoders_waiting",
+    "hookswitch_tasks",
+];
+const PANICS: &str = "hookswitch_task_panics_total";

@@ -1,0 +1,29 @@
+//! The server seen from outside: the real binary on loopback, through its sockets, its files and its exit status.
+//!
+//! Each test starts a server of its own ([`server_process`]) and calls it with a phone of a few lines that knows nothing
+//! of the server's code ([`sip_phone`], [`rtp_peer`]). Waiting is always waiting for a message, with a limit.
+#![cfg(feature = "server")]
+#![expect(clippy::disallowed_methods, reason = "a real server is waited for on a real clock")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
+#![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
+
+mod http_client;
+mod journal;
+mod rtp_peer;
+mod server_process;
+mod sip_phone;
+mod speech_engine;
+
+mod calls_at_once;
+mod crash;
+mod drain;
+mod hold;
+mod hostile_messages;
+mod lost_callers;
+mod media_strangers;
+mod overload;
+mod silent_callers;
+mod speech_failures;
+mod starting;
+mod streams;

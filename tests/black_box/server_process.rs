@@ -1,0 +1,297 @@
+//! A server of our own: the real binary with a temporary directory, ended by its process id when the test ends.
+
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::http_client::{self, Metrics};
+
+/// How long a server may take to start: the build under test is a slow one, on a busy machine.
+const START_MAX: Duration = Duration::from_secs(40);
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+    /// SIP, on UDP and TCP.
+    pub(crate) sip: SocketAddr,
+    /// HTTP.
+    pub(crate) http: SocketAddr,
+    /// Where its data directory is. Shared with a server that is started after this one.
+    pub(crate) home: Arc<Home>,
+}
+
+/// A directory that goes with its last user.
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    pub(crate) fn new() -> Arc<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("hookswitch-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Arc::new(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What is left behind in the system's temporary directory disturbs nobody.
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+impl Server {
+    /// Starts a server and waits until it is ready. `keys` are configuration keys as `SECTION__KEY` and their values,
+    /// over those of `hookswitch.toml` in this directory.
+    pub(crate) fn start(keys: &[(&str, &str)]) -> Self {
+        Self::start_in(&Home::new(), keys)
+    }
+
+    /// As [`Server::start`], with the data of a server before it.
+    pub(crate) fn start_in(home: &Arc<Home>, keys: &[(&str, &str)]) -> Self {
+        Self::start_at(home, free_port(), free_port(), keys)
+    }
+
+    /// As [`Server::start_in`], at given ports.
+    pub(crate) fn start_at(home: &Arc<Home>, sip: u16, http: u16, keys: &[(&str, &str)]) -> Self {
+        let process = Process::start(&mut serve(home, sip, http, keys));
+        let server = Self { process, sip: loopback(sip), http: loopback(http), home: Arc::clone(home) };
+        let ready = server.process.log.wait(START_MAX, |_| {
+            assert!(!server.process.has_ended(), "the server ended at its start:\n{}", server.log());
+            http_client::get(server.http, "/readyz").is_some_and(|answer| answer.status == 200)
+        });
+        assert!(ready, "the server is not ready after {START_MAX:?}:\n{}", server.log());
+        server
+    }
+
+    /// What it has printed and logged so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.log.text()
+    }
+
+    /// `/metrics`, after which no task may have panicked.
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Metrics {
+        let metrics = http_client::metrics(self.http);
+        assert!(metrics.panics().is_empty(), "{:?}\n{}", metrics.panics(), self.log());
+        metrics
+    }
+
+    /// Waits until everything that calls hold is as little as in `before`.
+    #[track_caller]
+    pub(crate) fn settles(&self, before: &Metrics, limit: Duration) {
+        let mut more = vec![];
+        let settled = self.process.log.wait(limit, |_| {
+            more = self.metrics().beyond(before);
+            more.is_empty()
+        });
+        assert!(settled, "still held after {limit:?}: {more:?}\n{}", self.log());
+    }
+
+    /// Asks it to drain.
+    pub(crate) fn terminate(&self) {
+        self.process.signal("TERM");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn exit_status(&mut self, limit: Duration) -> ExitStatus {
+        self.process.exit_status(limit)
+    }
+}
+
+/// `hookswitch serve` that is not expected to run: its exit status and what it printed.
+#[track_caller]
+pub(crate) fn serve_and_fail(home: &Home, sip: u16, http: u16, keys: &[(&str, &str)]) -> String {
+    run_and_fail(&mut serve(home, sip, http, keys))
+}
+
+/// Runs a command that must fail, and returns what it printed.
+#[track_caller]
+pub(crate) fn run_and_fail(command: &mut Command) -> String {
+    let mut process = Process::start(command);
+    let status = process.exit_status(START_MAX);
+    // The log ends a moment after the process.
+    process.log.wait(Duration::from_secs(5), |log| log.sources == 0);
+    let text = process.log.text();
+    assert!(!status.success(), "it ended well:\n{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    text
+}
+
+/// The binary, without the variables of whoever runs the test.
+pub(crate) fn hookswitch() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookswitch"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HOOKSWITCH_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn serve(home: &Home, sip: u16, http: u16, keys: &[(&str, &str)]) -> Command {
+    let mut command = hookswitch();
+    let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml");
+    command.arg("serve").arg("--config").arg(configuration).current_dir(home.path());
+    command.env("HOOKSWITCH_SIP__LISTEN", format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip}"));
+    command.env("HOOKSWITCH_HTTP__LISTEN", format!("127.0.0.1:{http}"));
+    command.env("HOOKSWITCH_DATA__DIRECTORY", home.data());
+    command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(60));
+    for (key, value) in keys {
+        command.env(format!("HOOKSWITCH_{key}"), value);
+    }
+    command
+}
+
+/// Media ports that no other server of these tests has, as `[rtp] ports` takes them.
+pub(crate) fn rtp_ports(count: u16) -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let offset = NEXT.fetch_add(count, Ordering::Relaxed) % (RTP_LAST - RTP_FIRST - count);
+    format!("{}-{}", RTP_FIRST + offset, RTP_FIRST + offset + count - 1)
+}
+
+/// A port that is free for UDP and TCP.
+pub(crate) fn free_port() -> u16 {
+    for _ in 0..100 {
+        let stream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = stream.local_addr().unwrap().port();
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// A process of ours, killed when it is dropped.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) log: Arc<Log>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::<Log>::default();
+        log.read(child.stdout.take().unwrap());
+        log.read(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn has_ended(&self) -> bool {
+        // Both ends of its output are closed when it ends, and not before.
+        self.log.state.lock().unwrap().sources == 0
+    }
+
+    #[track_caller]
+    pub(crate) fn exit_status(&mut self, limit: Duration) -> ExitStatus {
+        let mut status = None;
+        let child = &mut self.child;
+        self.log.wait(limit, |_| {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap_or_else(|| panic!("no end after {limit:?}:\n{}", self.log.text()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+        if std::thread::panicking() {
+            eprintln!("--- log of process {}\n{}---", self.child.id(), self.log.text());
+        }
+    }
+}
+
+/// What a process prints, as it comes. Bounded: of a very long log the beginning is forgotten.
+#[derive(Default)]
+pub(crate) struct Log {
+    state: Mutex<Printed>,
+    grew: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct Printed {
+    text: String,
+    sources: u32,
+}
+
+impl Log {
+    fn read(self: &Arc<Self>, mut source: impl Read + Send + 'static) {
+        self.state.lock().unwrap().sources += 1;
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = source.read(&mut buffer) {
+                let mut state = log.state.lock().unwrap();
+                state.text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+                if state.text.len() > LOG_BYTES_MAX {
+                    let kept = state.text.chars().skip(LOG_BYTES_MAX / 2).collect();
+                    state.text = kept;
+                }
+                log.grew.notify_all();
+            }
+            log.state.lock().unwrap().sources -= 1;
+            log.grew.notify_all();
+        });
+    }
+
+    pub(crate) fn text(&self) -> String {
+        self.state.lock().unwrap().text.clone()
+    }
+
+    /// Asks `is_so` whenever the log grows and several times a second, until it is or `limit` has passed.
+    pub(crate) fn wait(&self, limit: Duration, mut is_so: impl FnMut(&Printed) -> bool) -> bool {
+        let end = Instant::now() + limit;
+        loop {
+            // The question may look at the log itself, so the lock is not held while it is asked.
+            let printed = {
+                let state = self.state.lock().unwrap();
+                Printed { text: String::new(), sources: state.sources }
+            };
+            if is_so(&printed) {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            drop(self.grew.wait_timeout(self.state.lock().unwrap(), ASK_EVERY).unwrap());
+        }
+    }
+}
+
+/// Outside of what the kernel gives to sockets without a wish, and of what a server takes by default.
+const RTP_FIRST: u16 = 24_000;
+const RTP_LAST: u16 = 32_700;
+const LOG_BYTES_MAX: usize = 1 << 20;
+const ASK_EVERY: Duration = Duration::from_millis(50);
