@@ -121,6 +121,39 @@ fn main() {
         STRANGE.len() * VOICES.len()
     );
     println!("{:?} to start a recogniser with a grammar of {} phrases", start_time(), PHRASES.len());
+    for calls in [1, 8, 24, 48] {
+        let share = concurrent(calls);
+        println!(
+            "{calls:3} calls at once: {share:.4} CPU/speech, {:.1} callers who speak without pause a core",
+            1.0 / share
+        );
+    }
+}
+
+/// Processor time a second of speech while so many recognisers, each with a thread of its own, share the caches.
+fn concurrent(calls: usize) -> f64 {
+    let speech: Vec<Vec<i16>> = PARAPHRASES
+        .iter()
+        .map(|it| telephoned(&render_text(it, "rms", SampleRate::Hz8000).expect("flite is installed")))
+        .collect();
+    let seconds = speech.iter().map(Vec::len).sum::<usize>() as f64 / 8_000.0;
+    let speech = &speech;
+    let used: Duration = std::thread::scope(|scope| {
+        let one = || {
+            let mut call = call();
+            let before = processor_time();
+            for (turn, sentence) in (0..).zip(speech) {
+                for frame in sentence.chunks(160) {
+                    call.handle(RecogniserDemand::Audio(frame.to_vec()));
+                }
+                call.handle(RecogniserDemand::Finalize { turn });
+            }
+            processor_time().saturating_sub(before)
+        };
+        let threads: Vec<_> = (0..calls).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|it| it.join().expect("a recogniser does not panic")).sum()
+    });
+    used.as_secs_f64() / (seconds * calls as f64)
 }
 
 #[derive(Default)]

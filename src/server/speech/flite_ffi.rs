@@ -227,7 +227,7 @@ fn voice(name: &'static str, register: &'static str) -> Result<Voice, Missing> {
 
 fn open(name: &'static str) -> Result<Library, Missing> {
     // SAFETY: the initialisers of flite's libraries do nothing but what the C runtime does for every library.
-    unsafe { Library::new(name) }.map_err(|error| Missing::Library { library: name, reason: error.to_string() })
+    unsafe { Library::new(name) }.map_err(|error| Missing::library(name, &error))
 }
 
 /// # Safety

@@ -223,7 +223,7 @@ fn load() -> Result<Api, Missing> {
 
 fn open(name: &'static str) -> Result<Library, Missing> {
     // SAFETY: the initialisers of these libraries do nothing but what the C runtime does for every library.
-    unsafe { Library::new(name) }.map_err(|error| Missing::Library { library: name, reason: error.to_string() })
+    unsafe { Library::new(name) }.map_err(|error| Missing::library(name, &error))
 }
 
 /// # Safety
