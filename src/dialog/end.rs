@@ -41,6 +41,8 @@ pub enum EndCause {
     MediaInactive,
     /// The peer does not know the dialog any more, or does not answer within it.
     PeerLost,
+    /// Nobody refreshed the session in time.
+    SessionExpired,
     /// A limit of ours was reached, or we drain.
     Overloaded,
     /// Our INVITE could not be written or sent.
@@ -60,6 +62,7 @@ impl EndCause {
             Self::NoMediaPort => "no_media_port",
             Self::MediaInactive => "media_inactive",
             Self::PeerLost => "peer_lost",
+            Self::SessionExpired => "session_expired",
             Self::Overloaded => "overloaded",
             Self::NotSent => "not_sent",
         }

@@ -1,5 +1,6 @@
 //! What is looked at before a request is served: RFC 3261 §8.2.1 to §8.2.3, in that order, and §16.3 for its hops.
 
+use super::shared::SUPPORTED;
 use crate::sip::{HeaderName, MediaType, Method, Request, Scheme};
 use crate::transport::refusal::Refusal;
 
@@ -38,7 +39,7 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     if *request.method() == Method::Invite && headers.max_forwards() == Some(0) {
         return Err(Refusal::TooManyHops);
     }
-    let unknown: Vec<_> = headers.require().map(str::to_owned).collect();
+    let unknown: Vec<_> = headers.require().filter(|it| !is_known(it)).map(str::to_owned).collect();
     if !unknown.is_empty() {
         return Err(Refusal::BadExtension(unknown));
     }
@@ -47,6 +48,10 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
         return Err(Refusal::UnsupportedEncoding);
     }
     Ok(body)
+}
+
+fn is_known(option: &str) -> bool {
+    SUPPORTED.split(", ").any(|it| it.eq_ignore_ascii_case(option))
 }
 
 fn body_of(request: &Request) -> Result<Body, Refusal> {

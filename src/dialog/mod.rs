@@ -10,6 +10,7 @@ mod inspection;
 pub(crate) mod invite;
 pub mod offer_answer;
 mod session;
+pub mod session_timer;
 mod shared;
 mod state;
 
@@ -25,7 +26,8 @@ use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
-use self::shared::{Purpose, Shared};
+use self::session_timer::SessionTimers;
+use self::shared::{Purpose, SUPPORTED, Shared};
 use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
@@ -52,6 +54,8 @@ pub(crate) struct Dialogs {
 pub struct DialogsConfig {
     /// What our media sessions can do.
     pub capabilities: Capabilities,
+    /// What we want of session timers.
+    pub session_timers: SessionTimers,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -153,6 +157,7 @@ impl Dialogs {
                 session.handle_ack_timeout(shared, now);
                 session.handle_cancel_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
+                session.handle_session_timeout(shared, now);
             });
         }
     }
@@ -199,6 +204,11 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
     }
 
+    /// Tells the peer of an answered call that our media session has moved.
+    pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.move_media(local, shared, now));
+    }
+
     /// Ends a call as its state demands: CANCEL, BYE, or for one that came in and is not answered, `refusal`.
     pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, now: Now) -> HangUp {
         let mut outcome = HangUp::Done;
@@ -215,6 +225,7 @@ impl Dialogs {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = true;
+                    confirmed.timer = None;
                 } else {
                     session.send_bye(shared, now);
                 }
@@ -252,7 +263,7 @@ impl Dialogs {
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL or re-INVITE"));
+        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL, re-INVITE or refresh"));
         session.into_iter().chain(self.shared.transactions.poll_timeout()).min_by_key(|(at, _)| *at)
     }
 
@@ -415,10 +426,12 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
+        if !purpose.is_invite() && response.status().is_final() {
+            self.shared.forget_client(id);
+        }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_response(id, response, shared, now),
-            Purpose::Reinvite => session.handle_reinvite_response(id, response, shared, now),
-            Purpose::Bye if response.status().is_final() => shared.forget_client(id),
+            Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
             Purpose::Bye => (),
         });
     }
@@ -427,10 +440,13 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
+        if !purpose.is_invite() {
+            self.shared.forget_client(id);
+        }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite => session.handle_peer_lost(None, shared, now),
-            Purpose::Bye => shared.forget_client(id),
+            Purpose::Reinvite | Purpose::Update => session.handle_peer_lost(None, shared, now),
+            Purpose::Bye => (),
         });
     }
 
@@ -453,5 +469,5 @@ fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
         .header(HeaderName::Accept, inspection::SDP)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, "")
+        .header(HeaderName::Supported, SUPPORTED)
 }

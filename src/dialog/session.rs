@@ -10,6 +10,7 @@ use super::invite::uac::Calling;
 use super::invite::uas::Incoming;
 use super::invite::unacknowledged::Unacknowledged;
 use super::offer_answer::Negotiation;
+use super::session_timer::SessionTimer;
 use super::shared::{Purpose, Shared};
 use super::state::Dialog;
 use super::{DialogId, Event};
@@ -54,6 +55,7 @@ pub(super) struct Confirmed {
     pub(super) negotiation: Negotiation,
     pub(super) unacknowledged: Option<AwaitedAck>,
     pub(super) reinvite: Reinvite,
+    pub(super) timer: Option<SessionTimer>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
     pub(super) hangs_up: bool,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
@@ -129,7 +131,8 @@ impl Session {
             State::Calling(it) => it.gives_up_at(),
             State::Confirmed(it) => {
                 let ack = it.unacknowledged.as_ref().map(|it| it.machine.poll_timeout());
-                ack.into_iter().chain(it.reinvite.retry_at()).min()
+                let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
+                ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).min()
             }
             State::Incoming(_) | State::Ended(_) => None,
         }
@@ -137,7 +140,7 @@ impl Session {
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_done(&self, shared: &Shared) -> bool {
-        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_bye_pending(self.id)
+        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_waiting(self.id)
     }
 
     /// Tells the end, once.

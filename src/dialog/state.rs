@@ -25,6 +25,8 @@ pub(crate) struct Dialog {
     route_set: Vec<NameAddr>,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+    /// Whether the peer serves UPDATE, as it last said.
+    pub(crate) takes_update: bool,
     /// Where requests go out.
     pub(crate) flow: Flow,
 }
@@ -62,6 +64,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: 0,
             remote_cseq: Some(headers.cseq().number),
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -87,6 +90,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: request.cseq().number,
             remote_cseq: None,
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -110,6 +114,9 @@ impl Dialog {
     pub(crate) fn refresh_target(&mut self, headers: &crate::sip::Headers) {
         if let Ok(target) = contact_of(headers) {
             self.remote_target = target;
+        }
+        if let Some(takes_update) = headers.allows(&Method::Update) {
+            self.takes_update = takes_update;
         }
     }
 

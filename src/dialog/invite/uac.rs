@@ -12,10 +12,11 @@ use crate::dialog::end::{End, EndCause, Initiator};
 use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
-use crate::dialog::shared::{Purpose, Shared};
+use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
+use crate::dialog::shared::{Purpose, SUPPORTED, Shared};
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event};
-use crate::limits::FORKS_MAX;
+use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transaction::timers::T1;
@@ -44,6 +45,9 @@ pub(crate) struct Calling {
     client: TransactionId,
     flow: Flow,
     negotiation: Negotiation,
+    /// The session timer that the INVITE asks for, and how often it was refused.
+    asked: Option<Asked>,
+    refusals: u8,
     is_proceeding: bool,
     cancel: Cancel,
 }
@@ -105,13 +109,19 @@ impl Session {
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, "1 INVITE")
             .header(HeaderName::Contact, format_args!("<{contact}>"))
-            .header(HeaderName::Allow, ALLOW);
+            .header(HeaderName::Allow, ALLOW)
+            .header(HeaderName::Supported, SUPPORTED);
+        let asked = shared.config.session_timers.ask();
+        if let Some(asked) = asked {
+            builder = asked.write(builder, None);
+        }
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
         let builder = builder.body(SDP, offer.into());
         let (client, request) = shared.request(id, Purpose::Invite, flow, builder, now)?;
-        let calling = Calling { client, flow, negotiation, is_proceeding: false, cancel: Cancel::NotWanted };
+        let calling =
+            Calling { client, flow, negotiation, asked, refusals: 0, is_proceeding: false, cancel: Cancel::NotWanted };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
         session.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
         Some(session)
@@ -165,6 +175,12 @@ impl Session {
             }
             return;
         }
+        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.ask_again(response, shared, now) {
+            return;
+        }
+        let State::Calling(calling) = &self.state else {
+            return;
+        };
         let (cause, initiator) = match status {
             _ if calling.is_cancelled() => (EndCause::Cancelled, Initiator::Local),
             StatusCode::REQUEST_TIMEOUT => (EndCause::NoAnswer, Initiator::Remote),
@@ -172,6 +188,42 @@ impl Session {
         };
         self.close(shared);
         self.tell_end(shared, End { cause, sip_status: Some(status.code()), initiator });
+    }
+
+    /// Sends the INVITE again, with the session interval that its refusal asks for (RFC 4028 §7.3). Whether it was sent.
+    fn ask_again(&mut self, response: &Response, shared: &mut Shared, now: Now) -> bool {
+        let State::Calling(calling) = &mut self.state else {
+            return false;
+        };
+        if calling.is_cancelled() || calling.refusals >= INTERVAL_ATTEMPTS_MAX {
+            return false;
+        }
+        let asked = calling.asked.and_then(|it| it.after_refusal(response.headers()));
+        let Some((asked, own)) = asked.zip(self.invites.iter().find(|it| it.id == calling.client)) else {
+            return false;
+        };
+        let via = shared.transactions.next_via(calling.flow);
+        let headers = own.request.headers();
+        let number = headers.cseq().number + 1;
+        let mut builder = Request::builder(Method::Invite, own.request.uri())
+            .header(HeaderName::Via, via)
+            .header(HeaderName::CSeq, format_args!("{number} INVITE"));
+        for header in headers.iter() {
+            if !REPLACED.contains(&header.name()) {
+                builder = builder.header(header.name(), header.value());
+            }
+        }
+        let content_type = headers.get(&HeaderName::ContentType).unwrap_or(SDP);
+        let builder = asked.write(builder, None).body(content_type, own.request.body().clone());
+        let Some((client, request)) = shared.request(self.id, Purpose::Invite, calling.flow, builder, now) else {
+            return false;
+        };
+        calling.client = client;
+        calling.asked = Some(asked);
+        calling.refusals += 1;
+        calling.is_proceeding = false;
+        self.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+        true
     }
 
     /// Nothing answered an INVITE that begins a session, or it could not be sent.
@@ -221,11 +273,13 @@ impl Session {
     fn start(&mut self, calling: Calling, dialog: Dialog, response: &Response, shared: &mut Shared, now: Now) {
         let is_cancelled = calling.is_cancelled();
         let media = calling.negotiation.accept(response.body());
+        let timer = Terms::granted(response.headers()).map(|it| SessionTimer::start(it, now.instant));
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
             negotiation: calling.negotiation,
             unacknowledged: None,
             reinvite: Reinvite::default(),
+            timer,
             hangs_up: false,
             owns_call_id: true,
         }));
@@ -282,3 +336,14 @@ impl Session {
         true
     }
 }
+
+/// What an INVITE that is sent again does not have from the one before.
+const REPLACED: [HeaderName; 7] = [
+    HeaderName::Via,
+    HeaderName::CSeq,
+    HeaderName::SessionExpires,
+    HeaderName::MinSe,
+    HeaderName::UserAgent,
+    HeaderName::ContentType,
+    HeaderName::ContentLength,
+];

@@ -7,6 +7,7 @@ use crate::dialog::end::{End, EndCause, Initiator};
 use crate::dialog::inspection::{Body, SDP};
 use crate::dialog::offer_answer::{MediaDescription, Negotiation, Offer};
 use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, Session, State};
+use crate::dialog::session_timer::{SessionTimer, Terms};
 use crate::dialog::shared::Shared;
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event, Offered};
@@ -23,6 +24,8 @@ pub(crate) struct Incoming {
     request: Request,
     pub(in crate::dialog) dialog: Dialog,
     offer: Option<Offer>,
+    /// What the 200 agrees to.
+    timer: Option<Terms>,
     /// Fixed by a 183, and the same in the 200 (RFC 3261 §13.2.1).
     answered: Option<(Negotiation, String, MediaDescription)>,
 }
@@ -37,6 +40,7 @@ impl Session {
         body: Body,
         shared: &mut Shared,
     ) -> Result<Self, Refusal> {
+        let timer = shared.config.session_timers.agree(request.headers(), None)?;
         let offer = match body {
             Body::Sdp => {
                 let offer = Offer::read(request.body(), &shared.config.capabilities, flow.local.ip());
@@ -49,7 +53,7 @@ impl Session {
         let dialog = dialog.or(Err(Refusal::BadRequest("Missing Contact Or Malformed Record-Route")))?;
         let media = offer.as_ref().map(Offer::media);
         shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media })));
-        let incoming = Incoming { server, request, dialog, offer, answered: None };
+        let incoming = Incoming { server, request, dialog, offer, timer, answered: None };
         let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
         session.server = Some(server);
         Ok(session)
@@ -84,7 +88,7 @@ impl Session {
             return;
         };
         incoming.fix_answer(local, shared);
-        let Incoming { server, request, dialog, answered, .. } = *incoming;
+        let Incoming { server, request, dialog, answered, timer, .. } = *incoming;
         let (negotiation, description, media, offer) = match answered {
             Some((negotiation, answer, media)) => (negotiation, answer, Some(media), OfferInOk::None),
             None => {
@@ -93,7 +97,7 @@ impl Session {
                 (negotiation, description, None, OfferInOk::First)
             }
         };
-        let reply = shared.ok(&request, &dialog, Some(description));
+        let reply = shared.ok(&request, &dialog, Some(description), timer);
         let response = shared.respond(server, reply, now);
         let machine =
             response.map(|it| Unacknowledged::new(it.to_bytes(), request.headers().cseq().number, now.instant));
@@ -103,6 +107,7 @@ impl Session {
             negotiation,
             unacknowledged: machine.map(|machine| AwaitedAck { server, machine, offer }),
             reinvite: super::reinvite::Reinvite::default(),
+            timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             hangs_up: false,
             owns_call_id: false,
         }));
