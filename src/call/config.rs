@@ -23,6 +23,8 @@ pub struct CallsConfig {
     pub ring: Ring,
     /// What we want of session timers.
     pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -108,6 +110,7 @@ impl CallsConfig {
             capabilities: Capabilities::default(),
             ring: Ring::default(),
             session_timers: SessionTimers::default(),
+            reliable_provisionals: false,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

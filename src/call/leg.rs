@@ -235,9 +235,13 @@ impl Calls {
             (State::Ringing(ringing), Some(dialog)) => {
                 ringing.media = Some(address);
                 ringing.give_up_at = now.instant + Duration::from_millis(RING_MS_MAX);
-                if self.config.ring.tone == RingTone::EarlyMedia {
-                    self.dialogs.progress(dialog, address, now);
-                    self.journal(call, Event::EarlyMedia);
+                match self.config.ring.tone {
+                    RingTone::EarlyMedia => {
+                        self.dialogs.progress(dialog, address, now);
+                        self.journal(call, Event::EarlyMedia);
+                    }
+                    RingTone::Ringing => self.dialogs.media_ready(dialog, address, now),
+                    RingTone::None => (),
                 }
                 self.answer_if_due(call, now);
             }

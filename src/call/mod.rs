@@ -179,6 +179,7 @@ impl Calls {
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
+            reliable_provisionals: config.reliable_provisionals,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
             unacknowledged_max: config.limits.unacknowledged_max,

@@ -174,7 +174,11 @@ impl Simulation {
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
             config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
             config.ring.answer_after = Some(Duration::from_millis(800));
-            config.session_timers.interval_s = 90;
+            config.session_timers.interval_s = 120;
+            config.reliable_provisionals = true;
+            if seed % 2 == 1 {
+                config.ring.tone = RingTone::EarlyMedia;
+            }
             Calls::new(config, ChaCha12Rng::from_rng(&mut rng), now)
         });
         let plans: Vec<_> = (0..calls).map(|it| PLANS[it % PLANS.len()]).collect();

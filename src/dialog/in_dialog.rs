@@ -27,6 +27,10 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) {
+        if matches!(self.state, State::Calling(_)) {
+            self.handle_early_request(server, flow, request, body, shared, now);
+            return;
+        }
         let is_ended = matches!(self.state, State::Ended(_));
         let Some(dialog) = self.dialog_mut().filter(|_| !is_ended || *request.method() == Method::Bye) else {
             shared.refuse(server, request, &Refusal::DoesNotExist, None, now);
@@ -42,6 +46,7 @@ impl Session {
             Method::Bye => self.handle_bye(server, request, shared, now),
             Method::Invite => self.handle_reinvite(server, request, body, shared, now),
             Method::Update => self.handle_update(server, request, body, shared, now),
+            Method::Prack => self.handle_prack(server, request, body, shared, now),
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
                 let reply = options_reply(request, &tag);
@@ -57,7 +62,6 @@ impl Session {
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Prack
             | Method::Notify
             | Method::Subscribe
             | Method::Message

@@ -20,12 +20,11 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     let headers = request.headers();
     let is_in_dialog = headers.to().tag().is_some();
     match request.method() {
-        Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update => (),
+        Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update | Method::Prack => (),
         Method::Refer if is_in_dialog => (),
         Method::Ack
         | Method::Cancel
         | Method::Register
-        | Method::Prack
         | Method::Refer
         | Method::Notify
         | Method::Subscribe
@@ -73,7 +72,7 @@ fn body_of(request: &Request) -> Result<Body, Refusal> {
     let method = request.method();
     if *method == Method::Info {
         Ok(Body::Other)
-    } else if matches!(method, Method::Invite | Method::Update) && !is_optional {
+    } else if matches!(method, Method::Invite | Method::Update | Method::Prack) && !is_optional {
         Err(Refusal::UnsupportedMediaType(SDP))
     } else {
         Ok(Body::None)
@@ -97,12 +96,13 @@ mod tests {
         check("REGISTER sip:b", "", "", Err(405));
         check("MESSAGE sip:a@b", "", "", Err(405));
         check("REFER sip:a@b", "", "", Err(405));
-        check("PRACK sip:a@b", "", "", Err(405));
+        check("PRACK sip:a@b", "", "", Ok(Body::None));
         check("GUESS sip:a@b", "Require: x", "", Err(501));
         check("INVITE soap.beep://a/b", "", "", Err(416));
         check("INVITE sip:a@b", "Max-Forwards: 0", "", Err(483));
         check("OPTIONS sip:a@b", "Max-Forwards: 0", "", Ok(Body::None));
-        check("INVITE sip:a@b", "Require: 100rel, timer", "", Err(420));
+        check("INVITE sip:a@b", "Require: 100rel, timer", "", Ok(Body::None));
+        check("INVITE sip:a@b", "Require: 100rel, path", "", Err(420));
         check("INVITE sip:a@b", "Supported: 100rel", "", Ok(Body::None));
         check("INVITE sip:a@b", "Content-Type: application/isup", "x", Err(415));
         check("INVITE sip:a@b", "", "x", Err(415));

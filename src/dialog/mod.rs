@@ -56,6 +56,8 @@ pub struct DialogsConfig {
     pub capabilities: Capabilities,
     /// What we want of session timers.
     pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -156,6 +158,7 @@ impl Dialogs {
             self.with(id, now, |session, shared| {
                 session.handle_ack_timeout(shared, now);
                 session.handle_cancel_timeout(shared, now);
+                session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
                 session.handle_session_timeout(shared, now);
             });
@@ -179,6 +182,11 @@ impl Dialogs {
     /// Sends 180 for a call that came in.
     pub(crate) fn ring(&mut self, id: DialogId, now: Now) {
         self.with(id, now, |session, shared| session.ring(shared, now));
+    }
+
+    /// The media session of a call that came in will be at `local`: an 18x that has to hold an offer can be sent.
+    pub(crate) fn media_ready(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.handle_media_ready(local, shared, now));
     }
 
     /// Sends 183 for a call that came in, with the answer to its offer, so that audio may flow from `local` already.
@@ -263,7 +271,7 @@ impl Dialogs {
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL, re-INVITE or refresh"));
+        let session = self.deadlines.next().map(|it| (it, "an ACK, PRACK, CANCEL, re-INVITE or refresh"));
         session.into_iter().chain(self.shared.transactions.poll_timeout()).min_by_key(|(at, _)| *at)
     }
 
@@ -395,8 +403,7 @@ impl Dialogs {
     /// The session that a request of the peer is within, if its tags and Call-ID match.
     fn find(&mut self, request: &Request) -> Option<DialogId> {
         let id = *self.by_local_tag.get(request.headers().to().tag()?)?;
-        let dialog = self.sessions.get_mut(&id)?.dialog_mut()?;
-        dialog.is_of(request).then_some(id)
+        self.sessions.get_mut(&id)?.is_of(request).then_some(id)
     }
 
     fn handle_ack(&mut self, request: &Request, now: Now) {
@@ -432,7 +439,7 @@ impl Dialogs {
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_response(id, response, shared, now),
             Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
-            Purpose::Bye => (),
+            Purpose::Bye | Purpose::Prack => (),
         });
     }
 
@@ -446,7 +453,7 @@ impl Dialogs {
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_timeout(shared),
             Purpose::Reinvite | Purpose::Update => session.handle_peer_lost(None, shared, now),
-            Purpose::Bye => (),
+            Purpose::Bye | Purpose::Prack => (),
         });
     }
 

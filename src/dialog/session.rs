@@ -5,7 +5,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::invite::early::Early;
 use super::invite::reinvite::Reinvite;
+use super::invite::reliable::LatePrack;
 use super::invite::uac::Calling;
 use super::invite::uas::Incoming;
 use super::invite::unacknowledged::Unacknowledged;
@@ -29,6 +31,8 @@ pub(crate) struct Session {
     pub(super) state: State,
     /// Our INVITEs whose transactions still live, for the ACKs of their 2xx.
     pub(super) invites: SmallVec<[OwnInvite; 1]>,
+    /// The early dialogs of our call; other forks of an answered one may answer, too.
+    pub(super) early: Vec<Early>,
     /// The INVITE that began the session, if it came in: a CANCEL may be about it.
     pub(super) server: Option<TransactionId>,
     /// Whether the end has been told.
@@ -55,6 +59,8 @@ pub(super) struct Confirmed {
     pub(super) negotiation: Negotiation,
     pub(super) unacknowledged: Option<AwaitedAck>,
     pub(super) reinvite: Reinvite,
+    /// A provisional response that our 2xx has overtaken.
+    pub(super) late_prack: Option<LatePrack>,
     pub(super) timer: Option<SessionTimer>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
     pub(super) hangs_up: bool,
@@ -112,7 +118,15 @@ impl AwaitedAck {
 impl Session {
     /// A session that begins.
     pub(super) fn new(id: DialogId, local_tag: &str, state: State) -> Self {
-        Self { id, local_tag: local_tag.into(), state, invites: SmallVec::new(), server: None, is_end_told: false }
+        Self {
+            id,
+            local_tag: local_tag.into(),
+            state,
+            invites: SmallVec::new(),
+            early: vec![],
+            server: None,
+            is_end_told: false,
+        }
     }
 
     /// The dialog, once there is one.
@@ -125,6 +139,14 @@ impl Session {
         }
     }
 
+    /// Whether a request of the peer that names our tag is within the session.
+    pub(super) fn is_of(&mut self, request: &Request) -> bool {
+        match self.dialog_mut() {
+            Some(dialog) => dialog.is_of(request),
+            None => self.early.iter().any(|it| it.dialog.is_of(request)),
+        }
+    }
+
     /// When something of the session itself is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
@@ -134,7 +156,8 @@ impl Session {
                 let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
                 ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).min()
             }
-            State::Incoming(_) | State::Ended(_) => None,
+            State::Incoming(it) => it.provisionals.poll_timeout(),
+            State::Ended(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::transport::refusal::{ALLOW, Refusal};
 use crate::transport::{Dropped, Flow};
 
 /// The extensions that we know.
-pub(super) const SUPPORTED: &str = "timer";
+pub(super) const SUPPORTED: &str = "100rel, timer";
 
 /// What all sessions share.
 pub(super) struct Shared {
@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Update,
     /// To end one.
     Bye,
+    /// To acknowledge a provisional response.
+    Prack,
 }
 
 impl Purpose {

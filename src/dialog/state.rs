@@ -120,6 +120,14 @@ impl Dialog {
         }
     }
 
+    /// Goes on counting where the early dialog of the same peer stopped; route set and target are those of the 2xx
+    /// (§13.2.2.4).
+    pub(crate) fn go_on_from(&mut self, early: &Self) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+        self.flow = early.flow;
+    }
+
     /// Begins a request within the dialog (§12.2.1.1), numbered one higher than the one before. `via` is its top Via.
     pub(crate) fn request(&mut self, method: Method, via: &str) -> RequestBuilder {
         self.local_cseq += 1;

@@ -127,7 +127,7 @@ impl Refusal {
 }
 
 /// The methods we serve. REFER is understood within dialogs, and declined.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE";
 
 /// Who warns: a pseudonym (RFC 3261 §20.43), so that no address of ours is told.
 const WARN_AGENT: &str = "hookswitch";

@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 mod refreshes;
 mod refusals;
+mod reliable;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -52,6 +53,8 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// The number of our last reliable provisional response, for `rack`.
+    rseq: u32,
     /// Header fields that are shown of whatever goes out.
     shown: Vec<HeaderName>,
 }
@@ -65,7 +68,7 @@ impl Peer {
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
         let received = BTreeMap::new();
-        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new(), shown: vec![] }
+        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new(), rseq: 0, shown: vec![] }
     }
 
     fn run(&mut self, flow: &str) -> Vec<String> {
@@ -139,7 +142,8 @@ impl Peer {
     }
 
     /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
-    /// (more headers, with `|` between them and `~` for blanks), `contact=none`; `re`: within the dialog; `hop`: the ACK of a refusal.
+    /// (more headers, with `|` between them and `~` for blanks), `contact=none`; `re`: within the dialog; `rack`: with the
+    /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
         let is_outside = matches!(method, "INVITE" | "CANCEL" | "OPTIONS" | "REGISTER" | "REFER" | "GUESS")
@@ -165,10 +169,12 @@ impl Peer {
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
         let header: String = extra_headers(options).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let rack =
+            if options.contains_key("rack") { format!("RAck: {} 1 INVITE\r\n", self.rseq) } else { String::new() };
         let text = format!(
             "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{branch}\r\n\
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
-             CSeq: {cseq} {method}\r\n{contact}{header}{body}"
+             CSeq: {cseq} {method}\r\n{contact}{header}{rack}{body}"
         );
         self.calls.handle_datagram(flow(), Bytes::from(text), self.now);
     }
@@ -245,6 +251,9 @@ impl Peer {
                 let headers = response.headers();
                 if let Some(tag) = headers.to().tag().filter(|_| matches!(response.status().code(), 101..=299)) {
                     tag.clone_into(&mut self.tag);
+                }
+                if let Some(Ok(rseq)) = headers.rseq() {
+                    self.rseq = rseq;
                 }
                 let (status, method) = (response.status(), &headers.cseq().method);
                 let shown = show_headers(status, headers) + &self.show(headers);

@@ -317,6 +317,18 @@ impl Session {
             shared.respond(server, reply, now);
             return Ok(());
         }
+        if let State::Incoming(it) = &mut self.state
+            && it.is_agreed
+            && let Some((negotiation, _, agreed)) = &mut it.answered
+        {
+            let (answer, media) = answer_to(request, negotiation, shared)?;
+            *agreed = media;
+            it.dialog.refresh_target(request.headers());
+            let reply = shared.ok(request, &it.dialog, Some(answer), None);
+            shared.respond(server, reply, now);
+            shared.tell(Event::Media { dialog: id, media });
+            return Ok(());
+        }
         let Confirmed { dialog, negotiation, timer, .. } = self.changeable(shared)?;
         let terms = agree_timer(request, timer.as_ref(), shared)?;
         let (answer, media) = answer_to(request, negotiation, shared)?;
@@ -337,6 +349,7 @@ impl Session {
                 Err(Refusal::RequestPending)
             }
             State::Confirmed(it) => Ok(it),
+            State::Incoming(it) if it.early_offer.is_some() => Err(Refusal::RequestPending),
             State::Incoming(_) => {
                 let seconds = shared.transactions.tokens().back_off_ms(0, 10_000) / 1_000;
                 Err(Refusal::OutOfOrder { retry_after_s: u32::try_from(seconds).ok() })
@@ -383,7 +396,7 @@ fn agree_timer(request: &Request, timer: Option<&SessionTimer>, shared: &Shared)
 }
 
 /// Answers the offer in `request`; nothing changes if it cannot be used.
-fn answer_to(
+pub(super) fn answer_to(
     request: &Request,
     negotiation: &mut Negotiation,
     shared: &Shared,

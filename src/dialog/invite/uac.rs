@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
 use crate::dialog::end::{End, EndCause, Initiator};
@@ -169,9 +170,13 @@ impl Session {
         if status.is_provisional() {
             calling.is_proceeding = true;
             calling.pursue_cancel(shared, now);
-            if status != StatusCode::TRYING && !calling.is_cancelled() {
-                let media = calling.negotiation.accept(response.body()).ok();
-                shared.tell(Event::Provisional { dialog: self.id, status, media });
+            let (is_cancelled, flow) = (calling.is_cancelled(), calling.flow);
+            if status != StatusCode::TRYING {
+                let negotiation = calling.negotiation.clone();
+                let media = self.note_provisional(response, flow, &negotiation, shared, now);
+                if let Some(media) = media.filter(|_| !is_cancelled) {
+                    shared.tell(Event::Provisional { dialog: self.id, status, media });
+                }
             }
             return;
         }
@@ -255,6 +260,7 @@ impl Session {
             self.fail_without_dialog(shared);
             return;
         };
+        let early = self.take_early(&mut dialog);
         self.acknowledge(id, &dialog, shared, now);
         let state = std::mem::replace(&mut self.state, State::Ended(None));
         let State::Calling(calling) = state else {
@@ -267,19 +273,35 @@ impl Session {
             }
             return;
         };
-        self.start(*calling, dialog, response, shared, now);
+        self.start(*calling, dialog, early, response, shared, now);
     }
 
-    fn start(&mut self, calling: Calling, dialog: Dialog, response: &Response, shared: &mut Shared, now: Now) {
+    fn start(
+        &mut self,
+        calling: Calling,
+        dialog: Dialog,
+        early: Option<Early>,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) {
         let is_cancelled = calling.is_cancelled();
-        let media = calling.negotiation.accept(response.body());
+        let agreed = early.as_ref().and_then(Early::agreed);
+        // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
+        let preview = early.as_ref().and_then(|it| it.media).filter(|_| response.body().is_empty());
+        let media = match agreed.or(preview) {
+            Some(media) => Ok(media),
+            None => calling.negotiation.accept(response.body()),
+        };
+        let negotiation = early.map_or(calling.negotiation, |it| it.negotiation);
         let timer = Terms::granted(response.headers()).map(|it| SessionTimer::start(it, now.instant));
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
-            negotiation: calling.negotiation,
+            negotiation,
             unacknowledged: None,
             reinvite: Reinvite::default(),
             timer,
+            late_prack: None,
             hangs_up: false,
             owns_call_id: true,
         }));
