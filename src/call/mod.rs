@@ -23,7 +23,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 pub use self::config::{CallLimits, CallsConfig, Ring, RingTone, SessionTimers};
-pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator};
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason};
 use self::leg::Leg;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};

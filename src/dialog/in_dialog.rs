@@ -5,7 +5,7 @@
 //! act for a stranger.
 
 use super::dtmf_info;
-use super::end::{End, EndCause, Initiator};
+use super::end::{End, EndCause, Initiator, Reason};
 use super::inspection::Body;
 use super::session::{Session, State};
 use super::shared::Shared;
@@ -76,9 +76,10 @@ impl Session {
             let reply = Response::reply(request, StatusCode::OK).to_tag(request, &dialog.local_tag);
             shared.respond(server, reply, now);
         }
-        self.handle_cancel(shared, now);
+        let reason = Reason::of(request.headers());
+        self.handle_cancel(reason, shared, now);
         self.close(shared);
-        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote });
+        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote, reason });
     }
 
     /// Digits are told; an INFO without a body asks whether we are alive.

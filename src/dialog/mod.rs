@@ -21,7 +21,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::dtmf_info::Digit;
-use self::end::End;
+use self::end::{End, EndCause, Reason};
 use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
@@ -217,8 +217,8 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.move_media(local, shared, now));
     }
 
-    /// Ends a call as its state demands: CANCEL, BYE, or for one that came in and is not answered, `refusal`.
-    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, now: Now) -> HangUp {
+    /// Ends a call as its state demands: CANCEL or BYE with `cause`, or for one that came in and is not answered, `refusal`.
+    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, cause: EndCause, now: Now) -> HangUp {
         let mut outcome = HangUp::Done;
         self.with(id, now, |session, shared| match &mut session.state {
             State::Incoming(_) => {
@@ -227,15 +227,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(shared, now);
+                session.cancel(cause, shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
-                    confirmed.hangs_up = true;
+                    confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
                 } else {
-                    session.send_bye(shared, now);
+                    session.send_bye(cause, shared, now);
                 }
             }
             State::Ended(_) => (),
@@ -425,7 +425,8 @@ impl Dialogs {
         let reply = Response::reply(request, StatusCode::OK).to_tag(request, &tag);
         self.shared.respond(id, reply, now);
         if let Some(session) = session.filter(|_| self.shared.transactions.is_proceeding(invite)) {
-            self.with(session, now, |session, shared| session.handle_cancel(shared, now));
+            let reason = Reason::of(request.headers());
+            self.with(session, now, |session, shared| session.handle_cancel(reason, shared, now));
         }
     }
 

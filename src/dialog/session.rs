@@ -16,8 +16,8 @@ use super::session_timer::SessionTimer;
 use super::shared::{Purpose, Shared};
 use super::state::Dialog;
 use super::{DialogId, Event};
-use crate::dialog::end::End;
-use crate::sip::{Method, Request};
+use crate::dialog::end::{End, EndCause};
+use crate::sip::{HeaderName, Method, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
 use crate::transport::Flow;
@@ -63,7 +63,7 @@ pub(super) struct Confirmed {
     pub(super) late_prack: Option<LatePrack>,
     pub(super) timer: Option<SessionTimer>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
-    pub(super) hangs_up: bool,
+    pub(super) hangs_up: Option<EndCause>,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
     pub(super) owns_call_id: bool,
 }
@@ -189,13 +189,13 @@ impl Session {
     }
 
     /// Ends the session with a BYE (RFC 3261 §15.1.1).
-    pub(super) fn send_bye(&mut self, shared: &mut Shared, now: Now) {
+    pub(super) fn send_bye(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
         self.close(shared);
         let id = self.id;
         if let Some(dialog) = self.dialog_mut() {
             let flow = shared.way_out(dialog);
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via);
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, cause.reason());
             shared.request(id, Purpose::Bye, flow, bye, now);
         }
     }

@@ -6,6 +6,7 @@
 mod changes;
 mod incoming;
 mod outgoing;
+mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
@@ -225,7 +226,8 @@ impl Peer {
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Ended { end, .. } => {
-                    format!("! ended {:?} {:?} {:?}", end.cause, end.sip_status, end.initiator)
+                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
                 Output::Journal { event: Event::Answered { codec: Some(codec) }, .. } => {
                     format!("# Answered {codec:?}")

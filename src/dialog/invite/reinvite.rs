@@ -105,7 +105,7 @@ impl Session {
             return;
         };
         let Confirmed { dialog, negotiation, unacknowledged, reinvite, timer, hangs_up, .. } = &mut **confirmed;
-        if *hangs_up || unacknowledged.is_some() || reinvite.pending.is_some() || reinvite.retry_at.is_some() {
+        if hangs_up.is_some() || unacknowledged.is_some() || reinvite.pending.is_some() || reinvite.retry_at.is_some() {
             return;
         }
         let wanted = std::mem::take(&mut reinvite.wanted);
@@ -157,8 +157,13 @@ impl Session {
         match confirmed.timer.as_mut().and_then(|it| it.handle_timeout(now.instant)) {
             Some(Due::Refresh) => self.want(Wanted { refresh: true, ..Wanted::default() }, shared, now),
             Some(Due::End) => {
-                self.send_bye(shared, now);
-                let end = End { cause: EndCause::SessionExpired, sip_status: None, initiator: Initiator::Local };
+                self.send_bye(EndCause::SessionExpired, shared, now);
+                let end = End {
+                    cause: EndCause::SessionExpired,
+                    sip_status: None,
+                    initiator: Initiator::Local,
+                    reason: None,
+                };
                 self.tell_end(shared, end);
             }
             None => (),
@@ -224,10 +229,13 @@ impl Session {
         if status == Some(StatusCode::CALL_DOES_NOT_EXIST) {
             self.close(shared);
         } else {
-            self.send_bye(shared, now);
+            self.send_bye(EndCause::PeerLost, shared, now);
         }
         let sip_status = status.map(StatusCode::code);
-        self.tell_end(shared, End { cause: EndCause::PeerLost, sip_status, initiator: Initiator::Remote });
+        self.tell_end(
+            shared,
+            End { cause: EndCause::PeerLost, sip_status, initiator: Initiator::Remote, reason: None },
+        );
     }
 
     /// A re-INVITE of the peer.
@@ -343,7 +351,7 @@ impl Session {
     /// The session, if an offer of the peer may come now (§14.2, RFC 3311 §5.2).
     fn changeable(&mut self, shared: &mut Shared) -> Result<&mut Confirmed, Refusal> {
         match &mut self.state {
-            State::Confirmed(it) if it.hangs_up => Err(Refusal::DoesNotExist),
+            State::Confirmed(it) if it.hangs_up.is_some() => Err(Refusal::DoesNotExist),
             State::Confirmed(it) if it.reinvite.has_offered() => Err(Refusal::RequestPending),
             State::Confirmed(it) if it.unacknowledged.as_ref().is_some_and(AwaitedAck::has_offer) => {
                 Err(Refusal::RequestPending)

@@ -283,7 +283,7 @@ impl Session {
     fn refuse_and_tell(&mut self, refusal: &Refusal, cause: EndCause, shared: &mut Shared, now: Now) {
         self.reject(refusal, shared, now);
         let sip_status = Some(refusal.status().code());
-        self.tell_end(shared, End { cause, sip_status, initiator: Initiator::Local });
+        self.tell_end(shared, End { cause, sip_status, initiator: Initiator::Local, reason: None });
     }
 }
 

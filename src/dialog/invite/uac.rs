@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
-use crate::dialog::end::{End, EndCause, Initiator};
+use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
@@ -51,6 +51,8 @@ pub(crate) struct Calling {
     refusals: u8,
     is_proceeding: bool,
     cancel: Cancel,
+    /// Why it is cancelled, if it is.
+    cancel_cause: EndCause,
 }
 
 /// How far a CANCEL is.
@@ -83,7 +85,7 @@ impl Calling {
         if self.cancel == Cancel::Wanted && self.is_proceeding {
             self.cancel = Cancel::Sent { give_up_at: now.instant + T1.saturating_mul(64) };
             // Without room for the CANCEL the call ends when it is given up.
-            shared.transactions.cancel(self.client, now).unwrap_or_default();
+            shared.transactions.cancel(self.client, self.cancel_cause.reason(), now).unwrap_or_default();
         }
     }
 }
@@ -121,19 +123,28 @@ impl Session {
         }
         let builder = builder.body(SDP, offer.into());
         let (client, request) = shared.request(id, Purpose::Invite, flow, builder, now)?;
-        let calling =
-            Calling { client, flow, negotiation, asked, refusals: 0, is_proceeding: false, cancel: Cancel::NotWanted };
+        let calling = Calling {
+            client,
+            flow,
+            negotiation,
+            asked,
+            refusals: 0,
+            is_proceeding: false,
+            cancel: Cancel::NotWanted,
+            cancel_cause: EndCause::Cancelled,
+        };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
         session.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
         Some(session)
     }
 
     /// Gives the call up before its answer. The end is told once it is certain.
-    pub(in crate::dialog) fn cancel(&mut self, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn cancel(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
         if let State::Calling(calling) = &mut self.state
             && calling.cancel == Cancel::NotWanted
         {
             calling.cancel = Cancel::Wanted;
+            calling.cancel_cause = cause;
             calling.pursue_cancel(shared, now);
         }
     }
@@ -146,7 +157,7 @@ impl Session {
         if calling.gives_up_at().is_some_and(|it| it <= now.instant) {
             shared.transactions.abandon(calling.client);
             self.close(shared);
-            let end = End { cause: EndCause::Cancelled, sip_status: None, initiator: Initiator::Local };
+            let end = End { cause: EndCause::Cancelled, sip_status: None, initiator: Initiator::Local, reason: None };
             self.tell_end(shared, end);
         }
     }
@@ -192,7 +203,10 @@ impl Session {
             _ => (EndCause::Rejected, Initiator::Remote),
         };
         self.close(shared);
-        self.tell_end(shared, End { cause, sip_status: Some(status.code()), initiator });
+        self.tell_end(
+            shared,
+            End { cause, sip_status: Some(status.code()), initiator, reason: Reason::of(response.headers()) },
+        );
     }
 
     /// Sends the INVITE again, with the session interval that its refusal asks for (RFC 4028 §7.3). Whether it was sent.
@@ -236,7 +250,7 @@ impl Session {
         if let State::Calling(calling) = &self.state {
             let cause = if calling.is_cancelled() { EndCause::Cancelled } else { EndCause::NoAnswer };
             self.close(shared);
-            self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local });
+            self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local, reason: None });
         }
     }
 
@@ -267,7 +281,7 @@ impl Session {
             self.state = state;
             // Another fork answered, too.
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via);
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, ELSEWHERE);
             if let Ok(bye) = bye.build() {
                 shared.transactions.request(flow, bye, now).ok();
             }
@@ -302,7 +316,7 @@ impl Session {
             reinvite: Reinvite::default(),
             timer,
             late_prack: None,
-            hangs_up: false,
+            hangs_up: None,
             owns_call_id: true,
         }));
         let status = Some(response.status().code());
@@ -310,8 +324,8 @@ impl Session {
             Ok(media) if !is_cancelled => shared.tell(Event::Answered { dialog: self.id, media: Some(media) }),
             Ok(MediaDescription { .. }) | Err(_) => {
                 let cause = if is_cancelled { EndCause::Cancelled } else { EndCause::NoCommonMedia };
-                self.send_bye(shared, now);
-                self.tell_end(shared, End { cause, sip_status: status, initiator: Initiator::Local });
+                self.send_bye(cause, shared, now);
+                self.tell_end(shared, End { cause, sip_status: status, initiator: Initiator::Local, reason: None });
             }
         }
     }
@@ -320,7 +334,12 @@ impl Session {
     fn fail_without_dialog(&mut self, shared: &mut Shared) {
         if matches!(self.state, State::Calling(_)) {
             self.close(shared);
-            let end = End { cause: EndCause::NoCommonMedia, sip_status: Some(200), initiator: Initiator::Local };
+            let end = End {
+                cause: EndCause::NoCommonMedia,
+                sip_status: Some(200),
+                initiator: Initiator::Local,
+                reason: None,
+            };
             self.tell_end(shared, end);
         }
     }
@@ -369,3 +388,6 @@ const REPLACED: [HeaderName; 7] = [
     HeaderName::ContentType,
     HeaderName::ContentLength,
 ];
+
+/// What other forks are told that answer, too.
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::reliable::Provisionals;
 use super::unacknowledged::{Due, Unacknowledged};
-use crate::dialog::end::{End, EndCause, Initiator};
+use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::Body;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation, Offer};
 use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, Session, State};
@@ -128,7 +128,7 @@ impl Session {
             reinvite: super::reinvite::Reinvite::default(),
             timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             late_prack,
-            hangs_up: false,
+            hangs_up: None,
             owns_call_id: false,
         }));
         shared.tell(Event::Answered { dialog: self.id, media });
@@ -143,11 +143,12 @@ impl Session {
     }
 
     /// The caller gave up: by CANCEL, or by a BYE in the early dialog. Without effect once the call is answered.
-    pub(in crate::dialog) fn handle_cancel(&mut self, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn handle_cancel(&mut self, reason: Option<Reason>, shared: &mut Shared, now: Now) {
         if matches!(self.state, State::Incoming(_)) {
             self.reject(&Refusal::Terminated, shared, now);
             let status = Refusal::Terminated.status().code();
-            let end = End { cause: EndCause::Cancelled, sip_status: Some(status), initiator: Initiator::Remote };
+            let end =
+                End { cause: EndCause::Cancelled, sip_status: Some(status), initiator: Initiator::Remote, reason };
             self.tell_end(shared, end);
         }
     }
@@ -167,7 +168,7 @@ impl Session {
             OfferInOk::First => Some(confirmed.negotiation.accept(request.body())),
             OfferInOk::Change(changed) => Some(changed.accept(request.body())),
         };
-        let is_hanging_up = confirmed.hangs_up;
+        let hangs_up = confirmed.hangs_up;
         match (answer, awaited.offer) {
             (None, _) => (),
             (Some(Ok(media)), offer) => {
@@ -179,14 +180,15 @@ impl Session {
             // The session goes on as it was (§14.2).
             (Some(Err(_unusable)), OfferInOk::Change(changed)) => confirmed.negotiation.remember(&changed),
             (Some(Err(_unusable)), OfferInOk::None | OfferInOk::First) => {
-                self.send_bye(shared, now);
-                let end = End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local };
+                self.send_bye(EndCause::NoCommonMedia, shared, now);
+                let end =
+                    End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local, reason: None };
                 self.tell_end(shared, end);
                 return;
             }
         }
-        if is_hanging_up {
-            self.send_bye(shared, now);
+        if let Some(cause) = hangs_up {
+            self.send_bye(cause, shared, now);
         } else {
             self.pursue_reinvite(shared, now);
         }
@@ -205,8 +207,13 @@ impl Session {
                 shared.transactions.respond_bytes(awaited.server, StatusCode::OK, response, now);
             }
             Some(Due::GiveUp) => {
-                self.send_bye(shared, now);
-                let end = End { cause: EndCause::NotAcknowledged, sip_status: None, initiator: Initiator::Local };
+                self.send_bye(EndCause::NotAcknowledged, shared, now);
+                let end = End {
+                    cause: EndCause::NotAcknowledged,
+                    sip_status: None,
+                    initiator: Initiator::Local,
+                    reason: None,
+                };
                 self.tell_end(shared, end);
             }
             None => (),
