@@ -25,6 +25,8 @@ pub struct CallsConfig {
     pub session_timers: SessionTimers,
     /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
     pub reliable_provisionals: bool,
+    /// What peers may ask for by REFER.
+    pub transfers: Transfers,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -54,6 +56,26 @@ pub enum RingTone {
     Ringing,
     /// Audio of ours: 183 with the answer to their offer.
     EarlyMedia,
+}
+
+/// What peers may ask for by REFER. Whoever carries a transfer out calls somebody at our cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Transfers {
+    /// Nothing: 603.
+    #[default]
+    Refused,
+    /// Transfers to these hosts, compared without regard to case; others get 403.
+    ToHosts(Vec<String>),
+}
+
+impl Transfers {
+    /// Whether a transfer to `host` is carried out.
+    pub(super) fn allow(&self, host: &str) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::ToHosts(hosts) => hosts.iter().any(|it| it.eq_ignore_ascii_case(host)),
+        }
+    }
 }
 
 /// How much is held. What happens at each limit is told where it is applied: a 503 and a counter.
@@ -111,6 +133,7 @@ impl CallsConfig {
             ring: Ring::default(),
             session_timers: SessionTimers::default(),
             reliable_provisionals: false,
+            transfers: Transfers::Refused,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

@@ -135,6 +135,8 @@ impl Victim {
                 | Output::CloseMedia { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
+                | Output::Transferred { .. }
+                | Output::TransferAsked { .. }
                 | Output::Journal { .. } => (),
             }
         }

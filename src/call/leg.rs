@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::config::RingTone;
-use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output};
+use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output, TransferOutcome};
 use crate::dialog::invite::uac::Invitation;
 use crate::dialog::offer_answer::MediaDescription;
+use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{self, DialogId, HangUp, Offered};
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX, MEDIA_OPEN_MS_MAX, RING_AGAIN_MS, RING_MS_MAX};
@@ -27,6 +28,8 @@ pub(super) struct Leg {
     /// What the journal was told while the call rang.
     is_ringing_told: bool,
     is_early_media_told: bool,
+    /// Whom a transfer of ours, which has no outcome yet, is to reach.
+    pub(super) transfer: Option<Pii<String>>,
     /// The peer does not want to hear us.
     is_held: bool,
     /// The peer does not send, by its own word or by ours.
@@ -68,6 +71,7 @@ impl Leg {
             has_media: true,
             is_ringing_told: false,
             is_early_media_told: false,
+            transfer: None,
             is_held: false,
             is_silent: false,
         }
@@ -96,6 +100,8 @@ impl Calls {
             dialog::Event::Answered { dialog, media } => (dialog, LegEvent::Answered(media)),
             dialog::Event::Media { dialog, media } => (dialog, LegEvent::Media(media)),
             dialog::Event::Digit { dialog, digit } => (dialog, LegEvent::Digit(digit.digit, digit.duration_ms)),
+            dialog::Event::Transferred { dialog, outcome } => (dialog, LegEvent::Transferred(outcome)),
+            dialog::Event::TransferAsked { dialog, wanted } => (dialog, LegEvent::TransferAsked(wanted)),
             dialog::Event::Ended { dialog, end } => (dialog, LegEvent::Ended(end)),
         };
         let Some(call) = self.by_dialog.get(&dialog).copied() else {
@@ -109,6 +115,8 @@ impl Calls {
                 self.tell(Output::Digit { call, digit, duration_ms });
                 self.journal(call, Event::Digit { digit, duration_ms });
             }
+            LegEvent::Transferred(outcome) => self.finish_transfer(call, outcome),
+            LegEvent::TransferAsked(wanted) => self.handle_transfer_asked(call, *wanted, now),
             LegEvent::Ended(end) => self.finish(call, self.explain(call, end)),
         }
         self.settle(call);
@@ -428,6 +436,7 @@ impl Calls {
 
     /// The one place where a call ends.
     fn finish(&mut self, call: CallId, end: End) {
+        self.finish_transfer(call, TransferOutcome::Unknown);
         let Some(leg) = self.calls.remove(&call) else {
             return;
         };
@@ -455,6 +464,8 @@ enum LegEvent {
     Answered(Option<MediaDescription>),
     Media(MediaDescription),
     Digit(char, u16),
+    Transferred(TransferOutcome),
+    TransferAsked(Box<TransferRequest>),
     Ended(End),
 }
 

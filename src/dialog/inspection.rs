@@ -21,7 +21,7 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     let is_in_dialog = headers.to().tag().is_some();
     match request.method() {
         Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update | Method::Prack => (),
-        Method::Refer if is_in_dialog => (),
+        Method::Refer | Method::Notify if is_in_dialog => (),
         Method::Ack
         | Method::Cancel
         | Method::Register
@@ -70,7 +70,7 @@ fn body_of(request: &Request) -> Result<Body, Refusal> {
         name.trim().eq_ignore_ascii_case("handling") && value.trim().eq_ignore_ascii_case("optional")
     });
     let method = request.method();
-    if *method == Method::Info {
+    if matches!(method, Method::Info | Method::Notify) {
         Ok(Body::Other)
     } else if matches!(method, Method::Invite | Method::Update | Method::Prack) && !is_optional {
         Err(Refusal::UnsupportedMediaType(SDP))

@@ -13,6 +13,7 @@ mod session;
 pub mod session_timer;
 mod shared;
 mod state;
+pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
 use self::shared::{Purpose, SUPPORTED, Shared};
+use self::transfer::TransferOutcome;
+use self::transfer::asked::TransferRequest;
 use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
@@ -58,6 +61,8 @@ pub struct DialogsConfig {
     pub session_timers: SessionTimers,
     /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
     pub reliable_provisionals: bool,
+    /// Whether peers may ask for transfers: the layer above then decides about each.
+    pub takes_transfers: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -85,6 +90,10 @@ pub(crate) enum Event {
     Media { dialog: DialogId, media: MediaDescription },
     /// A digit in an INFO.
     Digit { dialog: DialogId, digit: Digit },
+    /// The transfer that we asked for is over.
+    Transferred { dialog: DialogId, outcome: TransferOutcome },
+    /// The peer asks for a transfer: decide with [`Dialogs::decide_transfer`].
+    TransferAsked { dialog: DialogId, wanted: Box<TransferRequest> },
     /// The session is over. Not told to who ended it by [`Dialogs::hang_up`] or [`Dialogs::reject`], except for a call
     /// that waits for its CANCEL to take effect.
     Ended { dialog: DialogId, end: End },
@@ -161,6 +170,8 @@ impl Dialogs {
                 session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
                 session.handle_session_timeout(shared, now);
+                session.handle_asking_timeout(shared, now);
+                session.handle_asked_timeout(shared, now);
             });
         }
     }
@@ -210,6 +221,32 @@ impl Dialogs {
     /// Puts the peer of an answered call on hold, or takes it back.
     pub(crate) fn hold(&mut self, id: DialogId, holds: bool, now: Now) {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
+    }
+
+    /// Asks the peer of an answered call to call `to` instead. Whether that is possible.
+    pub(crate) fn refer(&mut self, id: DialogId, to: &str, now: Now) -> bool {
+        let mut is_sent = false;
+        self.with(id, now, |session, shared| is_sent = session.refer(to, shared, now));
+        is_sent
+    }
+
+    /// The Refer-To that has a peer take the place of our side in the answered call `id`: the URI of its peer, with the
+    /// Replaces that names the dialog from there (RFC 3891 §6).
+    pub(crate) fn refer_to_peer_of(&self, id: DialogId) -> Option<String> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.as_refer_to()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Decides about the transfer that a peer asks for.
+    pub(crate) fn decide_transfer(&mut self, id: DialogId, decision: Result<(), Refusal>, now: Now) {
+        self.with(id, now, |session, shared| session.decide_transfer(decision, shared, now));
+    }
+
+    /// Tells a peer how the transfer goes that it asked for.
+    pub(crate) fn report_transfer(&mut self, id: DialogId, status: StatusCode, now: Now) {
+        self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
     }
 
     /// Tells the peer of an answered call that our media session has moved.
@@ -440,6 +477,8 @@ impl Dialogs {
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_response(id, response, shared, now),
             Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
+            Purpose::Refer => session.handle_refer_response(id, response, shared, now),
+            Purpose::Notify => session.handle_notify_response(id, Some(response), shared, now),
             Purpose::Bye | Purpose::Prack => (),
         });
     }
@@ -453,7 +492,8 @@ impl Dialogs {
         }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite | Purpose::Update => session.handle_peer_lost(None, shared, now),
+            Purpose::Reinvite | Purpose::Update | Purpose::Refer => session.handle_peer_lost(None, shared, now),
+            Purpose::Notify => session.handle_notify_response(id, None, shared, now),
             Purpose::Bye | Purpose::Prack => (),
         });
     }

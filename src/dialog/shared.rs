@@ -13,7 +13,7 @@ use crate::transport::refusal::{ALLOW, Refusal};
 use crate::transport::{Dropped, Flow};
 
 /// The extensions that we know.
-pub(super) const SUPPORTED: &str = "100rel, timer";
+pub(super) const SUPPORTED: &str = "100rel, norefersub, timer";
 
 /// What all sessions share.
 pub(super) struct Shared {
@@ -40,6 +40,10 @@ pub(super) enum Purpose {
     Bye,
     /// To acknowledge a provisional response.
     Prack,
+    /// To transfer the peer.
+    Refer,
+    /// To tell how a transfer goes that the peer asked for.
+    Notify,
 }
 
 impl Purpose {

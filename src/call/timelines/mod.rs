@@ -10,6 +10,7 @@ mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
+mod transfers;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -119,6 +120,12 @@ impl Peer {
             "hold" => self.calls.hold(leg().call, true, now),
             "media-moved" => self.calls.handle_media_moved(leg(), "192.0.2.1:20002".parse().expect("valid"), now),
             "resume" => self.calls.hold(leg().call, false, now),
+            "transfer" => {
+                let to = "sip:bob@example.org?Subject=x".parse().expect("a URI");
+                self.calls.transfer(leg().call, &TransferTarget::Uri(to), now);
+            }
+            "transfer-to-self" => self.calls.transfer(leg().call, &TransferTarget::Call(leg().call), now),
+            "report" => self.calls.report_transfer(leg().call, options["status"].parse().expect("a status"), now),
             "drain" => self.calls.drain(now),
             "place" => self.place(vec![]),
             "place-smuggled" => {
@@ -149,7 +156,7 @@ impl Peer {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
         let is_outside = matches!(method, "INVITE" | "CANCEL" | "OPTIONS" | "REGISTER" | "REFER" | "GUESS")
             && !options.contains_key("re")
-            && !(matches!(method, "OPTIONS" | "REFER") && options.contains_key("cseq"));
+            && !(matches!(method, "OPTIONS" | "REFER" | "NOTIFY") && options.contains_key("cseq"));
         // Where our side called, the dialog has its Call-ID and From the other way round.
         let placed = self.received.get("INVITE").map(Request::headers);
         let call = placed.map_or("c", |it| it.call_id()).to_owned();
@@ -165,7 +172,7 @@ impl Peer {
         let (call, from) = (option("call", &call), option("from", "peer"));
         let default = if method == "INVITE" { "sendrecv" } else { "none" };
         let body = match options.get("body").and_then(|it| it.split_once(':')) {
-            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{body}"),
+            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{}", body.replace('~', " ")),
             None => sdp(&option("sdp", default)),
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
@@ -225,6 +232,10 @@ impl Peer {
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
+                Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
+                Output::TransferAsked { to, replaces, .. } => {
+                    format!("! transfer-asked {to}{}", replaces.map_or_else(String::new, |it| format!(" {it}")))
+                }
                 Output::Ended { end, .. } => {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
@@ -307,6 +318,9 @@ fn show_media(media: &MediaDescription) -> String {
 fn show_sdp(body: &Bytes) -> String {
     if body.is_empty() {
         return String::new();
+    }
+    if body.starts_with(b"SIP/2.0") {
+        return format!(" [{}]", String::from_utf8_lossy(body).trim_end());
     }
     let description = crate::sdp::SessionDescription::parse(body).expect("a session description");
     let direction = description.direction_of(&description.media[0]);

@@ -316,6 +316,8 @@ impl Session {
             reinvite: Reinvite::default(),
             timer,
             late_prack: None,
+            asking: None,
+            asked: None,
             hangs_up: None,
             owns_call_id: true,
         }));

@@ -128,6 +128,8 @@ impl Session {
             reinvite: super::reinvite::Reinvite::default(),
             timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             late_prack,
+            asking: None,
+            asked: None,
             hangs_up: None,
             owns_call_id: false,
         }));
