@@ -27,6 +27,8 @@ pub struct CallsConfig {
     pub reliable_provisionals: bool,
     /// What peers may ask for by REFER.
     pub transfers: Transfers,
+    /// What INVITEs with Replaces may take over.
+    pub replacements: Replacements,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -76,6 +78,17 @@ impl Transfers {
             Self::ToHosts(hosts) => hosts.iter().any(|it| it.eq_ignore_ascii_case(host)),
         }
     }
+}
+
+/// What INVITEs with Replaces (RFC 3891) may take over. Whoever takes a call over hears what its peer was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replacements {
+    /// Nothing: 403.
+    #[default]
+    Refused,
+    /// Calls whose peer is at the same address, as calls of one PBX are. For others the answer is that of calls that do not
+    /// exist: 481.
+    FromSameSource,
 }
 
 /// How much is held. What happens at each limit is told where it is applied: a 503 and a counter.
@@ -134,6 +147,7 @@ impl CallsConfig {
             session_timers: SessionTimers::default(),
             reliable_provisionals: false,
             transfers: Transfers::Refused,
+            replacements: Replacements::Refused,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

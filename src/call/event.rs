@@ -64,6 +64,11 @@ pub enum Event {
         /// Whether we do.
         is_accepted: bool,
     },
+    /// Somebody has taken the peer's place.
+    Replaced {
+        /// Who.
+        by: Pii<String>,
+    },
     /// The call is over.
     Ended(End),
 }

@@ -23,6 +23,8 @@ pub(super) struct Leg {
     id: LegId,
     pub(super) dialog: Option<DialogId>,
     state: State,
+    /// Where the media session is, once it is open.
+    pub(super) local: Option<SocketAddr>,
     /// A media session is open, or being opened.
     has_media: bool,
     /// What the journal was told while the call rang.
@@ -68,6 +70,7 @@ impl Leg {
             id,
             dialog: None,
             state,
+            local: None,
             has_media: true,
             is_ringing_told: false,
             is_early_media_told: false,
@@ -75,6 +78,11 @@ impl Leg {
             is_held: false,
             is_silent: false,
         }
+    }
+
+    /// Whether both sides talk.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -124,7 +132,11 @@ impl Calls {
 
     /// A call comes in.
     fn handle_offered(&mut self, offered: Offered, now: Now) {
-        let Offered { dialog, flow, request, media } = offered;
+        if let Some(replaced) = offered.replaces {
+            self.handle_replacement(&offered, replaced, now);
+            return;
+        }
+        let Offered { dialog, flow, request, media, replaces: _ } = offered;
         let is_full = if self.is_draining {
             Some(Dropped::Draining)
         } else if self.calls.len() >= self.config.limits.calls_max {
@@ -185,7 +197,7 @@ impl Calls {
         self.settle(call);
     }
 
-    fn route(&self, flow: Flow, request: &Request) -> Result<route::Target, route::Refusal> {
+    pub(super) fn route(&self, flow: Flow, request: &Request) -> Result<route::Target, route::Refusal> {
         let is_listener =
             |it: &&(crate::transport::Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = route::Admission::default();
@@ -242,6 +254,7 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        leg.local = Some(address);
         match (&mut leg.state, leg.dialog) {
             (State::Ringing(ringing), Some(dialog)) => {
                 ringing.media = Some(address);
@@ -400,6 +413,13 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        // A new dialog took the place of an answered one.
+        if matches!(leg.state, State::Answered) {
+            if let Some(remote) = media {
+                self.handle_media(call, remote);
+            }
+            return;
+        }
         let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
         let id = leg.id;
@@ -469,7 +489,7 @@ enum LegEvent {
     Ended(End),
 }
 
-fn from_of(request: &Request) -> Pii<String> {
+pub(super) fn from_of(request: &Request) -> Pii<String> {
     Pii::new(request.headers().from().uri().to_string())
 }
 

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use self::config::{CallLimits, CallsConfig, Ring, RingTone, SessionTimers, Transfers};
+pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
 use crate::dialog::offer_answer::MediaDescription;
@@ -208,6 +208,7 @@ impl Calls {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
             reliable_provisionals: config.reliable_provisionals,
+            takes_replaces: config.replacements != Replacements::Refused,
             takes_transfers: config.transfers != Transfers::Refused,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
@@ -258,8 +259,11 @@ impl Calls {
 
     /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
     pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
-        if let Some(dialog) = self.calls.get(&leg.call).and_then(|it| it.dialog) {
-            self.dialogs.move_media(dialog, address, now);
+        if let Some(held) = self.calls.get_mut(&leg.call) {
+            held.local = Some(address);
+            if let Some(dialog) = held.dialog {
+                self.dialogs.move_media(dialog, address, now);
+            }
         }
         self.drain_dialogs(now);
     }

@@ -1,8 +1,11 @@
 //! Transfers of calls: whom we ask the peer to call, and what the peer asks us for.
 
-use super::{CallId, Calls, Event, Output, TransferOutcome, TransferTarget, Transfers};
+use super::leg::from_of;
+use super::{CallId, Calls, EndCause, Event, Output, TransferOutcome, TransferTarget, Transfers};
 use crate::dialog::transfer::asked::TransferRequest;
+use crate::dialog::{DialogId, Offered};
 use crate::identity::Pii;
+use crate::route;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -63,5 +66,26 @@ impl Calls {
         if is_accepted {
             self.tell(Output::TransferAsked { call, to, replaces, referred_by });
         }
+    }
+
+    /// Somebody wants to take the place of the peer of an answered call, which goes on with its media session and agent.
+    /// What is not allowed looks like what does not exist.
+    pub(super) fn handle_replacement(&mut self, offered: &Offered, replaced: DialogId, now: Now) {
+        let Offered { dialog, flow, request, .. } = offered;
+        let is_admitted = !matches!(self.route(*flow, request), Err(route::Refusal::UnknownSource));
+        let is_same_source = self.dialogs.source_of(replaced) == Some(flow.remote.ip());
+        let call = self.by_dialog.get(&replaced).copied().filter(|_| is_admitted && is_same_source);
+        let leg = call.and_then(|it| self.calls.get_mut(&it)).filter(|it| it.is_answered());
+        let (Some(call), Some((leg, local))) = (call, leg.and_then(|it| it.local.map(|local| (it, local)))) else {
+            self.dialogs.reject(*dialog, &Refusal::DoesNotExist, now);
+            return;
+        };
+        leg.dialog = Some(*dialog);
+        self.by_dialog.remove(&replaced);
+        self.by_dialog.insert(*dialog, call);
+        self.finish_transfer(call, TransferOutcome::Unknown);
+        self.journal(call, Event::Replaced { by: from_of(request) });
+        self.dialogs.answer(*dialog, local, now);
+        self.dialogs.hang_up(replaced, &Refusal::Declined, EndCause::HungUp, now);
     }
 }

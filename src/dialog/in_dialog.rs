@@ -49,7 +49,7 @@ impl Session {
             Method::Prack => self.handle_prack(server, request, body, shared, now),
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
-                let reply = options_reply(request, &tag);
+                let reply = options_reply(request, &tag, shared.supported());
                 shared.respond(server, reply, now);
             }
             Method::Refer => self.handle_refer(server, request, shared, now),

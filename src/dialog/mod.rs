@@ -16,7 +16,7 @@ mod state;
 pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,10 +28,10 @@ use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
-use self::shared::{Purpose, SUPPORTED, Shared};
+use self::shared::{Purpose, Shared};
 use self::transfer::TransferOutcome;
 use self::transfer::asked::TransferRequest;
-use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
+use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
@@ -63,6 +63,8 @@ pub struct DialogsConfig {
     pub reliable_provisionals: bool,
     /// Whether peers may ask for transfers: the layer above then decides about each.
     pub takes_transfers: bool,
+    /// Whether an INVITE may take the place of a dialog: the layer above then decides about each.
+    pub takes_replaces: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -110,6 +112,8 @@ pub(crate) struct Offered {
     pub(crate) request: Request,
     /// What our answer will agree to; `None` if the INVITE holds no offer.
     pub(crate) media: Option<MediaDescription>,
+    /// The answered session that this one is to take the place of (RFC 3891).
+    pub(crate) replaces: Option<DialogId>,
 }
 
 /// What became of hanging up.
@@ -235,6 +239,14 @@ impl Dialogs {
     pub(crate) fn refer_to_peer_of(&self, id: DialogId) -> Option<String> {
         match &self.sessions.get(&id)?.state {
             State::Confirmed(it) => Some(it.dialog.as_refer_to()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Where the peer of an answered call is.
+    pub(crate) fn source_of(&self, id: DialogId) -> Option<IpAddr> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.flow.remote.ip()),
             State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
         }
     }
@@ -368,7 +380,7 @@ impl Dialogs {
     }
 
     fn handle_request(&mut self, id: TransactionId, flow: Flow, request: &Request, now: Now) {
-        let body = match inspection::inspect(request) {
+        let body = match inspection::inspect(request, self.shared.supported()) {
             Ok(body) => body,
             Err(refusal) => {
                 self.shared.refuse(id, request, &refusal, None, now);
@@ -390,7 +402,7 @@ impl Dialogs {
             self.handle_invite(id, flow, request, body)
         } else if *request.method() == Method::Options {
             let tag = self.shared.transactions.tokens().tag();
-            self.shared.respond(id, options_reply(request, &tag), now);
+            self.shared.respond(id, options_reply(request, &tag, self.shared.supported()), now);
             Ok(())
         } else {
             // BYE, INFO and UPDATE only mean something within a dialog (§15.1.2).
@@ -428,13 +440,42 @@ impl Dialogs {
             self.shared.drop(Dropped::Merged);
             return Err(Refusal::LoopDetected);
         }
+        let replaces = self.replaced_by(request)?;
         let id = self.fresh_id();
-        let session = Session::from_invite(id, server, flow, request.clone(), body, &mut self.shared)?;
+        let session = Session::from_invite(id, server, flow, request.clone(), body, replaces, &mut self.shared)?;
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.by_caller.insert(caller, id);
         self.sessions.insert(id, session);
         self.by_server.insert(server, id);
         Ok(())
+    }
+
+    /// The session that an INVITE is to take the place of (RFC 3891 §3). Only answered ones can be replaced.
+    fn replaced_by(&self, request: &Request) -> Result<Option<DialogId>, Refusal> {
+        let mut fields = request.headers().all(&HeaderName::Replaces);
+        let Some(field) = fields.next() else {
+            return Ok(None);
+        };
+        if !self.shared.config.takes_replaces {
+            return Err(Refusal::Forbidden);
+        }
+        let wanted = Replaces::parse(field).filter(|_| fields.next().is_none());
+        let wanted = wanted.ok_or(Refusal::BadRequest("Exactly One Replaces"))?;
+        let session = self.by_local_tag.get(&*wanted.to_tag).and_then(|it| self.sessions.get(it));
+        let session = session.ok_or(Refusal::DoesNotExist)?;
+        let (dialog, is_over) = match &session.state {
+            State::Confirmed(it) => (&it.dialog, it.hangs_up.is_some()),
+            State::Ended(Some(it)) => (&**it, true),
+            State::Incoming(_) | State::Calling(_) | State::Ended(None) => return Err(Refusal::DoesNotExist),
+        };
+        match () {
+            () if *dialog.call_id != *wanted.call_id || *dialog.remote_tag != *wanted.from_tag => {
+                Err(Refusal::DoesNotExist)
+            }
+            () if is_over => Err(Refusal::Declined),
+            () if wanted.early_only => Err(Refusal::Busy),
+            () => Ok(Some(session.id)),
+        }
     }
 
     /// The session that a request of the peer is within, if its tags and Call-ID match.
@@ -510,12 +551,12 @@ impl Dialogs {
 }
 
 /// The answer to OPTIONS (RFC 3261 §11.2). It says that we live, also while new calls are refused.
-fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
+fn options_reply(request: &Request, tag: &str, supported: &str) -> ResponseBuilder {
     Response::reply(request, StatusCode::OK)
         .to_tag(request, tag)
         .header(HeaderName::Allow, ALLOW)
         .header(HeaderName::Accept, inspection::SDP)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, SUPPORTED)
+        .header(HeaderName::Supported, supported)
 }

@@ -199,6 +199,7 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
         call::Event::TransferAsked { to, is_accepted: false } => {
             Event::Note { topic: "transfer_refused".to_owned(), text: to }
         }
+        call::Event::Replaced { by } => Event::Note { topic: "replaced".to_owned(), text: by },
         call::Event::Ended(_) => return None,
     })
 }

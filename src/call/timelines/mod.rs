@@ -55,6 +55,8 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// Where the peer is.
+    remote: SocketAddr,
     /// The number of our last reliable provisional response, for `rack`.
     rseq: u32,
     /// Header fields that are shown of whatever goes out.
@@ -70,7 +72,18 @@ impl Peer {
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
         let received = BTreeMap::new();
-        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new(), rseq: 0, shown: vec![] }
+        Self {
+            calls,
+            start: now,
+            now,
+            log: vec![],
+            leg: None,
+            received,
+            tag: String::new(),
+            remote: flow().remote,
+            rseq: 0,
+            shown: vec![],
+        }
     }
 
     fn run(&mut self, flow: &str) -> Vec<String> {
@@ -150,7 +163,7 @@ impl Peer {
     }
 
     /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
-    /// (more headers, with `|` between them and `~` for blanks), `contact=none`; `re`: within the dialog; `rack`: with the
+    /// (more headers, with `|` between them, `~` for blanks and `{tag}` for our last tag), `contact=none`; `re`: within the dialog; `rack`: with the
     /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
@@ -176,7 +189,8 @@ impl Peer {
             None => sdp(&option("sdp", default)),
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
-        let header: String = extra_headers(options).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let header: String =
+            extra_headers(options, &self.tag).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let rack =
             if options.contains_key("rack") { format!("RAck: {} 1 INVITE\r\n", self.rseq) } else { String::new() };
         let text = format!(
@@ -184,7 +198,8 @@ impl Peer {
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
              CSeq: {cseq} {method}\r\n{contact}{header}{rack}{body}"
         );
-        self.calls.handle_datagram(flow(), Bytes::from(text), self.now);
+        let flow = Flow { remote: self.remote, ..flow() };
+        self.calls.handle_datagram(flow, Bytes::from(text), self.now);
     }
 
     /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`, `h`.
@@ -203,7 +218,7 @@ impl Peer {
         let mut reply = Response::reply(request, StatusCode::new(status).expect("a status"))
             .to_tag(request, tag)
             .header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
-        for (name, value) in extra_headers(options) {
+        for (name, value) in extra_headers(options, &self.tag) {
             reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
         }
         if let Some(kind) = options.get("sdp") {
@@ -219,7 +234,7 @@ impl Peer {
         while let Some(output) = self.calls.poll_output() {
             let line = match output {
                 Output::Send { flow: to, data } => {
-                    assert_eq!(to, flow());
+                    assert_eq!(to.local, flow().local);
                     self.receive(data)
                 }
                 Output::Close { .. } => "! close".to_owned(),
@@ -286,10 +301,10 @@ fn flow() -> Flow {
     Flow { kind: TransportKind::Udp, local, remote }
 }
 
-fn extra_headers(options: &BTreeMap<&str, &str>) -> impl Iterator<Item = (String, String)> {
+fn extra_headers(options: &BTreeMap<&str, &str>, tag: &str) -> Vec<(String, String)> {
     let all = options.get("h").copied().unwrap_or_default();
     let each = all.split('|').filter_map(|it| it.split_once(':'));
-    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ")))
+    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ").replace("{tag}", tag))).collect()
 }
 
 /// Content-Type, empty line and body.

@@ -1,7 +1,7 @@
 //! Transfers, asked for by either side: RFC 3515, RFC 4488, RFC 3891. However they go, the outcome is told once.
 
-use super::{CallsConfig, check_showing};
-use crate::call::Transfers;
+use super::{CallsConfig, Peer, check_showing};
+use crate::call::{Replacements, Transfers};
 use crate::sip::HeaderName;
 
 const SHOWN: [HeaderName; 3] = [HeaderName::ReferTo, HeaderName::Event, HeaderName::SubscriptionState];
@@ -212,6 +212,55 @@ fn a_peer_that_may_ask_is_told_how_it_goes() {
       190.000 # Ended"
         ),
     );
+}
+
+#[test]
+fn a_phone_of_the_same_pbx_takes_the_place_of_the_peer() {
+    answered_with(
+        |config| config.replacements = Replacements::FromSameSource,
+        "
+        0.500 < INVITE branch=w call=d from=new h=Replaces:c;to-tag={tag};from-tag=wrong
+        0.500 > 481 INVITE
+        0.510 < ACK hop branch=w call=d from=new
+        0.600 < INVITE branch=e cseq=2 call=d from=new h=Replaces:c;to-tag={tag};from-tag=peer;early-only
+        0.600 > 486 INVITE
+        0.610 < ACK hop branch=e cseq=2 call=d from=new
+        0.700 < INVITE branch=m cseq=3 call=d from=new h=Replaces:c
+        0.700 > 400 INVITE
+        0.710 < ACK hop branch=m cseq=3 call=d from=new
+        1.000 < INVITE branch=n cseq=4 call=d from=new sdp=sendonly h=Require:replaces|Replaces:c;to-tag={tag};from-tag=peer
+        1.000 # Replaced
+        1.000 > 200 INVITE recvonly v1
+        1.000 > BYE
+        1.000 ! update-media receive
+        1.000 # Held
+        1.010 < ACK call=d from=new cseq=4
+        1.020 < 200 method=BYE
+        2.000 < BYE call=d from=new cseq=5
+        2.000 > 200 BYE
+        2.000 ! close-media
+        2.000 ! ended HungUp None Remote
+        2.000 # Ended",
+    );
+}
+
+#[test]
+fn a_stranger_takes_nothing_over() {
+    for from_elsewhere in [false, true] {
+        let mut peer = Peer::new(|config| {
+            if from_elsewhere {
+                config.replacements = Replacements::FromSameSource;
+            }
+        });
+        peer.run("0.000 < INVITE\n0.000 < media-opened\n0.010 < ACK");
+        if from_elsewhere {
+            peer.remote = "198.51.100.66:5060".parse().expect("an address");
+        }
+        let log = peer.run("1.000 < INVITE branch=n cseq=4 call=d from=new h=Replaces:c;to-tag={tag};from-tag=peer");
+        let expected = if from_elsewhere { "1.000 > 481 INVITE" } else { "1.000 > 403 INVITE" };
+        assert_eq!(log[1], expected, "{log:?}");
+        assert_eq!(peer.calls.counts().calls, 1, "the call goes on");
+    }
 }
 
 #[track_caller]
