@@ -56,6 +56,8 @@ pub const SESSION_INTERVAL_S_MIN: u32 = 20;
 pub const SESSION_INTERVAL_S_MAX: u32 = 86_400;
 /// INVITEs of one call that are sent because the one before was refused with 422.
 pub const INTERVAL_ATTEMPTS_MAX: u8 = 3;
+/// How long a re-INVITE of ours may be left without a final response before its call ends.
+pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 

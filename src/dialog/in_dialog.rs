@@ -7,7 +7,7 @@ use super::dtmf_info;
 use super::end::{End, EndCause, Initiator, Reason};
 use super::inspection::Body;
 use super::session::{Session, State};
-use super::shared::Shared;
+use super::shared::{Purpose, Shared};
 use super::transfer::TransferOutcome;
 use super::{Event, options_reply};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
@@ -17,6 +17,34 @@ use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
 
 impl Session {
+    /// A response to a request of ours.
+    pub(super) fn handle_response(
+        &mut self,
+        id: TransactionId,
+        purpose: Purpose,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        match purpose {
+            Purpose::Invite => self.handle_invite_response(id, response, shared, now),
+            Purpose::Reinvite | Purpose::Update => self.handle_reinvite_response(id, response, shared, now),
+            Purpose::Refer => self.handle_refer_response(id, response, shared, now),
+            Purpose::Notify => self.handle_notify_response(id, Some(response), shared, now),
+            Purpose::Bye | Purpose::Prack => (),
+        }
+    }
+
+    /// A request of ours got no response.
+    pub(super) fn handle_no_response(&mut self, id: TransactionId, purpose: Purpose, shared: &mut Shared, now: Now) {
+        match purpose {
+            Purpose::Invite => self.handle_invite_timeout(shared),
+            Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_peer_lost(None, shared, now),
+            Purpose::Notify => self.handle_notify_response(id, None, shared, now),
+            Purpose::Bye | Purpose::Prack => (),
+        }
+    }
+
     /// A request of the peer within the dialog, inspected, but not yet known to be in order.
     pub(super) fn handle_request(
         &mut self,

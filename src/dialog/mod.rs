@@ -28,7 +28,7 @@ use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
-use self::shared::{Purpose, Shared};
+use self::shared::Shared;
 use self::transfer::TransferOutcome;
 use self::transfer::asked::TransferRequest;
 use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode};
@@ -176,6 +176,7 @@ impl Dialogs {
                 session.handle_session_timeout(shared, now);
                 session.handle_asking_timeout(shared, now);
                 session.handle_asked_timeout(shared, now);
+                session.handle_end_timeout(shared, now);
             });
         }
     }
@@ -333,6 +334,7 @@ impl Dialogs {
     fn with(&mut self, id: DialogId, now: Now, act: impl FnOnce(&mut Session, &mut Shared)) {
         if let Some(session) = self.sessions.get_mut(&id) {
             act(session, &mut self.shared);
+            session.note_end(now);
         }
         self.settle(id);
         self.drain(now);
@@ -515,12 +517,9 @@ impl Dialogs {
         if !purpose.is_invite() && response.status().is_final() {
             self.shared.forget_client(id);
         }
-        self.with(dialog, now, |session, shared| match purpose {
-            Purpose::Invite => session.handle_invite_response(id, response, shared, now),
-            Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
-            Purpose::Refer => session.handle_refer_response(id, response, shared, now),
-            Purpose::Notify => session.handle_notify_response(id, Some(response), shared, now),
-            Purpose::Bye | Purpose::Prack => (),
+        self.with(dialog, now, |session, shared| {
+            session.handle_response(id, purpose, response, shared, now);
+            session.pursue(shared, now);
         });
     }
 
@@ -531,11 +530,9 @@ impl Dialogs {
         if !purpose.is_invite() {
             self.shared.forget_client(id);
         }
-        self.with(dialog, now, |session, shared| match purpose {
-            Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite | Purpose::Update | Purpose::Refer => session.handle_peer_lost(None, shared, now),
-            Purpose::Notify => session.handle_notify_response(id, None, shared, now),
-            Purpose::Bye | Purpose::Prack => (),
+        self.with(dialog, now, |session, shared| {
+            session.handle_no_response(id, purpose, shared, now);
+            session.pursue(shared, now);
         });
     }
 

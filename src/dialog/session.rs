@@ -22,6 +22,7 @@ use crate::dialog::end::{End, EndCause};
 use crate::sip::{HeaderName, Method, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
+use crate::transaction::timers::T1;
 use crate::transport::Flow;
 
 /// One INVITE session.
@@ -37,6 +38,8 @@ pub(crate) struct Session {
     pub(super) early: Vec<Early>,
     /// The INVITE that began the session, if it came in: a CANCEL may be about it.
     pub(super) server: Option<TransactionId>,
+    /// When final responses to our INVITEs are not waited for any more, once the session is over.
+    forget_at: Option<Instant>,
     /// Whether the end has been told.
     pub(super) is_end_told: bool,
 }
@@ -130,6 +133,7 @@ impl Session {
             invites: SmallVec::new(),
             early: vec![],
             server: None,
+            forget_at: None,
             is_end_told: false,
         }
     }
@@ -161,16 +165,42 @@ impl Session {
                 let asking = it.asking.as_ref().map(Asking::gives_up_at);
                 let transfers = asking.into_iter().chain(it.asked.as_ref().map(Asked::gives_up_at));
                 let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
-                ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).chain(transfers).min()
+                ack.into_iter().chain(it.reinvite.poll_timeout()).chain(timer).chain(transfers).min()
             }
             State::Incoming(it) => it.provisionals.poll_timeout(),
-            State::Ended(_) => None,
+            State::Ended(_) => self.forget_at,
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_done(&self, shared: &Shared) -> bool {
         matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_waiting(self.id)
+    }
+
+    /// Sends what waited for another request of ours. On a network that reorders, a second one might overtake the first,
+    /// which would be out of order then.
+    pub(super) fn pursue(&mut self, shared: &mut Shared, now: Now) {
+        self.pursue_reinvite(shared, now);
+        self.pursue_notify(shared, now);
+        self.pursue_refer(shared, now);
+    }
+
+    /// Takes note that the session is over: INVITEs of ours that only got provisional responses would stay for ever.
+    pub(super) fn note_end(&mut self, now: Now) {
+        if matches!(self.state, State::Ended(_)) && self.forget_at.is_none() && !self.invites.is_empty() {
+            self.forget_at = Some(now.instant + T1.saturating_mul(65));
+        }
+    }
+
+    /// Gives up on INVITEs of ours whose final response does not come.
+    pub(super) fn handle_end_timeout(&mut self, shared: &mut Shared, now: Now) {
+        if self.forget_at.is_some_and(|it| it <= now.instant) {
+            self.forget_at = None;
+            for invite in self.invites.drain(..) {
+                shared.transactions.abandon(invite.id);
+                shared.forget_client(invite.id);
+            }
+        }
     }
 
     /// Tells the end, once.

@@ -238,7 +238,7 @@ fn reliable_responses_of_every_fork_are_acknowledged_in_order() {
         0.310 < UPDATE from=two cseq=2 sdp=sendonly
         0.310 > 491 UPDATE
         0.320 < BYE from=two cseq=3
-        0.320 > 481 BYE
+        0.320 > 200 BYE
         1.000 < 200 sdp=sendrecv tag=two method=INVITE
         1.000 > ACK
         1.000 ! update-media send receive

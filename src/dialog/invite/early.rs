@@ -2,6 +2,7 @@
 //! responses (RFC 3262 §4), and UPDATE within them (RFC 3311). A forked INVITE makes several.
 
 use super::reinvite::answer_to;
+use crate::dialog::end::EndCause;
 use crate::dialog::inspection::Body;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Session, State};
@@ -111,6 +112,16 @@ impl Session {
         now: Now,
     ) {
         let tag = self.local_tag.clone();
+        if *request.method() == Method::Bye {
+            // It answered, and hung up before we knew.
+            let reply = Response::reply(request, StatusCode::OK).to_tag(request, &tag);
+            shared.respond(server, reply, now);
+            self.early.retain(|it| !it.dialog.is_of(request));
+            if self.early.is_empty() {
+                self.cancel(EndCause::HungUp, shared, now);
+            }
+            return;
+        }
         if let Err(refusal) = self.try_early_request(server, flow, request, body, shared, now) {
             shared.refuse(server, request, &refusal, Some(&tag), now);
         }
@@ -135,8 +146,8 @@ impl Session {
         let reply = if *request.method() == Method::Options {
             options_reply(request, &early.dialog.local_tag, shared.supported())
         } else if *request.method() != Method::Update {
-            // A called peer refuses the INVITE instead of sending BYE (RFC 3261 §15).
-            return Err(Refusal::DoesNotExist);
+            // Its 200 is late or lost.
+            return Err(Refusal::OutOfOrder { retry_after_s: Some(1) });
         } else if body != Body::Sdp {
             early.dialog.refresh_target(request.headers());
             shared.ok(request, &early.dialog, None, None)

@@ -13,7 +13,7 @@ use crate::dialog::offer_answer::{Negotiation, Offer};
 use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, Due, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
-use crate::limits::REINVITE_ATTEMPTS_MAX;
+use crate::limits::{REINVITE_ATTEMPTS_MAX, REINVITE_MS_MAX};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
@@ -48,12 +48,19 @@ struct Pending {
     wanted: Wanted,
     /// What our side becomes if the peer agrees; `None` for an UPDATE without an offer.
     negotiation: Option<Negotiation>,
+    /// A peer that says 100 can stay silent for ever.
+    give_up_at: Instant,
 }
 
 impl Reinvite {
-    /// When to try again.
-    pub(in crate::dialog) const fn retry_at(&self) -> Option<Instant> {
-        self.retry_at
+    /// When to try again, or to give up.
+    pub(in crate::dialog) fn poll_timeout(&self) -> Option<Instant> {
+        self.retry_at.into_iter().chain(self.pending.as_ref().map(|it| it.give_up_at)).min()
+    }
+
+    /// Whether one is under way.
+    pub(in crate::dialog) const fn is_pending(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Whether an offer of ours waits for its answer.
@@ -100,7 +107,7 @@ impl Session {
 
     /// Sends the re-INVITE or UPDATE that is wanted, if none is under way in either direction. Every one of them refreshes
     /// the session; one that changes nothing else is an UPDATE if the peer serves that.
-    pub(super) fn pursue_reinvite(&mut self, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn pursue_reinvite(&mut self, shared: &mut Shared, now: Now) {
         let State::Confirmed(confirmed) = &mut self.state else {
             return;
         };
@@ -113,6 +120,10 @@ impl Session {
             return;
         }
         let is_invite = wanted.is_change() || !dialog.takes_update;
+        if shared.is_waiting(self.id) {
+            reinvite.wanted = wanted;
+            return;
+        }
         let (method, purpose) =
             if is_invite { (Method::Invite, Purpose::Reinvite) } else { (Method::Update, Purpose::Update) };
         let negotiation = is_invite.then(|| negotiation.changed(wanted.holds, wanted.local));
@@ -133,15 +144,21 @@ impl Session {
         }
         reinvite.attempts += 1;
         if let Some((client, request)) = shared.request(self.id, purpose, flow, builder, now) {
-            reinvite.pending = Some(Pending { client, wanted, negotiation });
+            let give_up_at = now.instant + Duration::from_millis(REINVITE_MS_MAX);
+            reinvite.pending = Some(Pending { client, wanted, negotiation, give_up_at });
             if is_invite {
                 self.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
             }
         }
     }
 
-    /// The pause after a collision may be over.
+    /// The pause after a collision may be over, or the peer does not answer.
     pub(in crate::dialog) fn handle_reinvite_timeout(&mut self, shared: &mut Shared, now: Now) {
+        if let State::Confirmed(confirmed) = &mut self.state
+            && confirmed.reinvite.pending.take_if(|it| it.give_up_at <= now.instant).is_some()
+        {
+            self.handle_peer_lost(None, shared, now);
+        }
         if let State::Confirmed(confirmed) = &mut self.state
             && confirmed.reinvite.retry_at.take_if(|it| *it <= now.instant).is_some()
         {

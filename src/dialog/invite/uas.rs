@@ -193,7 +193,7 @@ impl Session {
         if let Some(cause) = hangs_up {
             self.send_bye(cause, shared, now);
         } else {
-            self.pursue_reinvite(shared, now);
+            self.pursue(shared, now);
         }
     }
 

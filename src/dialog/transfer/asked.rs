@@ -87,7 +87,8 @@ impl Session {
                     shared.tell(Event::TransferAsked { dialog: self.id, wanted: Box::new(wanted) });
                     return;
                 }
-                State::Confirmed(_) | State::Incoming(_) | State::Calling(_) | State::Ended(_) => Refusal::Declined,
+                State::Confirmed(_) | State::Ended(_) => Refusal::DoesNotExist,
+                State::Incoming(_) | State::Calling(_) => Refusal::Declined,
             },
         };
         let tag = self.local_tag.clone();
@@ -142,8 +143,8 @@ impl Session {
         self.pursue_notify(shared, now);
     }
 
-    /// Sends the NOTIFY that waits, if none is under way.
-    fn pursue_notify(&mut self, shared: &mut Shared, now: Now) {
+    /// Sends the NOTIFY that waits, if nothing that it could overtake is under way.
+    pub(in crate::dialog) fn pursue_notify(&mut self, shared: &mut Shared, now: Now) {
         let State::Confirmed(confirmed) = &mut self.state else {
             return;
         };
@@ -152,7 +153,8 @@ impl Session {
         else {
             return;
         };
-        let Some(status) = waiting.take_if(|_| notify.is_none()) else {
+        let is_busy = notify.is_some() || confirmed.reinvite.is_pending() || shared.is_waiting(self.id);
+        let Some(status) = waiting.take_if(|_| !is_busy) else {
             return;
         };
         let dialog = &mut confirmed.dialog;

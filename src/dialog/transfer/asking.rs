@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::{TransferOutcome, status_in};
 use crate::dialog::Event;
-use crate::dialog::session::{Session, State};
+use crate::dialog::session::{Confirmed, Session, State};
 use crate::dialog::shared::{Purpose, Shared};
 use crate::limits::TRANSFER_MS_MAX;
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
@@ -28,11 +28,18 @@ use crate::transport::refusal::Refusal;
 /// A transfer that we asked for, until its subscription ends.
 #[derive(Debug)]
 pub(crate) struct Asking {
-    client: TransactionId,
-    /// The number of the REFER, which names its subscription (§2.4.6).
-    cseq: u32,
+    refer_to: Box<str>,
+    sent: Option<Sent>,
     is_told: bool,
     give_up_at: Instant,
+}
+
+/// A REFER that is out.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    client: TransactionId,
+    /// Its number, which names its subscription (§2.4.6).
+    cseq: u32,
 }
 
 impl Asking {
@@ -56,22 +63,37 @@ impl Session {
         if confirmed.asking.is_some() || confirmed.hangs_up.is_some() {
             return false;
         }
-        let dialog = &mut confirmed.dialog;
+        let give_up_at = now.instant + Duration::from_millis(TRANSFER_MS_MAX);
+        confirmed.asking = Some(Asking { refer_to: refer_to.into(), sent: None, is_told: false, give_up_at });
+        self.pursue_refer(shared, now);
+        true
+    }
+
+    /// Sends the REFER that waits, once the call is acknowledged and nothing that it could overtake is under way.
+    pub(in crate::dialog) fn pursue_refer(&mut self, shared: &mut Shared, now: Now) {
+        let State::Confirmed(confirmed) = &mut self.state else {
+            return;
+        };
+        let Confirmed { dialog, asking, unacknowledged, reinvite, hangs_up, .. } = &mut **confirmed;
+        let Some(asking) = asking.as_mut().filter(|it| it.sent.is_none()) else {
+            return;
+        };
+        let is_busy = reinvite.is_pending() || shared.is_waiting(self.id);
+        if unacknowledged.is_some() || hangs_up.is_some() || is_busy {
+            return;
+        }
         let flow = shared.way_out(dialog);
         let via = shared.transactions.next_via(flow);
         let contact = shared.transactions.transport().contact_uri(flow);
         let builder = dialog
             .request(Method::Refer, &via)
             .header(HeaderName::Contact, format_args!("<{contact}>"))
-            .header(HeaderName::ReferTo, format_args!("<{refer_to}>"))
+            .header(HeaderName::ReferTo, format_args!("<{}>", asking.refer_to))
             .header(HeaderName::ReferredBy, format_args!("<{contact}>"));
-        let Some((client, request)) = shared.request(self.id, Purpose::Refer, flow, builder, now) else {
-            return false;
-        };
-        let cseq = request.headers().cseq().number;
-        let give_up_at = now.instant + Duration::from_millis(TRANSFER_MS_MAX);
-        confirmed.asking = Some(Asking { client, cseq, is_told: false, give_up_at });
-        true
+        match shared.request(self.id, Purpose::Refer, flow, builder, now) {
+            Some((client, request)) => asking.sent = Some(Sent { client, cseq: request.headers().cseq().number }),
+            None => self.end_asking(TransferOutcome::NotPossible, shared),
+        }
     }
 
     /// A response to our REFER.
@@ -86,7 +108,8 @@ impl Session {
         let State::Confirmed(confirmed) = &mut self.state else {
             return;
         };
-        if status.is_provisional() || confirmed.asking.as_ref().is_none_or(|it| it.client != id) {
+        if status.is_provisional() || confirmed.asking.as_ref().and_then(|it| it.sent).is_none_or(|it| it.client != id)
+        {
             return;
         }
         if status.is_success() {
@@ -119,6 +142,7 @@ impl Session {
         if let Some(mut asking) = confirmed.asking.take()
             && asking.is_first_outcome()
         {
+            let outcome = if asking.sent.is_some() { outcome } else { TransferOutcome::NotPossible };
             shared.tell(Event::Transferred { dialog: self.id, outcome });
         }
     }
@@ -153,7 +177,8 @@ impl Session {
         let State::Confirmed(confirmed) = &mut self.state else {
             return Err(Refusal::DoesNotExist);
         };
-        let asking = confirmed.asking.as_mut().filter(|it| id.is_none_or(|id| id.parse() == Ok(it.cseq)));
+        let is_named = |sent: Sent| id.is_none_or(|id| id.parse() == Ok(sent.cseq));
+        let asking = confirmed.asking.as_mut().filter(|it| it.sent.is_some_and(is_named));
         let asking = asking.ok_or(Refusal::DoesNotExist)?;
         let status = status_in(request);
         if let Some(status) = status.filter(|it| it.is_final())
