@@ -1,4 +1,5 @@
-//! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3264, RFC 3311.
+//! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3262, RFC 3264, RFC 3311, RFC 3326, RFC 3515, RFC 3891,
+//! RFC 4028.
 //!
 //! `Dialogs` owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
 //! repeats each 2xx until its ACK, negotiates media, and ends sessions. Who may call whom is the layer above's to say.

@@ -262,6 +262,40 @@ mod tests {
     }
 
     #[test]
+    fn requests_go_to_the_target_as_last_refreshed() {
+        let mut dialog = Dialog::from_request(&invite("<sip:p1;lr>"), "ours", flow()).expect("a dialog");
+        assert!(!dialog.takes_update);
+        let update = |lines: &str| {
+            let text = format!(
+                "UPDATE sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK2\r\n\
+                 From: <sip:alice@example.org>;tag=theirs\r\nTo: <sip:bob@192.0.2.1>;tag=ours\r\nCall-ID: c\r\n\
+                 CSeq: 8 UPDATE\r\n{lines}\r\n"
+            );
+            Message::parse(Bytes::from(text)).expect("an UPDATE").headers().clone()
+        };
+        dialog.refresh_target(&update("Contact: <sip:alice@203.0.113.5>\r\nAllow: INVITE, UPDATE\r\n"));
+        let target = |dialog: &mut Dialog| {
+            let request = dialog.request(Method::Update, "SIP/2.0/UDP 192.0.2.1;branch=b").build().expect("a request");
+            request.uri_str().to_owned()
+        };
+        assert_eq!((target(&mut dialog).as_str(), dialog.takes_update), ("sip:alice@203.0.113.5", true));
+        for useless in ["", "Contact: *\r\n", "Contact: <tel:1>\r\n"] {
+            dialog.refresh_target(&update(useless));
+            assert_eq!((target(&mut dialog).as_str(), dialog.takes_update), ("sip:alice@203.0.113.5", true));
+        }
+    }
+
+    #[test]
+    fn a_refer_to_names_the_dialog_from_the_side_of_the_peer() {
+        let dialog = Dialog::from_request(&invite("<sip:p1;lr>"), "ours", flow()).expect("a dialog");
+        let refer_to = dialog.as_refer_to();
+        assert_eq!(refer_to, "sip:alice@198.51.100.7:5070;ob?Replaces=c%3Bto-tag%3Dtheirs%3Bfrom-tag%3Dours");
+        let uri = Uri::parse(&refer_to).expect("a URI");
+        let replaces = uri.header("Replaces").and_then(|it| crate::sip::Replaces::parse(&it)).expect("is there");
+        assert_eq!((replaces.to_tag.as_str(), replaces.from_tag.as_str()), ("theirs", "ours"));
+    }
+
+    #[test]
     fn numbers_only_grow() {
         let mut dialog = Dialog::from_request(&invite("<sip:p1;lr>"), "ours", flow()).expect("a dialog");
         assert_eq!((dialog.advance(7), dialog.advance(6)), (Err(OutOfOrder), Err(OutOfOrder)));
