@@ -328,6 +328,9 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Transferred { .. } => (),
+            // Nobody here places the call that a peer asks for.
+            Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
             Output::Journal { call, event } => self.record(call, event),
