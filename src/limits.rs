@@ -95,7 +95,7 @@ pub const AGENT_UTTERANCE_CHARS_MAX: usize = 2_000;
 /// Word times kept of one utterance.
 pub const AGENT_UTTERANCE_WORDS_MAX: usize = 1_000;
 /// Frames that an agent has in its leg's playout queue at a time: what a barge-in may have to empty.
-pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
+pub const AGENT_LEG_FRAMES_MAX: u32 = 20;
 /// Frames of silence that stand in for ticks that were missed; beyond it only the clock advances.
 pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
 /// Recognised text of one turn of the caller; the rest is cut off.
