@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reading::{Section, nearest};
-use super::secret::Secret;
 use super::{Origin, Places};
+use crate::identity::Secret;
 use crate::limits;
 
 /// `[agents.NAME]`

@@ -12,7 +12,6 @@ mod agents;
 mod network;
 mod operation;
 mod reading;
-mod secret;
 mod show;
 mod sip;
 mod written;
@@ -24,10 +23,10 @@ use std::path::{Path, PathBuf};
 use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
+pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
-pub use secret::Secret;
 pub use sip::Sip;
 
 /// The environment, as far as it can be read as text.
