@@ -5,8 +5,8 @@ set -eu
 
 # The embedded speech engine loads these when it starts; building needs none of them.
 run_packages="libflite1 libpocketsphinx3 pocketsphinx-en-us"
-# What the tests call: SIPp and what looks at its traffic and sound.
-test_packages="sip-tester sox tshark ffmpeg curl sqlite3"
+# What the tests call: SIPp, the script that runs it, and the voice of its callers.
+test_packages="sip-tester flite python3"
 
 say() {
     echo "setup: $*" >&2

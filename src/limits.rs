@@ -134,8 +134,9 @@ pub const MODEL_TEXT_CHARS_MAX: usize = 8_000;
 pub const PATHWAY_BYTES_MAX: usize = 1 << 20;
 /// Nodes of a pathway.
 pub const PATHWAY_NODES_MAX: usize = 500;
-/// Phrases and keywords of one pathway, with those that slots expand to.
-pub const PATHWAY_PHRASES_MAX: usize = 5_000;
+/// Phrases and keywords of one pathway, with those that slots expand to: as many as one grammar of the speech protocol
+/// takes, so that a pathway that loads is one whose calls can be recognised.
+pub const PATHWAY_PHRASES_MAX: usize = SPEECH_PHRASES_MAX;
 /// Nodes that one input may run through; a pathway that does not wait by then hangs up.
 pub const PATHWAY_STEPS_MAX: usize = 64;
 /// Variables of one call; more are not set.

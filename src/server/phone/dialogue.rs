@@ -31,6 +31,7 @@ pub(crate) struct Patience {
 }
 
 /// What the driver must do.
+#[expect(clippy::large_enum_variant, reason = "nearly every output is audio; boxing it would allocate per frame")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Output {
     /// Send this frame next.
