@@ -2,8 +2,8 @@
 //! Authentication-Info (RFC 3261 §20.6, §20.7, §20.27, §20.28, §20.44; RFC 7616 §3.3–§3.5; RFC 8760 §2).
 //!
 //! Deviations: a value may stand with or without quotes, whatever its parameter wants, and an unquoted one may hold any
-//! visible character but a comma or quote; empty list elements are skipped; one field may hold several challenges
-//! (RFC 9110 §11.6.1, which RFC 3261 forbids).
+//! visible character but a comma, quote or backslash; empty list elements are skipped; one field may hold several
+//! challenges (RFC 9110 §11.6.1, which RFC 3261 forbids).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -522,7 +522,7 @@ fn item(front: &str) -> Option<(Item<'_>, &str)> {
         let value = value.trim_start_matches([' ', '\t']);
         let (value, after) = match quoted_length(value.as_bytes()) {
             Some(length) => value.split_at_checked(length)?,
-            None => split_at_first(value, |it| it <= b' ' || matches!(it, b',' | b'"' | 0x7f)),
+            None => split_at_first(value, |it| it <= b' ' || matches!(it, b',' | b'"' | b'\\' | 0x7f)),
         };
         if value.is_empty() || !ends_item(after) {
             return None;
