@@ -75,6 +75,12 @@ pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
 pub const RING_MS_MAX: u64 = 180_000;
 /// How often a call that rings on says so, so that no proxy forgets it.
 pub const RING_AGAIN_MS: u64 = 60_000;
+/// The shortest session interval that a peer can make us keep, in seconds.
+pub const SESSION_INTERVAL_S_MIN: u32 = 20;
+/// The longest session interval, in seconds.
+pub const SESSION_INTERVAL_S_MAX: u32 = 86_400;
+/// INVITEs of one call that are sent because the one before was refused with 422.
+pub const INTERVAL_ATTEMPTS_MAX: u8 = 3;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 

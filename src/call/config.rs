@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::HangUpCause;
 use crate::dialog::offer_answer::Capabilities;
+pub use crate::dialog::session_timer::SessionTimers;
 use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
 use crate::route::{Admission, Routes};
 use crate::transport::Listener;
@@ -20,6 +21,10 @@ pub struct CallsConfig {
     pub capabilities: Capabilities,
     /// What callers hear until we answer, and when we do.
     pub ring: Ring,
+    /// What we want of session timers.
+    pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -104,6 +109,8 @@ impl CallsConfig {
             routes: Routes::default(),
             capabilities: Capabilities::default(),
             ring: Ring::default(),
+            session_timers: SessionTimers::default(),
+            reliable_provisionals: false,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

@@ -1,6 +1,6 @@
 //! What happens to a call, as its journal keeps it, and why we end calls.
 
-pub use crate::dialog::end::{End, EndCause, Initiator};
+pub use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::offer_answer::Codec;
 use crate::identity::{AccountId, Pii};
 use crate::route::AgentName;

@@ -199,7 +199,7 @@ impl Calls {
         };
         self.journal(call, offered);
         let status = Some(Refusal::NotFound.status().code());
-        let end = End { cause: EndCause::Rejected, sip_status: status, initiator: Initiator::Local };
+        let end = End { cause: EndCause::Rejected, sip_status: status, initiator: Initiator::Local, reason: None };
         self.journal(call, Event::Ended(end));
     }
 
@@ -220,7 +220,10 @@ impl Calls {
         let state = State::Preparing { outbound: Box::new(outbound), give_up_at };
         self.calls.insert(call, Leg { has_media: !is_full, ..Leg::new(leg, state) });
         if is_full {
-            self.finish(call, End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local });
+            self.finish(
+                call,
+                End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local, reason: None },
+            );
             return;
         }
         self.tell(Output::OpenMedia { leg, local_ip, remote: None });
@@ -235,9 +238,13 @@ impl Calls {
             (State::Ringing(ringing), Some(dialog)) => {
                 ringing.media = Some(address);
                 ringing.give_up_at = now.instant + Duration::from_millis(RING_MS_MAX);
-                if self.config.ring.tone == RingTone::EarlyMedia {
-                    self.dialogs.progress(dialog, address, now);
-                    self.journal(call, Event::EarlyMedia);
+                match self.config.ring.tone {
+                    RingTone::EarlyMedia => {
+                        self.dialogs.progress(dialog, address, now);
+                        self.journal(call, Event::EarlyMedia);
+                    }
+                    RingTone::Ringing => self.dialogs.media_ready(dialog, address, now),
+                    RingTone::None => (),
                 }
                 self.answer_if_due(call, now);
             }
@@ -259,7 +266,10 @@ impl Calls {
             self.dialogs.invite(invitation, now)
         });
         let (Some(dialog), Some(leg)) = (dialog, self.calls.get_mut(&call)) else {
-            self.finish(call, End { cause: EndCause::NotSent, sip_status: None, initiator: Initiator::Local });
+            self.finish(
+                call,
+                End { cause: EndCause::NotSent, sip_status: None, initiator: Initiator::Local, reason: None },
+            );
             return;
         };
         leg.dialog = Some(dialog);
@@ -278,7 +288,7 @@ impl Calls {
             self.dialogs.reject(dialog, &refusal, now);
             sip_status = Some(refusal.status().code());
         }
-        self.finish(call, End { cause: EndCause::NoMediaPort, sip_status, initiator: Initiator::Local });
+        self.finish(call, End { cause: EndCause::NoMediaPort, sip_status, initiator: Initiator::Local, reason: None });
     }
 
     pub(super) fn media_inactive(&mut self, call: CallId, now: Now) {
@@ -319,9 +329,9 @@ impl Calls {
             State::Answered => (EndCause::HungUp, None),
         };
         let cause = told.unwrap_or(cause);
-        let outcome = leg.dialog.map_or(HangUp::Done, |it| self.dialogs.hang_up(it, &refusal, now));
+        let outcome = leg.dialog.map_or(HangUp::Done, |it| self.dialogs.hang_up(it, &refusal, cause, now));
         match outcome {
-            HangUp::Done => self.finish(call, End { cause, sip_status, initiator: Initiator::Local }),
+            HangUp::Done => self.finish(call, End { cause, sip_status, initiator: Initiator::Local, reason: None }),
             HangUp::Pending => {
                 leg.state = State::Cancelling { cause };
                 self.settle(call);

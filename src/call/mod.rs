@@ -22,8 +22,8 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use self::config::{CallLimits, CallsConfig, Ring, RingTone};
-pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator};
+pub use self::config::{CallLimits, CallsConfig, Ring, RingTone, SessionTimers};
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason};
 use self::leg::Leg;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
@@ -178,6 +178,8 @@ impl Calls {
         };
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
+            session_timers: config.session_timers,
+            reliable_provisionals: config.reliable_provisionals,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
             unacknowledged_max: config.limits.unacknowledged_max,
@@ -222,6 +224,14 @@ impl Calls {
     /// The media session of a leg is open. `address` is where peers are told to send RTP.
     pub fn handle_media_opened(&mut self, leg: LegId, address: SocketAddr, now: Now) {
         self.media_opened(leg.call, address, now);
+        self.drain_dialogs(now);
+    }
+
+    /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
+    pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
+        if let Some(dialog) = self.calls.get(&leg.call).and_then(|it| it.dialog) {
+            self.dialogs.move_media(dialog, address, now);
+        }
         self.drain_dialogs(now);
     }
 

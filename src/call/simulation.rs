@@ -142,6 +142,10 @@ fn agree(plan: Plan, caller: &Seen, called: &Seen) -> Result<(), &'static str> {
     let far = called.ends.first().map(|it| it.cause);
     let is_plausible = match (end.cause, far) {
         (EndCause::HungUp, Some(EndCause::HungUp)) => caller.is_answered,
+        // A refresh or hold overtook the BYE.
+        (EndCause::PeerLost, Some(EndCause::HungUp)) | (EndCause::HungUp, Some(EndCause::PeerLost)) => {
+            caller.is_answered
+        }
         (EndCause::Cancelled, Some(EndCause::Cancelled) | None) => !called.is_answered,
         // Seven INVITEs in a row were lost.
         (EndCause::NoAnswer, None) => true,
@@ -170,6 +174,11 @@ impl Simulation {
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
             config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
             config.ring.answer_after = Some(Duration::from_millis(800));
+            config.session_timers.interval_s = 120;
+            config.reliable_provisionals = true;
+            if seed % 2 == 1 {
+                config.ring.tone = RingTone::EarlyMedia;
+            }
             Calls::new(config, ChaCha12Rng::from_rng(&mut rng), now)
         });
         let plans: Vec<_> = (0..calls).map(|it| PLANS[it % PLANS.len()]).collect();

@@ -5,7 +5,7 @@
 //! act for a stranger.
 
 use super::dtmf_info;
-use super::end::{End, EndCause, Initiator};
+use super::end::{End, EndCause, Initiator, Reason};
 use super::inspection::Body;
 use super::session::{Session, State};
 use super::shared::Shared;
@@ -27,6 +27,10 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) {
+        if matches!(self.state, State::Calling(_)) {
+            self.handle_early_request(server, flow, request, body, shared, now);
+            return;
+        }
         let is_ended = matches!(self.state, State::Ended(_));
         let Some(dialog) = self.dialog_mut().filter(|_| !is_ended || *request.method() == Method::Bye) else {
             shared.refuse(server, request, &Refusal::DoesNotExist, None, now);
@@ -42,6 +46,7 @@ impl Session {
             Method::Bye => self.handle_bye(server, request, shared, now),
             Method::Invite => self.handle_reinvite(server, request, body, shared, now),
             Method::Update => self.handle_update(server, request, body, shared, now),
+            Method::Prack => self.handle_prack(server, request, body, shared, now),
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
                 let reply = options_reply(request, &tag);
@@ -57,7 +62,6 @@ impl Session {
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Prack
             | Method::Notify
             | Method::Subscribe
             | Method::Message
@@ -72,9 +76,10 @@ impl Session {
             let reply = Response::reply(request, StatusCode::OK).to_tag(request, &dialog.local_tag);
             shared.respond(server, reply, now);
         }
-        self.handle_cancel(shared, now);
+        let reason = Reason::of(request.headers());
+        self.handle_cancel(reason, shared, now);
         self.close(shared);
-        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote });
+        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote, reason });
     }
 
     /// Digits are told; an INFO without a body asks whether we are alive.

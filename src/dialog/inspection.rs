@@ -1,5 +1,6 @@
 //! What is looked at before a request is served: RFC 3261 §8.2.1 to §8.2.3, in that order, and §16.3 for its hops.
 
+use super::shared::SUPPORTED;
 use crate::sip::{HeaderName, MediaType, Method, Request, Scheme};
 use crate::transport::refusal::Refusal;
 
@@ -19,12 +20,11 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     let headers = request.headers();
     let is_in_dialog = headers.to().tag().is_some();
     match request.method() {
-        Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update => (),
+        Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update | Method::Prack => (),
         Method::Refer if is_in_dialog => (),
         Method::Ack
         | Method::Cancel
         | Method::Register
-        | Method::Prack
         | Method::Refer
         | Method::Notify
         | Method::Subscribe
@@ -38,7 +38,7 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     if *request.method() == Method::Invite && headers.max_forwards() == Some(0) {
         return Err(Refusal::TooManyHops);
     }
-    let unknown: Vec<_> = headers.require().map(str::to_owned).collect();
+    let unknown: Vec<_> = headers.require().filter(|it| !is_known(it)).map(str::to_owned).collect();
     if !unknown.is_empty() {
         return Err(Refusal::BadExtension(unknown));
     }
@@ -47,6 +47,10 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
         return Err(Refusal::UnsupportedEncoding);
     }
     Ok(body)
+}
+
+fn is_known(option: &str) -> bool {
+    SUPPORTED.split(", ").any(|it| it.eq_ignore_ascii_case(option))
 }
 
 fn body_of(request: &Request) -> Result<Body, Refusal> {
@@ -68,7 +72,7 @@ fn body_of(request: &Request) -> Result<Body, Refusal> {
     let method = request.method();
     if *method == Method::Info {
         Ok(Body::Other)
-    } else if matches!(method, Method::Invite | Method::Update) && !is_optional {
+    } else if matches!(method, Method::Invite | Method::Update | Method::Prack) && !is_optional {
         Err(Refusal::UnsupportedMediaType(SDP))
     } else {
         Ok(Body::None)
@@ -92,12 +96,13 @@ mod tests {
         check("REGISTER sip:b", "", "", Err(405));
         check("MESSAGE sip:a@b", "", "", Err(405));
         check("REFER sip:a@b", "", "", Err(405));
-        check("PRACK sip:a@b", "", "", Err(405));
+        check("PRACK sip:a@b", "", "", Ok(Body::None));
         check("GUESS sip:a@b", "Require: x", "", Err(501));
         check("INVITE soap.beep://a/b", "", "", Err(416));
         check("INVITE sip:a@b", "Max-Forwards: 0", "", Err(483));
         check("OPTIONS sip:a@b", "Max-Forwards: 0", "", Ok(Body::None));
-        check("INVITE sip:a@b", "Require: 100rel, timer", "", Err(420));
+        check("INVITE sip:a@b", "Require: 100rel, timer", "", Ok(Body::None));
+        check("INVITE sip:a@b", "Require: 100rel, path", "", Err(420));
         check("INVITE sip:a@b", "Supported: 100rel", "", Ok(Body::None));
         check("INVITE sip:a@b", "Content-Type: application/isup", "x", Err(415));
         check("INVITE sip:a@b", "", "x", Err(415));

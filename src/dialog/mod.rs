@@ -10,6 +10,7 @@ mod inspection;
 pub(crate) mod invite;
 pub mod offer_answer;
 mod session;
+pub mod session_timer;
 mod shared;
 mod state;
 
@@ -20,12 +21,13 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use self::dtmf_info::Digit;
-use self::end::End;
+use self::end::{End, EndCause, Reason};
 use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
-use self::shared::{Purpose, Shared};
+use self::session_timer::SessionTimers;
+use self::shared::{Purpose, SUPPORTED, Shared};
 use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
@@ -52,6 +54,10 @@ pub(crate) struct Dialogs {
 pub struct DialogsConfig {
     /// What our media sessions can do.
     pub capabilities: Capabilities,
+    /// What we want of session timers.
+    pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -152,7 +158,9 @@ impl Dialogs {
             self.with(id, now, |session, shared| {
                 session.handle_ack_timeout(shared, now);
                 session.handle_cancel_timeout(shared, now);
+                session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
+                session.handle_session_timeout(shared, now);
             });
         }
     }
@@ -174,6 +182,11 @@ impl Dialogs {
     /// Sends 180 for a call that came in.
     pub(crate) fn ring(&mut self, id: DialogId, now: Now) {
         self.with(id, now, |session, shared| session.ring(shared, now));
+    }
+
+    /// The media session of a call that came in will be at `local`: an 18x that has to hold an offer can be sent.
+    pub(crate) fn media_ready(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.handle_media_ready(local, shared, now));
     }
 
     /// Sends 183 for a call that came in, with the answer to its offer, so that audio may flow from `local` already.
@@ -199,8 +212,13 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
     }
 
-    /// Ends a call as its state demands: CANCEL, BYE, or for one that came in and is not answered, `refusal`.
-    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, now: Now) -> HangUp {
+    /// Tells the peer of an answered call that our media session has moved.
+    pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.move_media(local, shared, now));
+    }
+
+    /// Ends a call as its state demands: CANCEL or BYE with `cause`, or for one that came in and is not answered, `refusal`.
+    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, cause: EndCause, now: Now) -> HangUp {
         let mut outcome = HangUp::Done;
         self.with(id, now, |session, shared| match &mut session.state {
             State::Incoming(_) => {
@@ -209,14 +227,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(shared, now);
+                session.cancel(cause, shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
-                    confirmed.hangs_up = true;
+                    confirmed.hangs_up = Some(cause);
+                    confirmed.timer = None;
                 } else {
-                    session.send_bye(shared, now);
+                    session.send_bye(cause, shared, now);
                 }
             }
             State::Ended(_) => (),
@@ -252,7 +271,7 @@ impl Dialogs {
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL or re-INVITE"));
+        let session = self.deadlines.next().map(|it| (it, "an ACK, PRACK, CANCEL, re-INVITE or refresh"));
         session.into_iter().chain(self.shared.transactions.poll_timeout()).min_by_key(|(at, _)| *at)
     }
 
@@ -384,8 +403,7 @@ impl Dialogs {
     /// The session that a request of the peer is within, if its tags and Call-ID match.
     fn find(&mut self, request: &Request) -> Option<DialogId> {
         let id = *self.by_local_tag.get(request.headers().to().tag()?)?;
-        let dialog = self.sessions.get_mut(&id)?.dialog_mut()?;
-        dialog.is_of(request).then_some(id)
+        self.sessions.get_mut(&id)?.is_of(request).then_some(id)
     }
 
     fn handle_ack(&mut self, request: &Request, now: Now) {
@@ -407,7 +425,8 @@ impl Dialogs {
         let reply = Response::reply(request, StatusCode::OK).to_tag(request, &tag);
         self.shared.respond(id, reply, now);
         if let Some(session) = session.filter(|_| self.shared.transactions.is_proceeding(invite)) {
-            self.with(session, now, |session, shared| session.handle_cancel(shared, now));
+            let reason = Reason::of(request.headers());
+            self.with(session, now, |session, shared| session.handle_cancel(reason, shared, now));
         }
     }
 
@@ -415,11 +434,13 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
+        if !purpose.is_invite() && response.status().is_final() {
+            self.shared.forget_client(id);
+        }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_response(id, response, shared, now),
-            Purpose::Reinvite => session.handle_reinvite_response(id, response, shared, now),
-            Purpose::Bye if response.status().is_final() => shared.forget_client(id),
-            Purpose::Bye => (),
+            Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
+            Purpose::Bye | Purpose::Prack => (),
         });
     }
 
@@ -427,10 +448,13 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
+        if !purpose.is_invite() {
+            self.shared.forget_client(id);
+        }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite => session.handle_peer_lost(None, shared, now),
-            Purpose::Bye => shared.forget_client(id),
+            Purpose::Reinvite | Purpose::Update => session.handle_peer_lost(None, shared, now),
+            Purpose::Bye | Purpose::Prack => (),
         });
     }
 
@@ -453,5 +477,5 @@ fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
         .header(HeaderName::Accept, inspection::SDP)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, "")
+        .header(HeaderName::Supported, SUPPORTED)
 }

@@ -5,16 +5,19 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::invite::early::Early;
 use super::invite::reinvite::Reinvite;
+use super::invite::reliable::LatePrack;
 use super::invite::uac::Calling;
 use super::invite::uas::Incoming;
 use super::invite::unacknowledged::Unacknowledged;
 use super::offer_answer::Negotiation;
+use super::session_timer::SessionTimer;
 use super::shared::{Purpose, Shared};
 use super::state::Dialog;
 use super::{DialogId, Event};
-use crate::dialog::end::End;
-use crate::sip::{Method, Request};
+use crate::dialog::end::{End, EndCause};
+use crate::sip::{HeaderName, Method, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
 use crate::transport::Flow;
@@ -28,6 +31,8 @@ pub(crate) struct Session {
     pub(super) state: State,
     /// Our INVITEs whose transactions still live, for the ACKs of their 2xx.
     pub(super) invites: SmallVec<[OwnInvite; 1]>,
+    /// The early dialogs of our call; other forks of an answered one may answer, too.
+    pub(super) early: Vec<Early>,
     /// The INVITE that began the session, if it came in: a CANCEL may be about it.
     pub(super) server: Option<TransactionId>,
     /// Whether the end has been told.
@@ -54,8 +59,11 @@ pub(super) struct Confirmed {
     pub(super) negotiation: Negotiation,
     pub(super) unacknowledged: Option<AwaitedAck>,
     pub(super) reinvite: Reinvite,
+    /// A provisional response that our 2xx has overtaken.
+    pub(super) late_prack: Option<LatePrack>,
+    pub(super) timer: Option<SessionTimer>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
-    pub(super) hangs_up: bool,
+    pub(super) hangs_up: Option<EndCause>,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
     pub(super) owns_call_id: bool,
 }
@@ -110,7 +118,15 @@ impl AwaitedAck {
 impl Session {
     /// A session that begins.
     pub(super) fn new(id: DialogId, local_tag: &str, state: State) -> Self {
-        Self { id, local_tag: local_tag.into(), state, invites: SmallVec::new(), server: None, is_end_told: false }
+        Self {
+            id,
+            local_tag: local_tag.into(),
+            state,
+            invites: SmallVec::new(),
+            early: vec![],
+            server: None,
+            is_end_told: false,
+        }
     }
 
     /// The dialog, once there is one.
@@ -123,21 +139,31 @@ impl Session {
         }
     }
 
+    /// Whether a request of the peer that names our tag is within the session.
+    pub(super) fn is_of(&mut self, request: &Request) -> bool {
+        match self.dialog_mut() {
+            Some(dialog) => dialog.is_of(request),
+            None => self.early.iter().any(|it| it.dialog.is_of(request)),
+        }
+    }
+
     /// When something of the session itself is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Calling(it) => it.gives_up_at(),
             State::Confirmed(it) => {
                 let ack = it.unacknowledged.as_ref().map(|it| it.machine.poll_timeout());
-                ack.into_iter().chain(it.reinvite.retry_at()).min()
+                let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
+                ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).min()
             }
-            State::Incoming(_) | State::Ended(_) => None,
+            State::Incoming(it) => it.provisionals.poll_timeout(),
+            State::Ended(_) => None,
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_done(&self, shared: &Shared) -> bool {
-        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_bye_pending(self.id)
+        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_waiting(self.id)
     }
 
     /// Tells the end, once.
@@ -163,13 +189,13 @@ impl Session {
     }
 
     /// Ends the session with a BYE (RFC 3261 §15.1.1).
-    pub(super) fn send_bye(&mut self, shared: &mut Shared, now: Now) {
+    pub(super) fn send_bye(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
         self.close(shared);
         let id = self.id;
         if let Some(dialog) = self.dialog_mut() {
             let flow = shared.way_out(dialog);
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via);
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, cause.reason());
             shared.request(id, Purpose::Bye, flow, bye, now);
         }
     }

@@ -1,8 +1,9 @@
 //! What all sessions share: the transaction layer below, and who waits for which transaction.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::inspection::SDP;
+use super::session_timer::Terms;
 use super::state::Dialog;
 use super::{DialogId, DialogsConfig, Event};
 use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
@@ -10,6 +11,9 @@ use crate::timer::Now;
 use crate::transaction::{TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
 use crate::transport::{Dropped, Flow};
+
+/// The extensions that we know.
+pub(super) const SUPPORTED: &str = "100rel, timer";
 
 /// What all sessions share.
 pub(super) struct Shared {
@@ -19,7 +23,8 @@ pub(super) struct Shared {
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
     clients: HashMap<TransactionId, (DialogId, Purpose)>,
-    byes: BTreeSet<DialogId>,
+    /// How many transactions each session waits for, those of INVITEs apart.
+    waiting: BTreeMap<DialogId, usize>,
 }
 
 /// What a request of ours is for.
@@ -27,10 +32,21 @@ pub(super) struct Shared {
 pub(super) enum Purpose {
     /// To begin a session.
     Invite,
-    /// To change one.
+    /// To change or refresh one.
     Reinvite,
+    /// The same, without a new INVITE.
+    Update,
     /// To end one.
     Bye,
+    /// To acknowledge a provisional response.
+    Prack,
+}
+
+impl Purpose {
+    /// Whether the transaction is that of an INVITE, which outlives its final response.
+    pub(super) const fn is_invite(self) -> bool {
+        matches!(self, Self::Invite | Self::Reinvite)
+    }
 }
 
 impl Shared {
@@ -41,7 +57,7 @@ impl Shared {
             events: VecDeque::new(),
             unacknowledged: 0,
             clients: HashMap::new(),
-            byes: BTreeSet::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
@@ -73,8 +89,8 @@ impl Shared {
         let request = builder.build().ok()?;
         let id = self.transactions.request(flow, request.clone(), now).ok()?;
         self.clients.insert(id, (dialog, purpose));
-        if purpose == Purpose::Bye {
-            self.byes.insert(dialog);
+        if !purpose.is_invite() {
+            *self.waiting.entry(dialog).or_default() += 1;
         }
         Some((id, request))
     }
@@ -86,14 +102,20 @@ impl Shared {
 
     /// Nobody waits for the transaction `id` any more.
     pub(super) fn forget_client(&mut self, id: TransactionId) {
-        if let Some((dialog, Purpose::Bye)) = self.clients.remove(&id) {
-            self.byes.remove(&dialog);
+        let Some((dialog, purpose)) = self.clients.remove(&id) else {
+            return;
+        };
+        if let Some(count) = self.waiting.get_mut(&dialog).filter(|_| !purpose.is_invite()) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&dialog);
+            }
         }
     }
 
-    /// Whether a BYE of `dialog` waits for its response.
-    pub(super) fn is_bye_pending(&self, dialog: DialogId) -> bool {
-        self.byes.contains(&dialog)
+    /// Whether a BYE or another request of `dialog` waits for its response.
+    pub(super) fn is_waiting(&self, dialog: DialogId) -> bool {
+        self.waiting.contains_key(&dialog)
     }
 
     /// Sends the response that `builder` makes, and returns it.
@@ -135,12 +157,22 @@ impl Shared {
             .header(HeaderName::Contact, format_args!("<{contact}>"))
     }
 
-    /// Begins a 2xx within a dialog, with a session description if there is one to send.
-    pub(super) fn ok(&self, request: &Request, dialog: &Dialog, description: Option<String>) -> ResponseBuilder {
+    /// Begins a 2xx to INVITE or UPDATE, with a session description and a session timer if there are.
+    pub(super) fn ok(
+        &self,
+        request: &Request,
+        dialog: &Dialog,
+        description: Option<String>,
+        timer: Option<Terms>,
+    ) -> ResponseBuilder {
         let reply = self
             .reply(request, StatusCode::OK, dialog)
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, "");
+            .header(HeaderName::Supported, SUPPORTED);
+        let reply = match timer {
+            Some(timer) => timer.write(reply),
+            None => reply,
+        };
         match description {
             Some(description) => reply.body(SDP, description.into()),
             None => reply,

@@ -25,6 +25,8 @@ pub(crate) struct Dialog {
     route_set: Vec<NameAddr>,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+    /// Whether the peer serves UPDATE, as it last said.
+    pub(crate) takes_update: bool,
     /// Where requests go out.
     pub(crate) flow: Flow,
 }
@@ -62,6 +64,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: 0,
             remote_cseq: Some(headers.cseq().number),
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -87,6 +90,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: request.cseq().number,
             remote_cseq: None,
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -111,6 +115,17 @@ impl Dialog {
         if let Ok(target) = contact_of(headers) {
             self.remote_target = target;
         }
+        if let Some(takes_update) = headers.allows(&Method::Update) {
+            self.takes_update = takes_update;
+        }
+    }
+
+    /// Goes on counting where the early dialog of the same peer stopped; route set and target are those of the 2xx
+    /// (§13.2.2.4).
+    pub(crate) fn go_on_from(&mut self, early: &Self) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+        self.flow = early.flow;
     }
 
     /// Begins a request within the dialog (§12.2.1.1), numbered one higher than the one before. `via` is its top Via.

@@ -241,7 +241,7 @@ fn cause(end: call::End) -> EndCause {
         call::EndCause::NoCommonMedia => EndCause::NoCommonCodec,
         call::EndCause::NoMediaPort | call::EndCause::Overloaded => EndCause::Overloaded,
         call::EndCause::MediaInactive => EndCause::MediaInactive,
-        call::EndCause::PeerLost | call::EndCause::NotSent => EndCause::SignallingLost,
+        call::EndCause::PeerLost | call::EndCause::SessionExpired | call::EndCause::NotSent => EndCause::SignallingLost,
     }
 }
 

@@ -37,6 +37,11 @@ impl Tokens {
         self.rng.next_u64() >> 2
     }
 
+    /// The number of a first reliable provisional response (RFC 3262 §3): 30 random bits.
+    pub(crate) fn rseq(&mut self) -> u32 {
+        self.rng.next_u32() >> 2
+    }
+
     /// A duration between `from_ms` and `to_ms` in steps of ten milliseconds, as RFC 3261 §14.1 wants it.
     pub(crate) fn back_off_ms(&mut self, from_ms: u64, to_ms: u64) -> u64 {
         let steps = to_ms.saturating_sub(from_ms) / 10 + 1;

@@ -24,6 +24,11 @@ pub enum Refusal {
     UnsupportedUriScheme,
     /// 420: these extensions are required and not known.
     BadExtension(Vec<String>),
+    /// 422: the session would expire too soon.
+    IntervalTooSmall {
+        /// The least interval, in seconds.
+        min_s: u32,
+    },
     /// 480: the one who should answer is not there.
     TemporarilyUnavailable,
     /// 481: no dialog or transaction of that name.
@@ -70,6 +75,7 @@ impl Refusal {
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnsupportedUriScheme => StatusCode::UNSUPPORTED_URI_SCHEME,
             Self::BadExtension(_) => StatusCode::BAD_EXTENSION,
+            Self::IntervalTooSmall { .. } => StatusCode::SESSION_INTERVAL_TOO_SMALL,
             Self::TemporarilyUnavailable => StatusCode::TEMPORARILY_UNAVAILABLE,
             Self::DoesNotExist => StatusCode::CALL_DOES_NOT_EXIST,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
@@ -94,6 +100,7 @@ impl Refusal {
             Self::UnsupportedMediaType(accepted) => reply.header(HeaderName::Accept, accepted),
             Self::UnsupportedEncoding => reply.header(HeaderName::AcceptEncoding, "identity"),
             Self::BadExtension(tags) => reply.header(HeaderName::Unsupported, tags.join(", ")),
+            Self::IntervalTooSmall { min_s } => reply.header(HeaderName::MinSe, min_s),
             Self::NotAcceptable(code, text) => {
                 reply.header(HeaderName::Warning, format_args!("{code} {WARN_AGENT} \"{text}\""))
             }
@@ -120,7 +127,7 @@ impl Refusal {
 }
 
 /// The methods we serve. REFER is understood within dialogs, and declined.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE";
 
 /// Who warns: a pseudonym (RFC 3261 §20.43), so that no address of ours is told.
 const WARN_AGENT: &str = "hookswitch";

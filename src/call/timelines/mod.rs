@@ -6,7 +6,10 @@
 mod changes;
 mod incoming;
 mod outgoing;
+mod reasons;
+mod refreshes;
 mod refusals;
+mod reliable;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -30,6 +33,17 @@ fn check(flow: &str) {
     assert_eq!(counts, Counts::default());
 }
 
+/// As [`check`], with a configuration, and with header fields that are shown, too.
+#[track_caller]
+fn check_showing(shown: &[HeaderName], configure: impl FnOnce(&mut CallsConfig), flow: &str) {
+    let expected: Vec<_> = flow.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+    let mut peer = Peer::new(configure);
+    peer.shown = shown.to_vec();
+    let log = peer.run(flow);
+    assert_eq!(log, expected);
+    assert_eq!(peer.calls.counts(), Counts::default());
+}
+
 /// A peer that does what it is told, and the shell around [`Calls`].
 struct Peer {
     calls: Calls,
@@ -40,6 +54,10 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// The number of our last reliable provisional response, for `rack`.
+    rseq: u32,
+    /// Header fields that are shown of whatever goes out.
+    shown: Vec<HeaderName>,
 }
 
 impl Peer {
@@ -51,7 +69,7 @@ impl Peer {
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
         let received = BTreeMap::new();
-        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new() }
+        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new(), rseq: 0, shown: vec![] }
     }
 
     fn run(&mut self, flow: &str) -> Vec<String> {
@@ -99,6 +117,7 @@ impl Peer {
             "busy" => self.calls.hang_up(leg().call, HangUpCause::Busy, now),
             "answer" => self.calls.answer(leg().call, now),
             "hold" => self.calls.hold(leg().call, true, now),
+            "media-moved" => self.calls.handle_media_moved(leg(), "192.0.2.1:20002".parse().expect("valid"), now),
             "resume" => self.calls.hold(leg().call, false, now),
             "drain" => self.calls.drain(now),
             "place" => self.place(vec![]),
@@ -123,8 +142,9 @@ impl Peer {
         self.calls.place(outbound, self.now);
     }
 
-    /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h` (one
-    /// more header), `contact=none`; `re`: within the dialog; `hop`: the ACK of a refusal.
+    /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
+    /// (more headers, with `|` between them and `~` for blanks), `contact=none`; `re`: within the dialog; `rack`: with the
+    /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
         let is_outside = matches!(method, "INVITE" | "CANCEL" | "OPTIONS" | "REGISTER" | "REFER" | "GUESS")
@@ -149,16 +169,18 @@ impl Peer {
             None => sdp(&option("sdp", default)),
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
-        let header = options.get("h").map_or_else(String::new, |it| format!("{it}\r\n"));
+        let header: String = extra_headers(options).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let rack =
+            if options.contains_key("rack") { format!("RAck: {} 1 INVITE\r\n", self.rseq) } else { String::new() };
         let text = format!(
             "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{branch}\r\n\
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
-             CSeq: {cseq} {method}\r\n{contact}{header}{body}"
+             CSeq: {cseq} {method}\r\n{contact}{header}{rack}{body}"
         );
         self.calls.handle_datagram(flow(), Bytes::from(text), self.now);
     }
 
-    /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`.
+    /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`, `h`.
     fn respond(&mut self, status: &str, options: &BTreeMap<&str, &str>) {
         let status: u16 = status.parse().expect("a status");
         let last = options.get("method").copied().unwrap_or_else(|| {
@@ -174,6 +196,9 @@ impl Peer {
         let mut reply = Response::reply(request, StatusCode::new(status).expect("a status"))
             .to_tag(request, tag)
             .header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
+        for (name, value) in extra_headers(options) {
+            reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
+        }
         if let Some(kind) = options.get("sdp") {
             let body = sdp(kind);
             let (_, body) = body.split_once("\r\n\r\n").expect("a body");
@@ -201,7 +226,8 @@ impl Peer {
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Ended { end, .. } => {
-                    format!("! ended {:?} {:?} {:?}", end.cause, end.sip_status, end.initiator)
+                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
                 Output::Journal { event: Event::Answered { codec: Some(codec) }, .. } => {
                     format!("# Answered {codec:?}")
@@ -219,7 +245,7 @@ impl Peer {
         match Message::parse(data).expect("what we send can be read") {
             Message::Request(request) => {
                 let method = request.method().as_str().to_owned();
-                let line = format!("> {method}{}", show_sdp(request.body()));
+                let line = format!("> {method}{}{}", show_sdp(request.body()), self.show(request.headers()));
                 self.received.insert(method, request);
                 line
             }
@@ -228,16 +254,31 @@ impl Peer {
                 if let Some(tag) = headers.to().tag().filter(|_| matches!(response.status().code(), 101..=299)) {
                     tag.clone_into(&mut self.tag);
                 }
+                if let Some(Ok(rseq)) = headers.rseq() {
+                    self.rseq = rseq;
+                }
                 let (status, method) = (response.status(), &headers.cseq().method);
-                format!("> {status} {method}{}{}", show_sdp(response.body()), show_headers(status, headers))
+                let shown = show_headers(status, headers) + &self.show(headers);
+                format!("> {status} {method}{}{shown}", show_sdp(response.body()))
             }
         }
+    }
+
+    fn show(&self, headers: &Headers) -> String {
+        let values = self.shown.iter().flat_map(|name| headers.all(name).map(move |value| format!(" {name}:{value}")));
+        values.collect()
     }
 }
 
 fn flow() -> Flow {
     let [local, remote] = ["192.0.2.1:5060", "192.0.2.9:5060"].map(|it| it.parse().expect("an address"));
     Flow { kind: TransportKind::Udp, local, remote }
+}
+
+fn extra_headers(options: &BTreeMap<&str, &str>) -> impl Iterator<Item = (String, String)> {
+    let all = options.get("h").copied().unwrap_or_default();
+    let each = all.split('|').filter_map(|it| it.split_once(':'));
+    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ")))
 }
 
 /// Content-Type, empty line and body.
@@ -248,6 +289,7 @@ fn sdp(kind: &str) -> String {
         "g729" => ("192.0.2.9", "m=audio 4000 RTP/AVP 18".to_owned()),
         "black-hole" => ("0.0.0.0", "m=audio 4000 RTP/AVP 0".to_owned()),
         "moved" => ("192.0.2.10", "m=audio 5000 RTP/AVP 0".to_owned()),
+        "pcma" => ("192.0.2.9", "m=audio 4000 RTP/AVP 8".to_owned()),
         direction => ("192.0.2.9", format!("m=audio 4000 RTP/AVP 0\r\na={direction}")),
     };
     format!(

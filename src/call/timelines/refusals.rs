@@ -93,7 +93,7 @@ fn what_is_not_served_is_refused_without_a_call() {
         0.200 > 405 REFER Allow
         0.300 < GUESS
         0.300 > 501 GUESS Allow
-        0.400 < INVITE branch=a h=Require:100rel
+        0.400 < INVITE branch=a h=Require:path
         0.400 > 420 INVITE Unsupported
         0.410 < ACK hop branch=a
         0.500 < INVITE branch=b cseq=2 sdp=g729

@@ -37,8 +37,8 @@ fn the_200_of_a_call_that_came_through_proxies() {
          Record-Route: <sip:p2.example.org;lr>\r\n\
          Record-Route: <sip:p1.example.org;lr>, <sip:p0.example.org;lr>\r\n\
          Contact: <sip:sip.example.com:5080>\r\n\
-         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE\r\n\
-         Supported: \r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE\r\n\
+         Supported: 100rel, timer\r\n\
          Content-Type: application/sdp\r\n\
          Server: test\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -100,17 +100,19 @@ fn our_invite_and_a_connection_that_is_refused() {
     shell.calls.place(outbound, shell.now);
     let sent = shell.drain();
     let text = &sent[0].1;
-    let head: Vec<_> = text.lines().filter(|it| !it.contains("branch=") && !it.contains("Call-ID")).take(11).collect();
+    let head: Vec<_> = text.lines().filter(|it| !it.contains("branch=") && !it.contains("Call-ID")).take(13).collect();
     assert!(head[2].starts_with("From: \"The \\\"Demo\\\"\" <sip:100@example.com>;tag=0000"), "{text}");
     assert_eq!(
-        [head[0], head[1], head[3], head[4], head[5], head[6], head[7], head[8], head[9]],
+        [head[0], head[1], head[3], head[4], head[5], head[6], head[7], head[8], head[9], head[10], head[11]],
         [
             "INVITE sip:bob@example.org;x=y SIP/2.0",
             "Max-Forwards: 70",
             "To: <sip:bob@example.org;x=y>",
             "CSeq: 1 INVITE",
             "Contact: <sip:192.0.2.1:5060;transport=tcp>",
-            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE",
+            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE",
+            "Supported: 100rel, timer",
+            "Session-Expires: 1800",
             "Subject: hello",
             "Content-Type: application/sdp",
             "User-Agent: test",
