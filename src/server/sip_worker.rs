@@ -309,6 +309,8 @@ impl SipWorker {
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            // Who asks is told by the registrar itself.
+            Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }

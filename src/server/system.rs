@@ -251,7 +251,11 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
     for (number, entry) in &config.numbers {
         routes.insert_number(number, target(&entry.agent));
     }
-    let open = Admission { unknown_sources: true, unknown_numbers: config.sip.open_agent.as_deref().map(target) };
+    let open = Admission {
+        unknown_sources: true,
+        unknown_numbers: config.sip.open_agent.as_deref().map(target),
+        ..Admission::default()
+    };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
