@@ -75,6 +75,8 @@ pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
 pub const RING_MS_MAX: u64 = 180_000;
 /// How often a call that rings on says so, so that no proxy forgets it.
 pub const RING_AGAIN_MS: u64 = 60_000;
+/// How long a transfer may take until its outcome is told, in either direction.
+pub const TRANSFER_MS_MAX: u64 = 180_000;
 /// The shortest session interval that a peer can make us keep, in seconds.
 pub const SESSION_INTERVAL_S_MIN: u32 = 20;
 /// The longest session interval, in seconds.

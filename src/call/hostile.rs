@@ -136,6 +136,8 @@ impl Victim {
                 | Output::Answered { .. }
                 | Output::Digit { .. }
                 | Output::Registration(_)
+                | Output::Transferred { .. }
+                | Output::TransferAsked { .. }
                 | Output::Journal { .. } => (),
             }
         }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::config::RingTone;
-use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output};
+use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output, TransferOutcome};
 use crate::dialog::invite::uac::Invitation;
 use crate::dialog::offer_answer::MediaDescription;
+use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{self, DialogId, HangUp, Offered};
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX, MEDIA_OPEN_MS_MAX, RING_AGAIN_MS, RING_MS_MAX};
@@ -22,11 +23,15 @@ pub(super) struct Leg {
     id: LegId,
     pub(super) dialog: Option<DialogId>,
     state: State,
+    /// Where the media session is, once it is open.
+    pub(super) local: Option<SocketAddr>,
     /// A media session is open, or being opened.
     has_media: bool,
     /// What the journal was told while the call rang.
     is_ringing_told: bool,
     is_early_media_told: bool,
+    /// Whom a transfer of ours, which has no outcome yet, is to reach.
+    pub(super) transfer: Option<Pii<String>>,
     /// The peer does not want to hear us.
     is_held: bool,
     /// The peer does not send, by its own word or by ours.
@@ -65,12 +70,19 @@ impl Leg {
             id,
             dialog: None,
             state,
+            local: None,
             has_media: true,
             is_ringing_told: false,
             is_early_media_told: false,
+            transfer: None,
             is_held: false,
             is_silent: false,
         }
+    }
+
+    /// Whether both sides talk.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -100,6 +112,8 @@ impl Calls {
             dialog::Event::Answered { dialog, media } => (dialog, LegEvent::Answered(media)),
             dialog::Event::Media { dialog, media } => (dialog, LegEvent::Media(media)),
             dialog::Event::Digit { dialog, digit } => (dialog, LegEvent::Digit(digit.digit, digit.duration_ms)),
+            dialog::Event::Transferred { dialog, outcome } => (dialog, LegEvent::Transferred(outcome)),
+            dialog::Event::TransferAsked { dialog, wanted } => (dialog, LegEvent::TransferAsked(wanted)),
             dialog::Event::Ended { dialog, end } => (dialog, LegEvent::Ended(end)),
         };
         let Some(call) = self.by_dialog.get(&dialog).copied() else {
@@ -113,6 +127,8 @@ impl Calls {
                 self.tell(Output::Digit { call, digit, duration_ms });
                 self.journal(call, Event::Digit { digit, duration_ms });
             }
+            LegEvent::Transferred(outcome) => self.finish_transfer(call, outcome),
+            LegEvent::TransferAsked(wanted) => self.handle_transfer_asked(call, *wanted, now),
             LegEvent::Ended(end) => self.finish(call, self.explain(call, end)),
         }
         self.settle(call);
@@ -120,7 +136,11 @@ impl Calls {
 
     /// A call comes in.
     fn handle_offered(&mut self, offered: Offered, now: Now) {
-        let Offered { dialog, flow, request, media } = offered;
+        if let Some(replaced) = offered.replaces {
+            self.handle_replacement(&offered, replaced, now);
+            return;
+        }
+        let Offered { dialog, flow, request, media, replaces: _ } = offered;
         let is_full = if self.is_draining {
             Some(Dropped::Draining)
         } else if self.calls.len() >= self.config.limits.calls_max {
@@ -186,7 +206,7 @@ impl Calls {
     }
 
     /// Who answers. Strangers may show that they are none, if the listener lets users call.
-    fn route(&mut self, flow: Flow, request: &Request, now: Now) -> Result<route::Target, NotRouted> {
+    pub(super) fn route(&mut self, flow: Flow, request: &Request, now: Now) -> Result<route::Target, NotRouted> {
         let is_listener =
             |it: &&(crate::transport::Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = route::Admission::default();
@@ -251,6 +271,7 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        leg.local = Some(address);
         match (&mut leg.state, leg.dialog) {
             (State::Ringing(ringing), Some(dialog)) => {
                 ringing.media = Some(address);
@@ -409,6 +430,13 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        // A new dialog took the place of an answered one.
+        if matches!(leg.state, State::Answered) {
+            if let Some(remote) = media {
+                self.handle_media(call, remote);
+            }
+            return;
+        }
         let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
         let id = leg.id;
@@ -445,6 +473,7 @@ impl Calls {
 
     /// The one place where a call ends.
     fn finish(&mut self, call: CallId, end: End) {
+        self.finish_transfer(call, TransferOutcome::Unknown);
         let Some(leg) = self.calls.remove(&call) else {
             return;
         };
@@ -467,7 +496,7 @@ impl Calls {
 }
 
 /// Why a call that comes in is not let in.
-enum NotRouted {
+pub(super) enum NotRouted {
     Refused(route::Refusal),
     /// Its sender may be a user, but has not shown it.
     Unauthenticated(Refusal),
@@ -479,10 +508,12 @@ enum LegEvent {
     Answered(Option<MediaDescription>),
     Media(MediaDescription),
     Digit(char, u16),
+    Transferred(TransferOutcome),
+    TransferAsked(Box<TransferRequest>),
     Ended(End),
 }
 
-fn from_of(request: &Request) -> Pii<String> {
+pub(super) fn from_of(request: &Request) -> Pii<String> {
     Pii::new(request.headers().from().uri().to_string())
 }
 

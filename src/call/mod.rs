@@ -13,6 +13,7 @@ mod leg;
 mod simulation;
 #[cfg(test)]
 mod timelines;
+mod transfer;
 mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,8 +24,8 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use self::config::{CallLimits, CallsConfig, Ring, RingTone, SessionTimers};
-pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason};
+pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
 use self::users::Users;
 pub use self::users::UsersConfig;
@@ -34,7 +35,7 @@ use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::registrar::{self, Registrar};
 use crate::route::AgentName;
-use crate::sip::{HeaderName, Uri};
+use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
 use crate::transaction::{TransactionLimits, Transactions};
@@ -124,6 +125,24 @@ pub enum Output {
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
     },
+    /// A transfer that was asked for by [`Calls::transfer`] is over. Comes once for each.
+    Transferred {
+        /// The call.
+        call: CallId,
+        /// How it ended.
+        outcome: TransferOutcome,
+    },
+    /// The peer has us call somebody else, and we said that we do: report how it goes with [`Calls::report_transfer`].
+    TransferAsked {
+        /// The call.
+        call: CallId,
+        /// Whom to call.
+        to: Uri,
+        /// The dialog that the new call is to take the place of, for its Replaces.
+        replaces: Option<Replaces>,
+        /// Who asks, as it says; for the Referred-By of the new call.
+        referred_by: Option<NameAddr>,
+    },
     /// The call is over. Comes once for every call that was placed or got an agent.
     Ended {
         /// The call.
@@ -161,6 +180,15 @@ pub struct Outbound {
     pub credentials: Option<DigestAccount>,
 }
 
+/// Whom a peer is transferred to.
+#[derive(Clone, Debug)]
+pub enum TransferTarget {
+    /// Somebody whom it is to call.
+    Uri(Uri),
+    /// The peer of another answered call of ours.
+    Call(CallId),
+}
+
 /// How much is held right now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -194,6 +222,8 @@ impl Calls {
             session_timers: config.session_timers,
             reliable_provisionals: config.reliable_provisionals,
             registers: users.is_some(),
+            takes_replaces: config.replacements != Replacements::Refused,
+            takes_transfers: config.transfers != Transfers::Refused,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
             unacknowledged_max: config.limits.unacknowledged_max,
@@ -248,8 +278,11 @@ impl Calls {
 
     /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
     pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
-        if let Some(dialog) = self.calls.get(&leg.call).and_then(|it| it.dialog) {
-            self.dialogs.move_media(dialog, address, now);
+        if let Some(held) = self.calls.get_mut(&leg.call) {
+            held.local = Some(address);
+            if let Some(dialog) = held.dialog {
+                self.dialogs.move_media(dialog, address, now);
+            }
         }
         self.drain_dialogs(now);
     }
@@ -284,6 +317,22 @@ impl Calls {
     pub fn hold(&mut self, call: CallId, holds: bool, now: Now) {
         if let Some(dialog) = self.calls.get(&call).and_then(|it| it.dialog) {
             self.dialogs.hold(dialog, holds, now);
+        }
+        self.drain_dialogs(now);
+    }
+
+    /// Asks the peer of an answered call to call somebody else (REFER). An [`Output::Transferred`] tells the outcome.
+    pub fn transfer(&mut self, call: CallId, to: &TransferTarget, now: Now) {
+        self.start_transfer(call, to, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Tells the peer how the transfer goes that it asked for: the status of the new call, the first final one being the
+    /// last that is told. Codes outside 100–699 are left out.
+    pub fn report_transfer(&mut self, call: CallId, status: u16, now: Now) {
+        let dialog = self.calls.get(&call).and_then(|it| it.dialog);
+        if let Some((dialog, status)) = dialog.zip(StatusCode::new(status)) {
+            self.dialogs.report_transfer(dialog, status, now);
         }
         self.drain_dialogs(now);
     }

@@ -292,6 +292,7 @@ impl Simulation {
                     self.after(300, Event::HangUp { side, call, cause: HangUpCause::Busy });
                 }
             }
+            Output::Transferred { .. } | Output::TransferAsked { .. } => (),
             Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
         }

@@ -110,7 +110,15 @@ impl Session {
         let again = shared.send(self.id, purpose, flow, &request, exchange, now)?;
         match &mut self.state {
             State::Calling(it) => it.sent_again(again),
-            State::Confirmed(it) => it.reinvite.sent_again(id, again),
+            State::Confirmed(it) => {
+                it.reinvite.sent_again(id, again);
+                if let Some(asking) = &mut it.asking {
+                    asking.sent_again(id, again, number);
+                }
+                if let Some(asked) = &mut it.asked {
+                    asked.sent_again(id, again);
+                }
+            }
             State::Incoming(_) | State::Ended(_) => (),
         }
         if purpose.is_invite() {

@@ -1,14 +1,14 @@
-//! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, INFO with digits, and REFER.
+//! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, and INFO with digits.
 //!
-//! REFER within a dialog is understood and declined with 603 (RFC 3515 §2.4.2), or answered 400 if it has not exactly one
-//! Refer-To (§2.4.1); no subscription begins. Outside a dialog it is answered 405 like every request that would have us
-//! act for a stranger.
+//! REFER and NOTIFY are served within dialogs only. Outside they are answered 405 like every request that would have us act
+//! for a stranger.
 
 use super::dtmf_info;
 use super::end::{End, EndCause, Initiator, Reason};
 use super::inspection::Body;
 use super::session::{Session, State};
 use super::shared::Shared;
+use super::transfer::TransferOutcome;
 use super::{Event, options_reply};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::Now;
@@ -49,20 +49,14 @@ impl Session {
             Method::Prack => self.handle_prack(server, request, body, shared, now),
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
-                let reply = options_reply(request, &tag);
+                let reply = options_reply(request, &tag, shared.supported());
                 shared.respond(server, reply, now);
             }
-            Method::Refer => {
-                let refusal = match request.headers().list(&HeaderName::ReferTo).count() {
-                    1 => Refusal::Declined,
-                    _ => Refusal::BadRequest("Exactly One Refer-To"),
-                };
-                shared.refuse(server, request, &refusal, Some(&tag), now);
-            }
+            Method::Refer => self.handle_refer(server, request, shared, now),
+            Method::Notify => self.handle_notify(server, request, shared, now),
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Notify
             | Method::Subscribe
             | Method::Message
             | Method::Publish
@@ -78,6 +72,7 @@ impl Session {
         }
         let reason = Reason::of(request.headers());
         self.handle_cancel(reason, shared, now);
+        self.end_asking(TransferOutcome::HungUp, shared);
         self.close(shared);
         self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote, reason });
     }

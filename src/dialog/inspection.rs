@@ -1,6 +1,5 @@
 //! What is looked at before a request is served: RFC 3261 §8.2.1 to §8.2.3, in that order, and §16.3 for its hops.
 
-use super::shared::SUPPORTED;
 use crate::sip::{HeaderName, MediaType, Method, Request, Scheme};
 use crate::transport::refusal::Refusal;
 
@@ -15,13 +14,13 @@ pub(crate) enum Body {
     Other,
 }
 
-/// Looks at a request other than ACK and CANCEL. What is in its body is for the method to judge.
-pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
+/// Looks at a request other than ACK and CANCEL. `supported` are the extensions we know. What is in its body is for the method to judge.
+pub(crate) fn inspect(request: &Request, supported: &str) -> Result<Body, Refusal> {
     let headers = request.headers();
     let is_in_dialog = headers.to().tag().is_some();
     match request.method() {
         Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update | Method::Prack => (),
-        Method::Refer if is_in_dialog => (),
+        Method::Refer | Method::Notify if is_in_dialog => (),
         Method::Ack
         | Method::Cancel
         | Method::Register
@@ -38,7 +37,11 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
     if *request.method() == Method::Invite && headers.max_forwards() == Some(0) {
         return Err(Refusal::TooManyHops);
     }
-    let unknown: Vec<_> = headers.require().filter(|it| !is_known(it)).map(str::to_owned).collect();
+    let unknown: Vec<_> = headers
+        .require()
+        .filter(|it| !supported.split(", ").any(|known| known.eq_ignore_ascii_case(it)))
+        .map(str::to_owned)
+        .collect();
     if !unknown.is_empty() {
         return Err(Refusal::BadExtension(unknown));
     }
@@ -47,10 +50,6 @@ pub(crate) fn inspect(request: &Request) -> Result<Body, Refusal> {
         return Err(Refusal::UnsupportedEncoding);
     }
     Ok(body)
-}
-
-fn is_known(option: &str) -> bool {
-    SUPPORTED.split(", ").any(|it| it.eq_ignore_ascii_case(option))
 }
 
 fn body_of(request: &Request) -> Result<Body, Refusal> {
@@ -70,7 +69,7 @@ fn body_of(request: &Request) -> Result<Body, Refusal> {
         name.trim().eq_ignore_ascii_case("handling") && value.trim().eq_ignore_ascii_case("optional")
     });
     let method = request.method();
-    if *method == Method::Info {
+    if matches!(method, Method::Info | Method::Notify) {
         Ok(Body::Other)
     } else if matches!(method, Method::Invite | Method::Update | Method::Prack) && !is_optional {
         Err(Refusal::UnsupportedMediaType(SDP))
@@ -130,6 +129,6 @@ mod tests {
         let Ok(Message::Request(request)) = Message::parse(Bytes::from(text)) else {
             panic!("{start} is a request");
         };
-        assert_eq!(inspect(&request).map_err(|it| it.status().code()), expected, "{start} {lines}");
+        assert_eq!(inspect(&request, "100rel, timer").map_err(|it| it.status().code()), expected, "{start} {lines}");
     }
 }

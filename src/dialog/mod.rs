@@ -14,9 +14,10 @@ mod session;
 pub mod session_timer;
 mod shared;
 mod state;
+pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -28,8 +29,10 @@ use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
-use self::shared::{Purpose, SUPPORTED, Shared};
-use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
+use self::shared::{Purpose, Shared};
+use self::transfer::TransferOutcome;
+use self::transfer::asked::TransferRequest;
+use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
@@ -61,6 +64,10 @@ pub struct DialogsConfig {
     pub reliable_provisionals: bool,
     /// Whether there is a registrar above.
     pub registers: bool,
+    /// Whether peers may ask for transfers: the layer above then decides about each.
+    pub takes_transfers: bool,
+    /// Whether an INVITE may take the place of a dialog: the layer above then decides about each.
+    pub takes_replaces: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -90,6 +97,10 @@ pub(crate) enum Event {
     Registering { id: TransactionId, flow: Flow, request: Request },
     /// A digit in an INFO.
     Digit { dialog: DialogId, digit: Digit },
+    /// The transfer that we asked for is over.
+    Transferred { dialog: DialogId, outcome: TransferOutcome },
+    /// The peer asks for a transfer: decide with [`Dialogs::decide_transfer`].
+    TransferAsked { dialog: DialogId, wanted: Box<TransferRequest> },
     /// The session is over. Not told to who ended it by [`Dialogs::hang_up`] or [`Dialogs::reject`], except for a call
     /// that waits for its CANCEL to take effect.
     Ended { dialog: DialogId, end: End },
@@ -106,6 +117,8 @@ pub(crate) struct Offered {
     pub(crate) request: Request,
     /// What our answer will agree to; `None` if the INVITE holds no offer.
     pub(crate) media: Option<MediaDescription>,
+    /// The answered session that this one is to take the place of (RFC 3891).
+    pub(crate) replaces: Option<DialogId>,
 }
 
 /// What became of hanging up.
@@ -166,6 +179,8 @@ impl Dialogs {
                 session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
                 session.handle_session_timeout(shared, now);
+                session.handle_asking_timeout(shared, now);
+                session.handle_asked_timeout(shared, now);
             });
         }
     }
@@ -218,6 +233,40 @@ impl Dialogs {
     /// Puts the peer of an answered call on hold, or takes it back.
     pub(crate) fn hold(&mut self, id: DialogId, holds: bool, now: Now) {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
+    }
+
+    /// Asks the peer of an answered call to call `to` instead. Whether that is possible.
+    pub(crate) fn refer(&mut self, id: DialogId, to: &str, now: Now) -> bool {
+        let mut is_sent = false;
+        self.with(id, now, |session, shared| is_sent = session.refer(to, shared, now));
+        is_sent
+    }
+
+    /// The Refer-To that has a peer take the place of our side in the answered call `id`: the URI of its peer, with the
+    /// Replaces that names the dialog from there (RFC 3891 §6).
+    pub(crate) fn refer_to_peer_of(&self, id: DialogId) -> Option<String> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.as_refer_to()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Where the peer of an answered call is.
+    pub(crate) fn source_of(&self, id: DialogId) -> Option<IpAddr> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.flow.remote.ip()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Decides about the transfer that a peer asks for.
+    pub(crate) fn decide_transfer(&mut self, id: DialogId, decision: Result<(), Refusal>, now: Now) {
+        self.with(id, now, |session, shared| session.decide_transfer(decision, shared, now));
+    }
+
+    /// Tells a peer how the transfer goes that it asked for.
+    pub(crate) fn report_transfer(&mut self, id: DialogId, status: StatusCode, now: Now) {
+        self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
     }
 
     /// Tells the peer of an answered call that our media session has moved.
@@ -355,7 +404,7 @@ impl Dialogs {
             self.shared.tell(Event::Registering { id, flow, request: request.clone() });
             return;
         }
-        let body = match inspection::inspect(request) {
+        let body = match inspection::inspect(request, self.shared.supported()) {
             Ok(body) => body,
             Err(refusal) => {
                 self.shared.refuse(id, request, &refusal, None, now);
@@ -377,7 +426,7 @@ impl Dialogs {
             self.handle_invite(id, flow, request, body)
         } else if *request.method() == Method::Options {
             let tag = self.shared.transactions.tokens().tag();
-            self.shared.respond(id, options_reply(request, &tag), now);
+            self.shared.respond(id, options_reply(request, &tag, self.shared.supported()), now);
             Ok(())
         } else {
             // BYE, INFO and UPDATE only mean something within a dialog (§15.1.2).
@@ -415,13 +464,42 @@ impl Dialogs {
             self.shared.drop(Dropped::Merged);
             return Err(Refusal::LoopDetected);
         }
+        let replaces = self.replaced_by(request)?;
         let id = self.fresh_id();
-        let session = Session::from_invite(id, server, flow, request.clone(), body, &mut self.shared)?;
+        let session = Session::from_invite(id, server, flow, request.clone(), body, replaces, &mut self.shared)?;
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.by_caller.insert(caller, id);
         self.sessions.insert(id, session);
         self.by_server.insert(server, id);
         Ok(())
+    }
+
+    /// The session that an INVITE is to take the place of (RFC 3891 §3). Only answered ones can be replaced.
+    fn replaced_by(&self, request: &Request) -> Result<Option<DialogId>, Refusal> {
+        let mut fields = request.headers().all(&HeaderName::Replaces);
+        let Some(field) = fields.next() else {
+            return Ok(None);
+        };
+        if !self.shared.config.takes_replaces {
+            return Err(Refusal::Forbidden);
+        }
+        let wanted = Replaces::parse(field).filter(|_| fields.next().is_none());
+        let wanted = wanted.ok_or(Refusal::BadRequest("Exactly One Replaces"))?;
+        let session = self.by_local_tag.get(&*wanted.to_tag).and_then(|it| self.sessions.get(it));
+        let session = session.ok_or(Refusal::DoesNotExist)?;
+        let (dialog, is_over) = match &session.state {
+            State::Confirmed(it) => (&it.dialog, it.hangs_up.is_some()),
+            State::Ended(Some(it)) => (&**it, true),
+            State::Incoming(_) | State::Calling(_) | State::Ended(None) => return Err(Refusal::DoesNotExist),
+        };
+        match () {
+            () if *dialog.call_id != *wanted.call_id || *dialog.remote_tag != *wanted.from_tag => {
+                Err(Refusal::DoesNotExist)
+            }
+            () if is_over => Err(Refusal::Declined),
+            () if wanted.early_only => Err(Refusal::Busy),
+            () => Ok(Some(session.id)),
+        }
     }
 
     /// The session that a request of the peer is within, if its tags and Call-ID match.
@@ -467,6 +545,8 @@ impl Dialogs {
                 _ if is_sent_again => (),
                 Purpose::Invite => session.handle_invite_response(id, response, shared, now),
                 Purpose::Reinvite | Purpose::Update => session.handle_reinvite_response(id, response, shared, now),
+                Purpose::Refer => session.handle_refer_response(id, response, shared, now),
+                Purpose::Notify => session.handle_notify_response(id, Some(response), shared, now),
                 Purpose::Bye | Purpose::Prack => (),
             }
         });
@@ -481,7 +561,8 @@ impl Dialogs {
         }
         self.with(dialog, now, |session, shared| match purpose {
             Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite | Purpose::Update => session.handle_peer_lost(None, shared, now),
+            Purpose::Reinvite | Purpose::Update | Purpose::Refer => session.handle_peer_lost(None, shared, now),
+            Purpose::Notify => session.handle_notify_response(id, None, shared, now),
             Purpose::Bye | Purpose::Prack => (),
         });
     }
@@ -498,12 +579,12 @@ impl Dialogs {
 }
 
 /// The answer to OPTIONS (RFC 3261 §11.2). It says that we live, also while new calls are refused.
-fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
+fn options_reply(request: &Request, tag: &str, supported: &str) -> ResponseBuilder {
     Response::reply(request, StatusCode::OK)
         .to_tag(request, tag)
         .header(HeaderName::Allow, ALLOW)
         .header(HeaderName::Accept, inspection::SDP)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, SUPPORTED)
+        .header(HeaderName::Supported, supported)
 }

@@ -15,6 +15,8 @@ use super::offer_answer::Negotiation;
 use super::session_timer::SessionTimer;
 use super::shared::{Purpose, Shared};
 use super::state::Dialog;
+use super::transfer::asked::Asked;
+use super::transfer::asking::Asking;
 use super::{DialogId, Event};
 use crate::dialog::end::{End, EndCause};
 use crate::sip::{HeaderName, Method, Request};
@@ -62,6 +64,9 @@ pub(super) struct Confirmed {
     /// A provisional response that our 2xx has overtaken.
     pub(super) late_prack: Option<LatePrack>,
     pub(super) timer: Option<SessionTimer>,
+    /// A transfer that we asked for, and one that the peer asked for.
+    pub(super) asking: Option<Asking>,
+    pub(super) asked: Option<Asked>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
     pub(super) hangs_up: Option<EndCause>,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
@@ -153,8 +158,10 @@ impl Session {
             State::Calling(it) => it.gives_up_at(),
             State::Confirmed(it) => {
                 let ack = it.unacknowledged.as_ref().map(|it| it.machine.poll_timeout());
+                let asking = it.asking.as_ref().map(Asking::gives_up_at);
+                let transfers = asking.into_iter().chain(it.asked.as_ref().map(Asked::gives_up_at));
                 let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
-                ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).min()
+                ack.into_iter().chain(it.reinvite.retry_at()).chain(timer).chain(transfers).min()
             }
             State::Incoming(it) => it.provisionals.poll_timeout(),
             State::Ended(_) => None,

@@ -14,8 +14,11 @@ use crate::transaction::{TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
 use crate::transport::{Dropped, Flow};
 
-/// The extensions that we know.
-pub(super) const SUPPORTED: &str = "100rel, timer";
+/// The extensions that we know, for the Supported header field.
+const SUPPORTED: &str = "100rel, norefersub, timer";
+
+/// The same where INVITEs may replace dialogs.
+const SUPPORTED_WITH_REPLACES: &str = "100rel, norefersub, replaces, timer";
 
 /// What all sessions share.
 pub(super) struct Shared {
@@ -43,6 +46,10 @@ pub(super) enum Purpose {
     Bye,
     /// To acknowledge a provisional response.
     Prack,
+    /// To transfer the peer.
+    Refer,
+    /// To tell how a transfer goes that the peer asked for.
+    Notify,
 }
 
 impl Purpose {
@@ -63,6 +70,11 @@ impl Shared {
             clients: HashMap::new(),
             waiting: BTreeMap::new(),
         }
+    }
+
+    /// The extensions that we know, for the Supported header field.
+    pub(super) const fn supported(&self) -> &'static str {
+        if self.config.takes_replaces { SUPPORTED_WITH_REPLACES } else { SUPPORTED }
     }
 
     /// Tells the layer above.
@@ -188,7 +200,7 @@ impl Shared {
         let reply = self
             .reply(request, StatusCode::OK, dialog)
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, SUPPORTED);
+            .header(HeaderName::Supported, self.supported());
         let reply = match timer {
             Some(timer) => timer.write(reply),
             None => reply,

@@ -145,6 +145,13 @@ impl Dialog {
         self.request_numbered(Method::Ack, cseq, via)
     }
 
+    /// The Refer-To that has somebody take our place opposite the peer (RFC 3891 §6).
+    pub(crate) fn as_refer_to(&self) -> String {
+        let Self { call_id, local_tag, remote_tag, .. } = self;
+        let replaces = format!("{call_id};to-tag={remote_tag};from-tag={local_tag}");
+        format!("{}?Replaces={}", self.remote_target, escape(&replaces))
+    }
+
     /// Where to connect to if the stream of [`Self::flow`] is gone: the next hop, if it is an address.
     pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
         let uri = self.route_set.first().map_or(&self.remote_target, NameAddr::uri);
@@ -170,6 +177,18 @@ impl Dialog {
             .header(HeaderName::CallId, &self.call_id)
             .header(HeaderName::CSeq, format_args!("{cseq} {method}"))
     }
+}
+
+/// Writes `value` so that it can stand in the headers of a URI (RFC 3261 §19.1.1).
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 /// The URI of the one Contact that a peer of a dialog names (§12.1.1); it must be SIP, without headers (§19.1.5).

@@ -307,6 +307,9 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Transferred { .. } => (),
+            // Nobody here places the call that a peer asks for.
+            Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
             // Who asks is told by the registrar itself.

@@ -45,6 +45,8 @@ pub enum Refusal {
     Terminated,
     /// 488: no common ground for media; the warning code of RFC 3261 §20.43 and its text.
     NotAcceptable(u16, &'static str),
+    /// 489: nothing is subscribed to this event.
+    BadEvent,
     /// 491: a re-INVITE of ours is pending.
     RequestPending,
     /// 500: out of order, or an earlier request is still being answered.
@@ -86,6 +88,7 @@ impl Refusal {
             Self::Busy => StatusCode::BUSY_HERE,
             Self::Terminated => StatusCode::REQUEST_TERMINATED,
             Self::NotAcceptable(..) => StatusCode::NOT_ACCEPTABLE_HERE,
+            Self::BadEvent => StatusCode::BAD_EVENT,
             Self::RequestPending => StatusCode::REQUEST_PENDING,
             Self::OutOfOrder { .. } | Self::Failed => StatusCode::SERVER_INTERNAL_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -106,6 +109,7 @@ impl Refusal {
             Self::UnsupportedMediaType(accepted) => reply.header(HeaderName::Accept, accepted),
             Self::UnsupportedEncoding => reply.header(HeaderName::AcceptEncoding, "identity"),
             Self::BadExtension(tags) => reply.header(HeaderName::Unsupported, tags.join(", ")),
+            Self::BadEvent => reply.header(HeaderName::AllowEvents, "refer"),
             Self::IntervalTooSmall { min_s } => reply.header(HeaderName::MinSe, min_s),
             Self::NotAcceptable(code, text) => {
                 reply.header(HeaderName::Warning, format_args!("{code} {WARN_AGENT} \"{text}\""))
@@ -132,8 +136,8 @@ impl Refusal {
     }
 }
 
-/// The methods we serve. REFER is understood within dialogs, and declined.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE";
+/// The methods we serve; REFER and NOTIFY within dialogs only.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
 
 /// Who warns: a pseudonym (RFC 3261 §20.43), so that no address of ours is told.
 const WARN_AGENT: &str = "hookswitch";

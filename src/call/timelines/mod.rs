@@ -10,6 +10,7 @@ mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
+mod transfers;
 mod users;
 mod wire;
 
@@ -55,6 +56,8 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// Where the peer is.
+    remote: SocketAddr,
     /// The number of our last reliable provisional response, for `rack`.
     rseq: u32,
     /// The last 401 that went out, for `auth`.
@@ -80,6 +83,7 @@ impl Peer {
             leg: None,
             received: BTreeMap::new(),
             tag: String::new(),
+            remote: flow().remote,
             rseq: 0,
             challenge: None,
             shown: vec![],
@@ -133,6 +137,12 @@ impl Peer {
             "hold" => self.calls.hold(leg().call, true, now),
             "media-moved" => self.calls.handle_media_moved(leg(), "192.0.2.1:20002".parse().expect("valid"), now),
             "resume" => self.calls.hold(leg().call, false, now),
+            "transfer" => {
+                let to = "sip:bob@example.org?Subject=x".parse().expect("a URI");
+                self.calls.transfer(leg().call, &TransferTarget::Uri(to), now);
+            }
+            "transfer-to-self" => self.calls.transfer(leg().call, &TransferTarget::Call(leg().call), now),
+            "report" => self.calls.report_transfer(leg().call, options["status"].parse().expect("a status"), now),
             "drain" => self.calls.drain(now),
             "place" => self.place(vec![], None),
             "place-with-credentials" => self.place(vec![], Some(users::account("secret"))),
@@ -159,14 +169,14 @@ impl Peer {
     }
 
     /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
-    /// (more headers, with `|` between them and `~` for blanks), `contact=none`; `re`: within the dialog; `auth`: with
-    /// credentials for our last challenge, of this password; `rack`: with the
+    /// (more headers, with `|` between them, `~` for blanks and `{tag}` for our last tag), `contact=none`; `re`: within
+    /// the dialog; `auth`: with credentials for our last challenge, of this password; `rack`: with the
     /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
         let is_outside = matches!(method, "INVITE" | "CANCEL" | "OPTIONS" | "REGISTER" | "REFER" | "GUESS")
             && !options.contains_key("re")
-            && !(matches!(method, "OPTIONS" | "REFER") && options.contains_key("cseq"));
+            && !(matches!(method, "OPTIONS" | "REFER" | "NOTIFY") && options.contains_key("cseq"));
         // Where our side called, the dialog has its Call-ID and From the other way round.
         let placed = self.received.get("INVITE").map(Request::headers);
         let call = placed.map_or("c", |it| it.call_id()).to_owned();
@@ -182,11 +192,12 @@ impl Peer {
         let (call, from) = (option("call", &call), option("from", "peer"));
         let default = if method == "INVITE" { "sendrecv" } else { "none" };
         let body = match options.get("body").and_then(|it| it.split_once(':')) {
-            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{body}"),
+            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{}", body.replace('~', " ")),
             None => sdp(&option("sdp", default)),
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
-        let header: String = extra_headers(options).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let header: String =
+            extra_headers(options, &self.tag).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let auth = self.challenge.as_ref().zip(options.get("auth"));
         let auth = auth.map_or_else(String::new, |(it, password)| users::authorization(it, password, method));
         let rack =
@@ -196,7 +207,8 @@ impl Peer {
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
              CSeq: {cseq} {method}\r\n{contact}{header}{rack}{auth}{body}"
         );
-        self.calls.handle_datagram(flow(), Bytes::from(text), self.now);
+        let flow = Flow { remote: self.remote, ..flow() };
+        self.calls.handle_datagram(flow, Bytes::from(text), self.now);
     }
 
     /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`, `h`.
@@ -215,7 +227,7 @@ impl Peer {
         let mut reply = Response::reply(request, StatusCode::new(status).expect("a status"))
             .to_tag(request, tag)
             .header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
-        for (name, value) in extra_headers(options) {
+        for (name, value) in extra_headers(options, &self.tag) {
             reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
         }
         if let Some(kind) = options.get("sdp") {
@@ -231,7 +243,7 @@ impl Peer {
         while let Some(output) = self.calls.poll_output() {
             let line = match output {
                 Output::Send { flow: to, data } => {
-                    assert_eq!(to, flow());
+                    assert_eq!(to.local, flow().local);
                     self.receive(data)
                 }
                 Output::Close { .. } => "! close".to_owned(),
@@ -244,6 +256,10 @@ impl Peer {
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
+                Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
+                Output::TransferAsked { to, replaces, .. } => {
+                    format!("! transfer-asked {to}{}", replaces.map_or_else(String::new, |it| format!(" {it}")))
+                }
                 Output::Ended { end, .. } => {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
@@ -301,10 +317,10 @@ fn flow() -> Flow {
     Flow { kind: TransportKind::Udp, local, remote }
 }
 
-fn extra_headers(options: &BTreeMap<&str, &str>) -> impl Iterator<Item = (String, String)> {
+fn extra_headers(options: &BTreeMap<&str, &str>, tag: &str) -> Vec<(String, String)> {
     let all = options.get("h").copied().unwrap_or_default();
     let each = all.split('|').filter_map(|it| it.split_once(':'));
-    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ")))
+    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ").replace("{tag}", tag))).collect()
 }
 
 /// Content-Type, empty line and body.
@@ -333,6 +349,9 @@ fn show_media(media: &MediaDescription) -> String {
 fn show_sdp(body: &Bytes) -> String {
     if body.is_empty() {
         return String::new();
+    }
+    if body.starts_with(b"SIP/2.0") {
+        return format!(" [{}]", String::from_utf8_lossy(body).trim_end());
     }
     let description = crate::sdp::SessionDescription::parse(body).expect("a session description");
     let direction = description.direction_of(&description.media[0]);

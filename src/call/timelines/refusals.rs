@@ -72,7 +72,7 @@ fn digits_and_questions_within_the_dialog_are_answered_and_refer_is_declined() {
         6.000 < REFER cseq=7
         6.000 > 400 REFER
         7.000 < NOTIFY cseq=8
-        7.000 > 405 NOTIFY Allow
+        7.000 > 489 NOTIFY
         8.000 < BYE cseq=9
         8.000 > 200 BYE
         8.000 ! close-media

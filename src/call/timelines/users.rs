@@ -194,6 +194,40 @@ fn calls_end_where_the_password_is_wrong_or_not_meant() {
 }
 
 #[test]
+fn a_challenged_transfer_is_asked_for_again() {
+    check_showing(
+        &[HeaderName::CSeq],
+        |_| (),
+        "
+        0.000 < place-with-credentials
+        0.000 # Offered
+        0.000 ! open-media
+        0.000 < media-opened
+        0.000 > INVITE sendrecv v1 CSeq:1 INVITE
+        0.300 < 200 sdp=sendrecv
+        0.300 > ACK CSeq:1 ACK
+        0.300 ! update-media send receive
+        0.300 ! answered
+        0.300 # Answered Pcmu
+        1.000 < transfer
+        1.000 > REFER CSeq:2 REFER
+        1.000 # TransferStarted
+        1.100 < 401 method=REFER h=WWW-Authenticate:Digest~realm=ours,nonce=b
+        1.100 > REFER CSeq:3 REFER
+        1.200 < 202 method=REFER
+        1.300 < NOTIFY cseq=1 h=Event:refer;id=3|Subscription-State:terminated body=message/sipfrag:SIP/2.0~200~OK
+        1.300 > 200 NOTIFY CSeq:1 NOTIFY
+        1.300 ! transferred Succeeded
+        1.300 # Transferred
+        2.000 < BYE cseq=2
+        2.000 > 200 BYE CSeq:2 BYE
+        2.000 ! close-media
+        2.000 ! ended HungUp None Remote
+        2.000 # Ended",
+    );
+}
+
+#[test]
 fn a_call_that_is_given_up_does_not_begin_again() {
     check(
         "

@@ -37,8 +37,8 @@ fn the_200_of_a_call_that_came_through_proxies() {
          Record-Route: <sip:p2.example.org;lr>\r\n\
          Record-Route: <sip:p1.example.org;lr>, <sip:p0.example.org;lr>\r\n\
          Contact: <sip:sip.example.com:5080>\r\n\
-         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE\r\n\
-         Supported: 100rel, timer\r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY\r\n\
+         Supported: 100rel, norefersub, timer\r\n\
          Content-Type: application/sdp\r\n\
          Server: test\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -111,8 +111,8 @@ fn our_invite_and_a_connection_that_is_refused() {
             "To: <sip:bob@example.org;x=y>",
             "CSeq: 1 INVITE",
             "Contact: <sip:192.0.2.1:5060;transport=tcp>",
-            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE",
-            "Supported: 100rel, timer",
+            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY",
+            "Supported: 100rel, norefersub, timer",
             "Session-Expires: 1800",
             "Subject: hello",
             "Content-Type: application/sdp",
@@ -191,6 +191,8 @@ impl Shell {
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
+                | Output::Transferred { .. }
+                | Output::TransferAsked { .. }
                 | Output::Ended { .. }
                 | Output::Registration(_)
                 | Output::Journal { .. } => (),

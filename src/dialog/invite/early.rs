@@ -133,7 +133,7 @@ impl Session {
         in_order.or(Err(Refusal::OutOfOrder { retry_after_s: None }))?;
         early.dialog.flow = flow;
         let reply = if *request.method() == Method::Options {
-            options_reply(request, &early.dialog.local_tag)
+            options_reply(request, &early.dialog.local_tag, shared.supported())
         } else if *request.method() != Method::Update {
             // A called peer refuses the INVITE instead of sending BYE (RFC 3261 §15).
             return Err(Refusal::DoesNotExist);

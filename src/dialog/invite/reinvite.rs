@@ -12,7 +12,7 @@ use crate::dialog::inspection::{Body, SDP};
 use crate::dialog::offer_answer::{Negotiation, Offer};
 use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, Due, SessionTimer, Terms};
-use crate::dialog::shared::{Purpose, SUPPORTED, Shared};
+use crate::dialog::shared::{Purpose, Shared};
 use crate::limits::REINVITE_ATTEMPTS_MAX;
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::Now;
@@ -130,7 +130,7 @@ impl Session {
             .request(method, &via)
             .header(HeaderName::Contact, format_args!("<{contact}>"))
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, SUPPORTED);
+            .header(HeaderName::Supported, shared.supported());
         if let Some(terms) = timer.as_ref().map(SessionTimer::terms) {
             builder = wanted.asked.unwrap_or_else(|| terms.ask()).write(builder, Some(terms));
         }

@@ -15,7 +15,7 @@ use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
-use crate::dialog::shared::{Purpose, SUPPORTED, Shared};
+use crate::dialog::shared::{Purpose, Shared};
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event};
 use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
@@ -125,7 +125,7 @@ impl Session {
             .header(HeaderName::CSeq, "1 INVITE")
             .header(HeaderName::Contact, format_args!("<{contact}>"))
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, SUPPORTED);
+            .header(HeaderName::Supported, shared.supported());
         let asked = shared.config.session_timers.ask();
         if let Some(asked) = asked {
             builder = asked.write(builder, None);
@@ -328,6 +328,8 @@ impl Session {
             reinvite: Reinvite::default(),
             timer,
             late_prack: None,
+            asking: None,
+            asked: None,
             hangs_up: None,
             owns_call_id: true,
         }));

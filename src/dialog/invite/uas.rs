@@ -46,6 +46,7 @@ impl Session {
         flow: Flow,
         request: Request,
         body: Body,
+        replaces: Option<DialogId>,
         shared: &mut Shared,
     ) -> Result<Self, Refusal> {
         let timer = shared.config.session_timers.agree(request.headers(), None)?;
@@ -60,7 +61,7 @@ impl Session {
         let dialog = Dialog::from_request(&request, &tag, flow);
         let dialog = dialog.or(Err(Refusal::BadRequest("Missing Contact Or Malformed Record-Route")))?;
         let media = offer.as_ref().map(Offer::media);
-        shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media })));
+        shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media, replaces })));
         let rseq = shared.transactions.tokens().rseq();
         let provisionals = Provisionals::new(request.headers(), shared.config.reliable_provisionals, rseq);
         let incoming = Incoming {
@@ -128,6 +129,8 @@ impl Session {
             reinvite: super::reinvite::Reinvite::default(),
             timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             late_prack,
+            asking: None,
+            asked: None,
             hangs_up: None,
             owns_call_id: false,
         }));
