@@ -245,6 +245,8 @@ pub const HTTP_BODY_BYTES_MAX: usize = 65_536;
 pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
 /// Seconds of ringing that `[sip]` can ask for; RFC 3261 §16.6 gives up a proxied INVITE at about that time.
 pub const RING_CONFIGURED_S_MAX: u32 = 180;
+/// Bytes of `[sip] realm`.
+pub const REALM_BYTES_MAX: usize = 100;
 /// Bytes of `[sip] user_agent`.
 pub const USER_AGENT_BYTES_MAX: usize = 100;
 /// Seconds without media that `[rtp] inactivity_s` can allow.
