@@ -176,6 +176,8 @@ pub const SPEECH_KEEP_ALIVE_MS: u64 = 15_000;
 pub const SPEECH_SESSIONS_MAX: usize = 1_024;
 /// Messages between a session and its recogniser, each way.
 pub const SPEECH_RECOGNISER_QUEUE_MAX: usize = 64;
+/// Messages of a client that the speech server reads before its recogniser has taken them: ten seconds of audio.
+pub const SPEECH_READ_AHEAD_MAX: usize = 500;
 /// Speech in one utterance before the recogniser ends it by itself.
 pub const SPEECH_UTTERANCE_MS_MAX: u32 = 60_000;
 /// Characters that are synthesised in one piece; longer sentences are cut.

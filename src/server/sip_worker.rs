@@ -26,7 +26,7 @@ use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
-use crate::transport::{Flow, Stats};
+use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
@@ -157,6 +157,9 @@ pub(crate) struct SipWorker {
     new_call_drops: u64,
     media_refusals: u64,
     shown: Now,
+    /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
+    refusals: [u64; LIMITS.len()],
+    refusals_told: Now,
 }
 
 impl SipWorker {
@@ -175,6 +178,8 @@ impl SipWorker {
             new_call_drops: 0,
             media_refusals: 0,
             shown: now,
+            refusals: [0; LIMITS.len()],
+            refusals_told: now,
         }
     }
 
@@ -225,9 +230,25 @@ impl SipWorker {
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
         };
+        self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
         None
+    }
+
+    /// Logs what was refused because a limit was reached: a line for each limit, at most one a second.
+    fn tell_refusals(&mut self, stats: &Stats, now: Now) {
+        if now.since(self.refusals_told) < REFUSALS_TOLD_EVERY {
+            return;
+        }
+        for (reason, told) in LIMITS.iter().zip(&mut self.refusals) {
+            let total = stats.dropped(*reason);
+            if total > *told {
+                tracing::warn!(limit = reason.name(), requests = total - *told, "refused");
+                *told = total;
+                self.refusals_told = now;
+            }
+        }
     }
 
     fn handle_input(&mut self, input: Input) {
@@ -423,3 +444,14 @@ impl SipWorker {
         }
     }
 }
+
+/// What refuses requests that are in order.
+const LIMITS: [Dropped; 5] = [
+    Dropped::TooManyTransactions,
+    Dropped::TooManyDialogs,
+    Dropped::TooManyUnacknowledged,
+    Dropped::TooManyCalls,
+    Dropped::Draining,
+];
+/// Between lines about refusals.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);

@@ -92,7 +92,7 @@ impl System {
         let health = Arc::new(Health::new());
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
-        let agents = Arc::new(agents::prepare(&config.agents, embedded)?);
+        let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;

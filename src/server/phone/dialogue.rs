@@ -207,17 +207,17 @@ mod tests {
         assert_eq!(
             log,
             [
-                "140 finished",
-                "140 begin hi",
-                "160 play",
-                "160 play",
-                "160 play",
-                "500 reply after 320",
-                "640 finished",
-                "640 begin 12",
-                "660 press 1",
-                "900 press 2",
-                "2160 hang up"
+                "160 finished",
+                "160 begin hi",
+                "180 play",
+                "180 play",
+                "180 play",
+                "520 reply after 300",
+                "660 finished",
+                "660 begin 12",
+                "680 press 1",
+                "920 press 2",
+                "1660 hang up"
             ]
         );
     }
