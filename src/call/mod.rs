@@ -29,7 +29,7 @@ pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, R
 use self::leg::Leg;
 use self::users::Users;
 pub use self::users::UsersConfig;
-use crate::auth::DigestAccount;
+use crate::auth::{DigestAccount, DigestServerStats};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
@@ -383,6 +383,11 @@ impl Calls {
     /// Where users are, if there are any.
     pub fn registrar(&self) -> Option<&Registrar> {
         self.users.as_ref().map(|it| &it.registrar)
+    }
+
+    /// What was judged of users' credentials, if there are users.
+    pub fn credentials_stats(&self) -> Option<&DigestServerStats> {
+        self.users.as_ref().map(Users::stats)
     }
 
     /// What was counted since the start.

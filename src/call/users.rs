@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rand_chacha::ChaCha12Rng;
 
 use super::{Calls, Output};
-use crate::auth::{Authenticated, DigestServer, DigestServerConfig, NotQuotable, Side, Verdict};
+use crate::auth::{Authenticated, DigestServer, DigestServerConfig, DigestServerStats, NotQuotable, Side, Verdict};
 use crate::identity::{AccountId, Secret};
 use crate::registrar::{Registrar, RegistrarConfig};
 use crate::sip::Request;
@@ -40,6 +40,10 @@ impl Users {
             digest.insert_user(account, &name, &password)?;
         }
         Ok(Self { digest, registrar: Registrar::new(registrar) })
+    }
+
+    pub(super) const fn stats(&self) -> &DigestServerStats {
+        self.digest.stats()
     }
 
     /// Who sent `request`, or how it is refused.

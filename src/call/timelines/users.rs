@@ -41,6 +41,8 @@ fn check_users(flow: &str) {
     let expected: Vec<_> = flow.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     assert_eq!(peer.run(flow), expected);
     assert!(peer.calls.registrar().is_some_and(crate::registrar::Registrar::is_empty));
+    let stats = peer.calls.credentials_stats().expect("there are users");
+    assert_eq!((stats.granted, stats.wrong, stats.without_credentials), (1, 1, 1));
 }
 
 #[test]
