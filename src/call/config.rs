@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::HangUpCause;
+use super::{HangUpCause, UsersConfig};
 use crate::dialog::offer_answer::Capabilities;
 pub use crate::dialog::session_timer::SessionTimers;
 use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
@@ -17,6 +17,8 @@ pub struct CallsConfig {
     pub listeners: Vec<(Listener, Admission)>,
     /// Numbers and known sources.
     pub routes: Routes,
+    /// Who may register, and call through listeners that ask for it.
+    pub users: Option<UsersConfig>,
     /// What our media sessions can do.
     pub capabilities: Capabilities,
     /// What callers hear until we answer, and when we do.
@@ -142,6 +144,7 @@ impl CallsConfig {
         Self {
             listeners: listeners.into_iter().map(|it| (it, Admission::default())).collect(),
             routes: Routes::default(),
+            users: None,
             capabilities: Capabilities::default(),
             ring: Ring::default(),
             session_timers: SessionTimers::default(),

@@ -134,7 +134,7 @@ impl Victim {
         let mut config = CallsConfig::new(kinds.map(|it| Listener::new(it, flow(it, 1).local)).to_vec());
         for (_, admission) in &mut config.listeners {
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-            *admission = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+            *admission = Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         }
         configure(&mut config);
         let now = Now::origin();
@@ -213,6 +213,7 @@ impl Victim {
                 | Output::CloseMedia { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
+                | Output::Registration(_)
                 | Output::Transferred { .. }
                 | Output::TransferAsked { .. }
                 | Output::Journal { .. } => (),

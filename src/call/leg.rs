@@ -104,6 +104,10 @@ impl Calls {
                 self.handle_offered(*offered, now);
                 return;
             }
+            dialog::Event::Registering { id, flow, request } => {
+                self.handle_registering(id, flow, &request, now);
+                return;
+            }
             dialog::Event::Provisional { dialog, status, media } => (dialog, LegEvent::Provisional(status, media)),
             dialog::Event::Answered { dialog, media } => (dialog, LegEvent::Answered(media)),
             dialog::Event::Media { dialog, media } => (dialog, LegEvent::Media(media)),
@@ -150,14 +154,18 @@ impl Calls {
             self.dialogs.reject(dialog, &Refusal::Unavailable { retry_after_s }, now);
             return;
         }
-        let target = match self.route(flow, &request) {
+        let target = match self.route(flow, &request, now) {
             Ok(target) => target,
+            Err(NotRouted::Unauthenticated(refusal)) => {
+                self.dialogs.reject(dialog, &refusal, now);
+                return;
+            }
             // A stranger leaves no trace but the counters, or scanners would fill the journal.
-            Err(route::Refusal::UnknownSource) => {
+            Err(NotRouted::Refused(route::Refusal::UnknownSource)) => {
                 self.dialogs.reject(dialog, &Refusal::Forbidden, now);
                 return;
             }
-            Err(route::Refusal::UnknownNumber) => {
+            Err(NotRouted::Refused(route::Refusal::UnknownNumber)) => {
                 self.dialogs.reject(dialog, &Refusal::NotFound, now);
                 self.journal_unanswered(flow, &request, now);
                 return;
@@ -197,13 +205,22 @@ impl Calls {
         self.settle(call);
     }
 
-    pub(super) fn route(&self, flow: Flow, request: &Request) -> Result<route::Target, route::Refusal> {
+    /// Who answers. Strangers may show that they are none, if the listener lets users call.
+    pub(super) fn route(&mut self, flow: Flow, request: &Request, now: Now) -> Result<route::Target, NotRouted> {
         let is_listener =
             |it: &&(crate::transport::Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = route::Admission::default();
         let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
         let user = request.uri().user_decoded().unwrap_or_default();
-        self.config.routes.route(admission, flow.remote.ip(), &user)
+        let source = flow.remote.ip();
+        match (self.config.routes.route(admission, source, &user), &mut self.users) {
+            (Err(route::Refusal::UnknownSource), Some(users)) if admission.users => {
+                users.check(request, source, now).map_err(NotRouted::Unauthenticated)?;
+                let admission = route::Admission { unknown_sources: true, ..admission.clone() };
+                self.config.routes.route(&admission, source, &user).map_err(NotRouted::Refused)
+            }
+            (routed, _) => routed.map_err(NotRouted::Refused),
+        }
     }
 
     /// A known source asked for a number that nobody answers: that is worth an entry.
@@ -279,11 +296,11 @@ impl Calls {
     }
 
     fn send_invite(&mut self, call: CallId, outbound: Outbound, local: SocketAddr, now: Now) {
-        let Outbound { to, from, display_name, flow, headers, .. } = outbound;
+        let Outbound { to, from, display_name, flow, headers, credentials, .. } = outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let to = to.without_headers();
         let dialog = from.ok().and_then(|from| {
-            let invitation = Invitation { to, from, flow, local, headers };
+            let invitation = Invitation { to, from, flow, local, headers, account: credentials };
             self.dialogs.invite(invitation, now)
         });
         let (Some(dialog), Some(leg)) = (dialog, self.calls.get_mut(&call)) else {
@@ -476,6 +493,13 @@ impl Calls {
             self.deadlines.set(call, leg.poll_timeout());
         }
     }
+}
+
+/// Why a call that comes in is not let in.
+pub(super) enum NotRouted {
+    Refused(route::Refusal),
+    /// Its sender may be a user, but has not shown it.
+    Unauthenticated(Refusal),
 }
 
 /// What a dialog tells, once its leg is known.

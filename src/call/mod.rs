@@ -14,6 +14,7 @@ mod simulation;
 #[cfg(test)]
 mod timelines;
 mod transfer;
+mod users;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -26,9 +27,13 @@ use rand_chacha::ChaCha12Rng;
 pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
+use self::users::Users;
+pub use self::users::UsersConfig;
+use crate::auth::{DigestAccount, DigestServerStats};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
+use crate::registrar::{self, Registrar};
 use crate::route::AgentName;
 use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
@@ -47,6 +52,7 @@ pub struct Calls {
     by_dialog: BTreeMap<DialogId, CallId>,
     deadlines: Deadlines<CallId>,
     is_draining: bool,
+    users: Option<Users>,
     outputs: VecDeque<Output>,
 }
 
@@ -144,6 +150,8 @@ pub enum Output {
         /// How.
         end: End,
     },
+    /// A user can be reached, or cannot any more.
+    Registration(registrar::Event),
     /// Keep this in the call's journal.
     Journal {
         /// The call.
@@ -168,6 +176,8 @@ pub struct Outbound {
     pub flow: Flow,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
+    /// What to show if the called side or a proxy asks.
+    pub credentials: Option<DigestAccount>,
 }
 
 /// Whom a peer is transferred to.
@@ -196,7 +206,10 @@ pub struct Counts {
 
 impl Calls {
     /// A user agent without calls. Tags, branches, identifiers and pauses come from `rng`.
-    pub fn new(config: CallsConfig, mut rng: ChaCha12Rng, _now: Now) -> Self {
+    ///
+    /// Users whose names or realm cannot stand in quotes are left out, all of them.
+    pub fn new(mut config: CallsConfig, mut rng: ChaCha12Rng, now: Now) -> Self {
+        let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
         let transport = Transport::new(listeners, config.shard, rng.next_u64());
         let tokens = Tokens::new(ChaCha12Rng::from_rng(&mut rng), config.shard);
@@ -208,6 +221,7 @@ impl Calls {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
             reliable_provisionals: config.reliable_provisionals,
+            registers: users.is_some(),
             takes_replaces: config.replacements != Replacements::Refused,
             takes_transfers: config.transfers != Transfers::Refused,
             user_agent: config.user_agent.clone(),
@@ -223,6 +237,7 @@ impl Calls {
             by_dialog: BTreeMap::new(),
             deadlines: Deadlines::new(),
             is_draining: false,
+            users,
             outputs: VecDeque::new(),
         }
     }
@@ -242,6 +257,10 @@ impl Calls {
     /// A stream is gone.
     pub fn handle_disconnected(&mut self, flow: Flow, now: Now) {
         self.dialogs.handle_disconnected(flow, now);
+        if let Some(users) = &mut self.users {
+            users.registrar.handle_disconnected(flow);
+        }
+        self.tell_registrations();
         self.drain_dialogs(now);
     }
 
@@ -333,6 +352,10 @@ impl Calls {
     pub fn handle_timeout(&mut self, now: Now) {
         self.dialogs.handle_timeout(now);
         self.drain_dialogs(now);
+        if let Some(users) = &mut self.users {
+            users.registrar.handle_timeout(now);
+        }
+        self.tell_registrations();
         while let Some(call) = self.deadlines.pop_due(now.instant) {
             self.call_timeout(call, now);
             self.drain_dialogs(now);
@@ -347,13 +370,24 @@ impl Calls {
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let call = self.deadlines.next().map(|it| (it, "a call that rings"));
-        call.into_iter().chain(self.dialogs.poll_timeout()).min_by_key(|(at, _)| *at)
+        let binding = self.users.as_ref().and_then(|it| it.registrar.poll_timeout());
+        call.into_iter().chain(self.dialogs.poll_timeout()).chain(binding).min_by_key(|(at, _)| *at)
     }
 
     /// How much is held right now.
     pub fn counts(&self) -> Counts {
         let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
         Counts { calls: self.calls.len(), dialogs, unacknowledged, transactions, streams }
+    }
+
+    /// Where users are, if there are any.
+    pub fn registrar(&self) -> Option<&Registrar> {
+        self.users.as_ref().map(|it| &it.registrar)
+    }
+
+    /// What was judged of users' credentials, if there are users.
+    pub fn credentials_stats(&self) -> Option<&DigestServerStats> {
+        self.users.as_ref().map(Users::stats)
     }
 
     /// What was counted since the start.

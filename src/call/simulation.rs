@@ -216,7 +216,8 @@ impl Simulation {
         let sides = [0, 1].map(|side| {
             let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-            config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+            config.listeners[0].1 =
+                Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
             config.ring.answer_after = Some(Duration::from_millis(800));
             config.session_timers.interval_s = 120;
             config.reliable_provisionals = true;
@@ -278,6 +279,7 @@ impl Simulation {
                     display_name: None,
                     flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
                     headers: vec![],
+                    credentials: None,
                 };
                 let call = self.sides[0].place(outbound, now);
                 self.numbers[0].insert(call, number);
@@ -359,7 +361,7 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. } | Output::Digit { .. } | Output::Journal { .. } => (),
+            Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
         }
     }

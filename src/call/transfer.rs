@@ -1,6 +1,6 @@
 //! Transfers of calls: whom we ask the peer to call, and what the peer asks us for.
 
-use super::leg::from_of;
+use super::leg::{NotRouted, from_of};
 use super::{CallId, Calls, EndCause, Event, Output, TransferOutcome, TransferTarget, Transfers};
 use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{DialogId, Offered};
@@ -72,7 +72,14 @@ impl Calls {
     /// What is not allowed looks like what does not exist.
     pub(super) fn handle_replacement(&mut self, offered: &Offered, replaced: DialogId, now: Now) {
         let Offered { dialog, flow, request, .. } = offered;
-        let is_admitted = !matches!(self.route(*flow, request), Err(route::Refusal::UnknownSource));
+        let is_admitted = match self.route(*flow, request, now) {
+            Err(NotRouted::Unauthenticated(refusal)) => {
+                self.dialogs.reject(*dialog, &refusal, now);
+                return;
+            }
+            Err(NotRouted::Refused(route::Refusal::UnknownSource)) => false,
+            Ok(_) | Err(NotRouted::Refused(route::Refusal::UnknownNumber)) => true,
+        };
         let is_same_source = self.dialogs.source_of(replaced) == Some(flow.remote.ip());
         let call = self.by_dialog.get(&replaced).copied().filter(|_| is_admitted && is_same_source);
         let leg = call.and_then(|it| self.calls.get_mut(&it)).filter(|it| it.is_answered());

@@ -4,6 +4,7 @@
 //! `Dialogs` owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
 //! repeats each 2xx until its ACK, negotiates media, and ends sessions. Who may call whom is the layer above's to say.
 
+mod credentials;
 pub mod dtmf_info;
 pub mod end;
 mod in_dialog;
@@ -62,6 +63,8 @@ pub struct DialogsConfig {
     pub session_timers: SessionTimers,
     /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
     pub reliable_provisionals: bool,
+    /// Whether there is a registrar above.
+    pub registers: bool,
     /// Whether peers may ask for transfers: the layer above then decides about each.
     pub takes_transfers: bool,
     /// Whether an INVITE may take the place of a dialog: the layer above then decides about each.
@@ -91,6 +94,8 @@ pub(crate) enum Event {
     Answered { dialog: DialogId, media: Option<MediaDescription> },
     /// The media are known at last, or change.
     Media { dialog: DialogId, media: MediaDescription },
+    /// A REGISTER: answer it with [`Dialogs::respond`] or [`Dialogs::refuse`].
+    Registering { id: TransactionId, flow: Flow, request: Request },
     /// A digit in an INFO.
     Digit { dialog: DialogId, digit: Digit },
     /// The transfer that we asked for is over.
@@ -189,7 +194,10 @@ impl Dialogs {
             return None;
         }
         let id = self.fresh_id();
-        let session = Session::invite(id, invitation, &mut self.shared, now)?;
+        let Some(session) = Session::invite(id, invitation, &mut self.shared, now) else {
+            self.shared.credentials.forget_session(id);
+            return None;
+        };
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.sessions.insert(id, session);
         self.drain(now);
@@ -357,6 +365,7 @@ impl Dialogs {
 
     fn forget(&mut self, mut session: Session) {
         self.deadlines.set(session.id, None);
+        self.shared.credentials.forget_session(session.id);
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }
@@ -382,7 +391,22 @@ impl Dialogs {
         }
     }
 
+    /// Answers a request that makes no dialog.
+    pub(crate) fn respond(&mut self, id: TransactionId, request: &Request, reply: ResponseBuilder, now: Now) {
+        let tag = self.shared.transactions.tokens().tag();
+        self.shared.respond(id, reply.to_tag(request, &tag), now);
+    }
+
+    /// Refuses a request that makes no dialog.
+    pub(crate) fn refuse(&mut self, id: TransactionId, request: &Request, refusal: &Refusal, now: Now) {
+        self.shared.refuse(id, request, refusal, None, now);
+    }
+
     fn handle_request(&mut self, id: TransactionId, flow: Flow, request: &Request, now: Now) {
+        if *request.method() == Method::Register && self.shared.config.registers {
+            self.shared.tell(Event::Registering { id, flow, request: request.clone() });
+            return;
+        }
         let body = match inspection::inspect(request, self.shared.supported()) {
             Ok(body) => body,
             Err(refusal) => {
@@ -515,11 +539,14 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
-        if !purpose.is_invite() && response.status().is_final() {
-            self.shared.forget_client(id);
-        }
         self.with(dialog, now, |session, shared| {
-            session.handle_response(id, purpose, response, shared, now);
+            let is_sent_again = session.answer_challenge(id, purpose, response, shared, now);
+            if !purpose.is_invite() && response.status().is_final() {
+                shared.forget_client(id);
+            }
+            if !is_sent_again {
+                session.handle_response(id, purpose, response, shared, now);
+            }
             session.pursue(shared, now);
         });
     }

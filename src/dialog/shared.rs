@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::credentials::OwnCredentials;
 use super::inspection::SDP;
 use super::session_timer::Terms;
 use super::state::Dialog;
 use super::{DialogId, DialogsConfig, Event};
+use crate::auth::Exchange;
 use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
 use crate::timer::Now;
 use crate::transaction::{TransactionId, Transactions};
@@ -25,6 +27,7 @@ pub(super) struct Shared {
     pub(super) events: VecDeque<Event>,
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
+    pub(super) credentials: OwnCredentials,
     clients: HashMap<TransactionId, (DialogId, Purpose)>,
     /// How many transactions each session waits for, those of INVITEs apart.
     waiting: BTreeMap<DialogId, usize>,
@@ -63,6 +66,7 @@ impl Shared {
             config,
             events: VecDeque::new(),
             unacknowledged: 0,
+            credentials: OwnCredentials::default(),
             clients: HashMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -98,13 +102,28 @@ impl Shared {
         now: Now,
     ) -> Option<(TransactionId, Request)> {
         let builder = builder.header(HeaderName::UserAgent, &self.config.user_agent);
-        let request = builder.build().ok()?;
+        let (request, exchange) = self.credentials.authorize(dialog, builder.build().ok()?);
+        let id = self.send(dialog, purpose, flow, &request, exchange, now)?;
+        Some((id, request))
+    }
+
+    /// Sends a request that is written.
+    pub(super) fn send(
+        &mut self,
+        dialog: DialogId,
+        purpose: Purpose,
+        flow: Flow,
+        request: &Request,
+        exchange: Exchange,
+        now: Now,
+    ) -> Option<TransactionId> {
         let id = self.transactions.request(flow, request.clone(), now).ok()?;
+        self.credentials.note(dialog, id, flow, request, exchange);
         self.clients.insert(id, (dialog, purpose));
         if !purpose.is_invite() {
             *self.waiting.entry(dialog).or_default() += 1;
         }
-        Some((id, request))
+        Some(id)
     }
 
     /// Who waits for the transaction `id`, and for what.
@@ -114,6 +133,7 @@ impl Shared {
 
     /// Nobody waits for the transaction `id` any more.
     pub(super) fn forget_client(&mut self, id: TransactionId) {
+        self.credentials.forget(id);
         let Some((dialog, purpose)) = self.clients.remove(&id) else {
             return;
         };

@@ -134,6 +134,12 @@ impl Dialog {
         self.request_numbered(method, self.local_cseq, via)
     }
 
+    /// The number of the next request, where one is sent again with credentials.
+    pub(crate) const fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
     /// Begins the ACK of the 2xx to our INVITE numbered `cseq` (§13.2.2.4).
     pub(crate) fn ack(&self, cseq: u32, via: &str) -> RequestBuilder {
         self.request_numbered(Method::Ack, cseq, via)

@@ -333,6 +333,8 @@ impl SipWorker {
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            // Who asks is told by the registrar itself.
+            Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }

@@ -8,6 +8,8 @@ use crate::sip::{BuildError, HeaderName, Request, Response, StatusCode};
 pub enum Refusal {
     /// 400: it lacks or breaks something that this method needs; the reason phrase tells what.
     BadRequest(&'static str),
+    /// 401: who sends it has to show who that is; the challenges.
+    Unauthenticated(Vec<(HeaderName, String)>),
     /// 403: from where it comes, it may not.
     Forbidden,
     /// 404: nobody answers that number.
@@ -70,6 +72,7 @@ impl Refusal {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -99,6 +102,9 @@ impl Refusal {
         let reply = Response::reply(request, self.status()).to_tag(request, tag);
         let reply = match self {
             Self::BadRequest(reason) => reply.reason(reason),
+            Self::Unauthenticated(challenges) => {
+                challenges.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value))
+            }
             Self::MethodNotAllowed | Self::NotImplemented => reply.header(HeaderName::Allow, ALLOW),
             Self::UnsupportedMediaType(accepted) => reply.header(HeaderName::Accept, accepted),
             Self::UnsupportedEncoding => reply.header(HeaderName::AcceptEncoding, "identity"),

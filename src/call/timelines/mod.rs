@@ -11,6 +11,7 @@ mod refreshes;
 mod refusals;
 mod reliable;
 mod transfers;
+mod users;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,8 @@ struct Peer {
     remote: SocketAddr,
     /// The number of our last reliable provisional response, for `rack`.
     rseq: u32,
+    /// The last 401 that went out, for `auth`.
+    challenge: Option<Response>,
     /// Header fields that are shown of whatever goes out.
     shown: Vec<HeaderName>,
 }
@@ -67,21 +70,22 @@ impl Peer {
     fn new(configure: impl FnOnce(&mut CallsConfig)) -> Self {
         let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, flow().local)]);
         let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-        config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+        config.listeners[0].1 =
+            Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         configure(&mut config);
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
-        let received = BTreeMap::new();
         Self {
             calls,
             start: now,
             now,
             log: vec![],
             leg: None,
-            received,
+            received: BTreeMap::new(),
             tag: String::new(),
             remote: flow().remote,
             rseq: 0,
+            challenge: None,
             shown: vec![],
         }
     }
@@ -140,16 +144,17 @@ impl Peer {
             "transfer-to-self" => self.calls.transfer(leg().call, &TransferTarget::Call(leg().call), now),
             "report" => self.calls.report_transfer(leg().call, options["status"].parse().expect("a status"), now),
             "drain" => self.calls.drain(now),
-            "place" => self.place(vec![]),
+            "place" => self.place(vec![], None),
+            "place-with-credentials" => self.place(vec![], Some(users::account("secret"))),
             "place-smuggled" => {
-                self.place(vec![(HeaderName::Subject, "x\r\nRoute: <sip:evil>".to_owned())]);
+                self.place(vec![(HeaderName::Subject, "x\r\nRoute: <sip:evil>".to_owned())], None);
             }
             status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(status, &options),
             method => self.request(method, &options),
         }
     }
 
-    fn place(&mut self, headers: Vec<(HeaderName, String)>) {
+    fn place(&mut self, headers: Vec<(HeaderName, String)>, credentials: Option<DigestAccount>) {
         let uri = |it: &str| it.parse().expect("a URI");
         let outbound = Outbound {
             account: AccountId::default(),
@@ -158,12 +163,14 @@ impl Peer {
             display_name: Some("Us".to_owned()),
             flow: flow(),
             headers,
+            credentials,
         };
         self.calls.place(outbound, self.now);
     }
 
     /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
-    /// (more headers, with `|` between them, `~` for blanks and `{tag}` for our last tag), `contact=none`; `re`: within the dialog; `rack`: with the
+    /// (more headers, with `|` between them, `~` for blanks and `{tag}` for our last tag), `contact=none`; `re`: within
+    /// the dialog; `auth`: with credentials for our last challenge, of this password; `rack`: with the
     /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
@@ -191,12 +198,14 @@ impl Peer {
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
         let header: String =
             extra_headers(options, &self.tag).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let auth = self.challenge.as_ref().zip(options.get("auth"));
+        let auth = auth.map_or_else(String::new, |(it, password)| users::authorization(it, password, method));
         let rack =
             if options.contains_key("rack") { format!("RAck: {} 1 INVITE\r\n", self.rseq) } else { String::new() };
         let text = format!(
             "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{branch}\r\n\
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
-             CSeq: {cseq} {method}\r\n{contact}{header}{rack}{body}"
+             CSeq: {cseq} {method}\r\n{contact}{header}{rack}{auth}{body}"
         );
         let flow = Flow { remote: self.remote, ..flow() };
         self.calls.handle_datagram(flow, Bytes::from(text), self.now);
@@ -255,6 +264,10 @@ impl Peer {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
+                Output::Registration(event) => {
+                    let text = format!("{event:?}");
+                    format!("! registration {}", text.split(' ').next().expect("a name"))
+                }
                 Output::Journal { event: Event::Answered { codec: Some(codec) }, .. } => {
                     format!("# Answered {codec:?}")
                 }
@@ -282,6 +295,9 @@ impl Peer {
                 }
                 if let Some(Ok(rseq)) = headers.rseq() {
                     self.rseq = rseq;
+                }
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    self.challenge = Some(response.clone());
                 }
                 let (status, method) = (response.status(), &headers.cseq().method);
                 let shown = show_headers(status, headers) + &self.show(headers);

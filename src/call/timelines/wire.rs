@@ -96,6 +96,7 @@ fn our_invite_and_a_connection_that_is_refused() {
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
+        credentials: None,
     };
     shell.calls.place(outbound, shell.now);
     let sent = shell.drain();
@@ -155,7 +156,8 @@ impl Shell {
             if kind == TransportKind::Udp { listener.advertised_as("sip.example.com", 5080) } else { listener };
         let mut config = CallsConfig::new(vec![listener]);
         let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-        config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+        config.listeners[0].1 =
+            Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         config.user_agent = "test".to_owned();
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
@@ -192,6 +194,7 @@ impl Shell {
                 | Output::Transferred { .. }
                 | Output::TransferAsked { .. }
                 | Output::Ended { .. }
+                | Output::Registration(_)
                 | Output::Journal { .. } => (),
             }
         }

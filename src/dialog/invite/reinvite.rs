@@ -63,6 +63,13 @@ impl Reinvite {
         self.pending.is_some()
     }
 
+    /// What was sent as `before` was sent again, with credentials.
+    pub(in crate::dialog) fn sent_again(&mut self, before: TransactionId, again: TransactionId) {
+        if let Some(pending) = self.pending.as_mut().filter(|it| it.client == before) {
+            pending.client = again;
+        }
+    }
+
     /// Whether an offer of ours waits for its answer.
     fn has_offered(&self) -> bool {
         self.pending.as_ref().is_some_and(|it| it.negotiation.is_some())

@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
+use crate::auth::DigestAccount;
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
@@ -38,6 +39,8 @@ pub(crate) struct Invitation {
     pub(crate) local: SocketAddr,
     /// More header fields.
     pub(crate) headers: Vec<(HeaderName, String)>,
+    /// What to show if asked.
+    pub(crate) account: Option<DigestAccount>,
 }
 
 /// A call of ours that is not answered finally.
@@ -76,7 +79,13 @@ impl Calling {
         }
     }
 
-    const fn is_cancelled(&self) -> bool {
+    /// The INVITE was sent again, with credentials.
+    pub(in crate::dialog) const fn sent_again(&mut self, client: TransactionId) {
+        self.client = client;
+        self.is_proceeding = false;
+    }
+
+    pub(in crate::dialog) const fn is_cancelled(&self) -> bool {
         !matches!(self.cancel, Cancel::NotWanted)
     }
 
@@ -98,7 +107,10 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { to, from, flow, local, headers } = invitation;
+        let Invitation { to, from, flow, local, headers, account } = invitation;
+        if let Some(account) = account {
+            shared.use_account(id, account);
+        }
         let mut negotiation = new_negotiation(local, shared);
         let offer = negotiation.offer();
         let via = shared.transactions.next_via(flow);
@@ -354,7 +366,11 @@ impl Session {
         let flow = shared.way_out(dialog);
         let via = shared.transactions.next_via(flow);
         let cseq = own.request.headers().cseq().number;
-        let builder = dialog.ack(cseq, &via).header(HeaderName::UserAgent, &shared.config.user_agent);
+        let mut builder = dialog.ack(cseq, &via).header(HeaderName::UserAgent, &shared.config.user_agent);
+        // RFC 3261 §13.2.2.4: the credentials of the INVITE.
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            builder = builder.copy(own.request.headers(), &name);
+        }
         if let Ok(ack) = builder.build() {
             let bytes = ack.to_bytes();
             shared.transactions.send_ack(flow, bytes.clone(), now);

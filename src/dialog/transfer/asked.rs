@@ -60,6 +60,15 @@ pub(crate) struct TransferRequest {
 }
 
 impl Asked {
+    /// A NOTIFY was sent again, with credentials.
+    pub(in crate::dialog) fn sent_again(&mut self, before: TransactionId, again: TransactionId) {
+        if let Progress::Accepted { notify: Some(client), .. } = &mut self.progress
+            && *client == before
+        {
+            *client = again;
+        }
+    }
+
     /// When to stop waiting for the outcome.
     pub(in crate::dialog) const fn gives_up_at(&self) -> Instant {
         self.give_up_at

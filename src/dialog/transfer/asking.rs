@@ -48,6 +48,13 @@ impl Asking {
         self.give_up_at
     }
 
+    /// The REFER was sent again, with credentials.
+    pub(in crate::dialog) fn sent_again(&mut self, before: TransactionId, again: TransactionId, cseq: u32) {
+        if self.sent.is_some_and(|it| it.client == before) {
+            self.sent = Some(Sent { client: again, cseq });
+        }
+    }
+
     /// Takes note that an outcome is told. Whether it is the first.
     const fn is_first_outcome(&mut self) -> bool {
         !std::mem::replace(&mut self.is_told, true)

@@ -143,6 +143,7 @@ impl Line {
             display_name: None,
             flow: Flow { kind: target.kind, local, remote: target.address },
             headers: vec![],
+            credentials: None,
         };
         let ears = dial.ears.map(|(address, phrases)| {
             let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
