@@ -157,19 +157,47 @@ enum Sending {
     Idle,
     Held {
         digit: Digit,
-        timestamp: u32,
-        ticks: u16,
-        ticks_total: u16,
+        segment: Segment,
+        /// Left after this tick.
+        ticks_left: u16,
     },
     Ending {
         digit: Digit,
-        timestamp: u32,
-        ticks_total: u16,
+        segment: Segment,
         copies_left: u8,
     },
     Pause {
         ticks_left: u8,
     },
+}
+
+/// A part of a digit whose duration fits 16 bits (RFC 4733 §2.5.1.3).
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    timestamp: u32,
+    ticks: u16,
+    is_first: bool,
+}
+
+impl Segment {
+    /// One tick later; in a segment of its own if this one is full.
+    fn next(self, tick_units: u32) -> Self {
+        let units = (u32::from(self.ticks) + 1) * tick_units;
+        if units <= u32::from(u16::MAX) {
+            return Self { ticks: self.ticks + 1, ..self };
+        }
+        let timestamp = self.timestamp.wrapping_add(u32::from(self.ticks) * tick_units);
+        Self { timestamp, ticks: 1, is_first: false }
+    }
+
+    fn packet(self, digit: Digit, tick_units: u32, end: bool) -> EventPacket {
+        let duration = u16::try_from(u32::from(self.ticks) * tick_units).unwrap_or(u16::MAX);
+        EventPacket {
+            marker: self.is_first && self.ticks == 1 && !end,
+            timestamp: self.timestamp,
+            payload: TelephoneEvent { code: digit.code(), end, volume: VOLUME, duration }.to_bytes(),
+        }
+    }
 }
 
 impl DtmfSender {
@@ -186,40 +214,31 @@ impl DtmfSender {
     /// The packet of this tick, which begins at `timestamp`; `None` if there is audio to be sent instead. Durations
     /// count at `clock_hz`.
     pub(super) fn tick(&mut self, timestamp: u32, clock_hz: u32) -> Option<EventPacket> {
-        let packet = |digit: Digit, timestamp: u32, ticks: u16, end: bool| EventPacket {
-            marker: ticks == 1 && !end,
-            timestamp,
-            payload: TelephoneEvent {
-                code: digit.code(),
-                end,
-                volume: VOLUME,
-                duration: u16::try_from(u32::from(ticks) * (clock_hz / 50)).unwrap_or(u16::MAX),
-            }
-            .to_bytes(),
-        };
+        let units = clock_hz / 50;
         match self.state {
             Sending::Idle => {
                 let (digit, ticks_total) = self.queue.pop_front()?;
                 self.sent += 1;
-                self.state = Sending::Held { digit, timestamp, ticks: 1, ticks_total };
-                Some(packet(digit, timestamp, 1, false))
+                let segment = Segment { timestamp, ticks: 1, is_first: true };
+                self.state = Sending::Held { digit, segment, ticks_left: ticks_total.saturating_sub(1) };
+                Some(segment.packet(digit, units, false))
             }
-            Sending::Held { digit, timestamp, ticks, ticks_total } => {
-                let ticks = ticks + 1;
-                let end = ticks >= ticks_total;
+            Sending::Held { digit, segment, ticks_left } => {
+                let segment = segment.next(units);
+                let end = ticks_left <= 1;
                 self.state = if end {
-                    Sending::Ending { digit, timestamp, ticks_total, copies_left: 2 }
+                    Sending::Ending { digit, segment, copies_left: 2 }
                 } else {
-                    Sending::Held { digit, timestamp, ticks, ticks_total }
+                    Sending::Held { digit, segment, ticks_left: ticks_left - 1 }
                 };
-                Some(packet(digit, timestamp, ticks, end))
+                Some(segment.packet(digit, units, end))
             }
-            Sending::Ending { digit, timestamp, ticks_total, copies_left } => {
+            Sending::Ending { digit, segment, copies_left } => {
                 self.state = match copies_left {
                     0 | 1 => Sending::Pause { ticks_left: PAUSE_TICKS },
-                    _ => Sending::Ending { digit, timestamp, ticks_total, copies_left: copies_left - 1 },
+                    _ => Sending::Ending { digit, segment, copies_left: copies_left - 1 },
                 };
-                Some(packet(digit, timestamp, ticks_total, true))
+                Some(segment.packet(digit, units, true))
             }
             Sending::Pause { ticks_left } => {
                 self.state = match ticks_left {
@@ -333,6 +352,29 @@ mod tests {
                         10@2440+160M 10@2440+320E 10@2440+320E 10@2440+320E audio audio audio audio audio";
         assert_eq!(log.join(" "), expected);
         assert_eq!(sender.sent(), 2);
+    }
+
+    #[test]
+    fn a_long_digit_at_48_khz_is_sent_in_segments_and_heard_as_one() {
+        let mut sender = DtmfSender::default();
+        let mut receiver = DtmfReceiver::default();
+        assert!(sender.push(Digit::from_char('8').unwrap(), 3_000));
+        let mut log = vec![];
+        let mut marks = 0;
+        for tick in 0..200 {
+            let now = Now::origin() + Duration::from_millis(20) * tick;
+            if let Some(packet) = sender.tick(tick * 960, 48_000) {
+                marks += u32::from(packet.marker);
+                let EventPacket { marker, timestamp, payload } = packet;
+                let header = Header { payload_type: 101, marker, sequence: 1, timestamp, ssrc: 1 };
+                receiver.handle(&header, &payload, 48_000, now);
+            }
+            receiver.handle_timeout(now);
+            log.extend(std::iter::from_fn(|| receiver.poll_event(|_| true)));
+        }
+        let digit = Digit::from_char('8').unwrap();
+        let expected = [DtmfEvent::Began(digit), DtmfEvent::Ended(DtmfEnded { digit, duration_ms: 3_000 })];
+        assert_eq!((log.as_slice(), marks), (&expected[..], 1));
     }
 
     #[test]
