@@ -61,7 +61,7 @@ impl Legs {
             send: true,
             receive: true,
         };
-        let config = SessionConfig { remote: Some(remote) };
+        let config = SessionConfig { remote: Some(remote), hears_tones: false };
         let sessions = (0..count).map(|_| Session::new(config.clone(), &mut rng, now)).collect();
         Self { sessions, now, number: 0 }
     }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::tones::relay::Means;
 use crate::limits::{DTMF_DIGIT_MS_MAX, DTMF_DIGIT_MS_MIN, DTMF_DIGITS_MAX};
 use crate::rtp::telephone_event::TelephoneEvent;
 use crate::rtp::{Digit, Header, timestamp_distance};
@@ -24,8 +25,8 @@ pub struct DtmfEnded {
 /// What happened to a digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DtmfEvent {
-    Began(Digit),
-    Ended(DtmfEnded),
+    Began(Digit, Means),
+    Ended(DtmfEnded, Means),
 }
 
 /// The digits of the peer. Events that nobody fetches give way to later ones beyond [`DTMF_DIGITS_MAX`] each way.
@@ -71,7 +72,7 @@ impl DtmfReceiver {
             _ if self.last_timestamp.is_some_and(|it| timestamp_distance(it, header.timestamp) <= 0) => return,
             _ => {
                 self.end();
-                self.notify(DtmfEvent::Began(digit));
+                self.notify(DtmfEvent::Began(digit, Means::Event));
                 self.current = Some(Current {
                     digit,
                     timestamp: header.timestamp,
@@ -115,11 +116,12 @@ impl DtmfReceiver {
         if let Some(current) = self.current.take() {
             let units = u64::from(current.units_before) + u64::from(current.units);
             let duration_ms = u32::try_from(units * 1_000 / u64::from(current.clock_hz)).unwrap_or(u32::MAX);
-            self.notify(DtmfEvent::Ended(DtmfEnded { digit: current.digit, duration_ms }));
+            self.notify(DtmfEvent::Ended(DtmfEnded { digit: current.digit, duration_ms }, Means::Event));
         }
     }
 
-    fn notify(&mut self, event: DtmfEvent) {
+    /// Adds an event, which may have been heard elsewhere.
+    pub(super) fn notify(&mut self, event: DtmfEvent) {
         if self.events.len() >= 2 * DTMF_DIGITS_MAX {
             self.events.pop_front();
         }
@@ -373,7 +375,10 @@ mod tests {
             log.extend(std::iter::from_fn(|| receiver.poll_event(|_| true)));
         }
         let digit = Digit::from_char('8').unwrap();
-        let expected = [DtmfEvent::Began(digit), DtmfEvent::Ended(DtmfEnded { digit, duration_ms: 3_000 })];
+        let expected = [
+            DtmfEvent::Began(digit, Means::Event),
+            DtmfEvent::Ended(DtmfEnded { digit, duration_ms: 3_000 }, Means::Event),
+        ];
         assert_eq!((log.as_slice(), marks), (&expected[..], 1));
     }
 
@@ -415,8 +420,8 @@ mod tests {
             receiver.handle_timeout(now);
             while let Some(event) = receiver.poll_event(|_| true) {
                 log.push(match event {
-                    DtmfEvent::Began(digit) => format!("{ms} began {digit}"),
-                    DtmfEvent::Ended(it) => format!("{ms} ended {} after {}", it.digit, it.duration_ms),
+                    DtmfEvent::Began(digit, _) => format!("{ms} began {digit}"),
+                    DtmfEvent::Ended(it, _) => format!("{ms} ended {} after {}", it.digit, it.duration_ms),
                 });
             }
         }

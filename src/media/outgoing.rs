@@ -1,12 +1,16 @@
 //! What a leg sends: on every tick 20 ms of an event, of what is to be played, or of silence, in packets of the length
 //! that was agreed on.
 
+use std::collections::VecDeque;
+
 use rand::Rng;
 
 use super::dtmf::DtmfSender;
 use super::playout::{Played, Playout, PlayoutFrame, PlayoutFull};
 use super::session::TelephoneEventFormat;
+use super::tones::ToneGenerator;
 use crate::codec::{AudioCodec, Encoder, Frame, OpusSettings, Resampler, SampleRate};
+use crate::limits::{DTMF_DIGIT_MS_MAX, DTMF_DIGIT_MS_MIN, DTMF_DIGITS_MAX};
 use crate::rtp::{Digit, Header, Packet};
 
 #[derive(Debug)]
@@ -19,6 +23,9 @@ pub(super) struct Outgoing {
     was_silent: bool,
     playout: Playout,
     dtmf: DtmfSender,
+    /// Digits to be played as tones, and the one that is.
+    tones: VecDeque<(Digit, u16)>,
+    tone: Option<Box<ToneGenerator>>,
     /// For what is played at another rate than the leg's, and whether it still holds the end of it.
     resampler: Option<Box<Resampler>>,
     has_tail: bool,
@@ -57,6 +64,8 @@ impl Outgoing {
             was_silent: true,
             playout: Playout::default(),
             dtmf: DtmfSender::default(),
+            tones: VecDeque::new(),
+            tone: None,
             resampler: None,
             has_tail: false,
             format,
@@ -86,6 +95,14 @@ impl Outgoing {
 
     pub(super) fn send_dtmf(&mut self, digit: Digit, ms: u16) -> bool {
         self.dtmf.push(digit, ms)
+    }
+
+    pub(super) fn play_dtmf(&mut self, digit: Digit, ms: u16) -> bool {
+        let has_room = self.tones.len() < DTMF_DIGITS_MAX;
+        if has_room {
+            self.tones.push_back((digit, ms.clamp(DTMF_DIGIT_MS_MIN, DTMF_DIGIT_MS_MAX)));
+        }
+        has_room
     }
 
     /// Prepares the packets of the next 20 ms, unless nothing `may` be sent. What was not fetched of the tick before is
@@ -118,8 +135,9 @@ impl Outgoing {
             self.frame = Some(Frame::silence(rate));
             return None;
         }
-        let next = self.playout.next(rate);
-        let frame = self.at_rate(next.as_ref().map(|(frame, _)| *frame), rate);
+        let tone = self.next_tone(rate);
+        let next = if tone.is_some() { None } else { self.playout.next(rate) };
+        let frame = self.at_rate(tone.or(next.as_ref().map(|(frame, _)| *frame)), rate);
         if self.held == 0 {
             self.held_at = self.timestamp;
         }
@@ -187,6 +205,19 @@ impl Outgoing {
 
     pub(super) const fn digits(&self) -> u64 {
         self.dtmf.sent()
+    }
+
+    /// The next 20 ms of a digit; what is to be played waits for it.
+    fn next_tone(&mut self, rate: SampleRate) -> Option<Frame> {
+        if let Some(frame) = self.tone.as_mut().and_then(|it| it.next_frame()) {
+            return Some(frame);
+        }
+        self.tone = None;
+        let (digit, ms) = self.tones.pop_front()?;
+        let mut tone = Box::new(ToneGenerator::digit(digit, ms, rate));
+        let frame = tone.next_frame();
+        self.tone = Some(tone);
+        frame
     }
 
     fn write(&mut self, header: Header, payload: &[u8], buffer: &mut [u8]) -> Option<usize> {

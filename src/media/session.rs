@@ -19,8 +19,11 @@ use super::jitter_buffer::{AudioPacket, Coding};
 use super::latch::{Latch, Latching};
 use super::outgoing::{Format, Outgoing};
 use super::playout::{Played, PlayoutFrame, PlayoutFull};
+use super::quality::Quality;
 use super::reception::{Reception, Verdict};
-use super::report::{Dropped, Received, Report, Sent};
+use super::report::{Dropped, Received, Remote, Report, Sent};
+use super::tones::relay::{Means, OneTelling};
+use super::tones::{DtmfToneDetector, DtmfToneEvent};
 use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
 use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::rtp::packet::is_rtcp;
@@ -33,6 +36,8 @@ use crate::timer::Now;
 pub struct SessionConfig {
     /// The peer, if its SDP is known yet. Before that, every packet comes from a stranger.
     pub remote: Option<RemoteMedia>,
+    /// Whether digits are looked for in the audio as well: for peers that agree on no telephone events.
+    pub hears_tones: bool,
 }
 
 /// What was agreed on with the peer, as seen from here.
@@ -137,6 +142,9 @@ pub struct Session {
     reception: Reception,
     incoming: Incoming,
     dtmf: DtmfReceiver,
+    /// `None` if digits are not looked for in the audio.
+    tones: Option<Box<DtmfToneDetector>>,
+    one_telling: OneTelling,
     outgoing: Outgoing,
     control: Control,
     rtcp_due: Option<RtcpDue>,
@@ -169,6 +177,8 @@ impl Session {
             reception: Reception::default(),
             incoming: Incoming::new(codec, now),
             dtmf: DtmfReceiver::default(),
+            tones: config.hears_tones.then(|| Box::new(DtmfToneDetector::new(codec.rate()))),
+            one_telling: OneTelling::default(),
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
             rtcp_due: None,
@@ -202,6 +212,11 @@ impl Session {
         let before = self.remote.map_or(remote.codec, |it| it.codec);
         if self.remote.is_none_or(|it| it.codec != remote.codec) {
             self.incoming.change_codec(remote.codec);
+            if let Some(tones) = &mut self.tones
+                && before.rate() != remote.codec.rate()
+            {
+                **tones = DtmfToneDetector::new(remote.codec.rate());
+            }
             self.reception.change_clock(before.clock_hz(), remote.codec.clock_hz());
         }
         let expects_rtp = remote.send && remote.receive;
@@ -278,12 +293,22 @@ impl Session {
         if self.outgoing.send_dtmf(digit, ms) { Ok(()) } else { Err(DtmfRefused::QueueFull) }
     }
 
+    /// Queues a digit as tones in the audio, for peers that take no telephone events.
+    ///
+    /// # Errors
+    ///
+    /// [`DtmfRefused::QueueFull`].
+    pub fn play_dtmf(&mut self, digit: Digit, ms: u16) -> Result<(), DtmfRefused> {
+        if self.outgoing.play_dtmf(digit, ms) { Ok(()) } else { Err(DtmfRefused::QueueFull) }
+    }
+
     /// One frame out, one frame in.
     pub fn handle_tick(&mut self, now: Now) -> Tick {
         self.number += 1;
         self.next_tick += TICK;
         self.dtmf.handle_timeout(now);
         let heard = self.incoming.tick(self.dtmf.is_active(), now);
+        self.hear_tones(&heard);
         let played = self.outgoing.tick(self.format());
         let has_spoken = self.outgoing.packets() > 0 || self.received.packets > 0;
         if self.control.take_due(now) && has_spoken {
@@ -300,11 +325,15 @@ impl Session {
         };
         while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
             match event {
-                DtmfEvent::Began(digit) => {
-                    self.received.digits += 1;
-                    tick.dtmf = Some(digit);
+                DtmfEvent::Began(digit, means) => {
+                    if self.one_telling.admits(digit, means, now) {
+                        self.received.digits += 1;
+                        tick.dtmf = Some(digit);
+                    }
                 }
-                DtmfEvent::Ended(ended) => tick.dtmf_ended = Some(ended),
+                DtmfEvent::Ended(ended, means) => {
+                    tick.dtmf_ended = self.one_telling.is_admitted(ended.digit, means).then_some(ended);
+                }
             }
         }
         tick
@@ -368,20 +397,22 @@ impl Session {
         let counts = buffer.counts();
         let (jitter, jitter_max) = self.reception.jitter();
         let clock_hz = self.clock_hz();
+        let remote = self.control.remote();
+        let received = Received {
+            lost: self.reception.lost(),
+            late: counts.late,
+            duplicates: self.reception.duplicates(),
+            skipped: counts.skipped,
+            concealed_frames: self.incoming.concealed_frames(),
+            shortened: self.incoming.shortened(),
+            jitter_us: unit_us(jitter, clock_hz),
+            jitter_max_us: unit_us(jitter_max, clock_hz),
+            target_ms: buffer.target_ms(),
+            delay_us: buffer.delay_now_us(self.incoming.held(), now),
+            ..self.received
+        };
         Report {
-            received: Received {
-                lost: self.reception.lost(),
-                late: counts.late,
-                duplicates: self.reception.duplicates(),
-                skipped: counts.skipped,
-                concealed_frames: self.incoming.concealed_frames(),
-                shortened: self.incoming.shortened(),
-                jitter_us: unit_us(jitter, clock_hz),
-                jitter_max_us: unit_us(jitter_max, clock_hz),
-                target_ms: buffer.target_ms(),
-                delay_us: buffer.delay_now_us(self.incoming.held(), now),
-                ..self.received
-            },
+            received,
             sent: Sent {
                 packets: self.outgoing.packets(),
                 octets: self.outgoing.octets(),
@@ -389,8 +420,47 @@ impl Session {
                 digits: self.outgoing.digits(),
             },
             dropped: self.dropped,
-            remote: self.control.remote(),
+            remote,
+            quality: self.quality(&received, &remote),
+            remote_quality: self.remote_quality(&remote),
             ticks: self.number,
+        }
+    }
+
+    /// Delay: half the round trip if it is known, the jitter buffer, and a packet at the sender.
+    fn quality(&self, received: &Received, remote: &Remote) -> Quality {
+        let network_us = remote.round_trip_us.unwrap_or(0) / 2;
+        let delay_ms = network_us / 1_000 + received.target_ms + PACKET_MS;
+        let missing = received.lost + received.late + received.skipped;
+        Quality::estimate(self.codec(), missing, received.packets + received.lost, delay_ms)
+    }
+
+    /// The same at the peer, whose jitter buffer is taken to be like three times its jitter.
+    fn remote_quality(&self, remote: &Remote) -> Option<Quality> {
+        let round_trip_us = remote.round_trip_us?;
+        let delay_ms = round_trip_us / 2_000 + (3 * (remote.jitter_us / 1_000)).max(PACKET_MS) + PACKET_MS;
+        let lost = u64::try_from(remote.lost).unwrap_or(0);
+        Some(Quality::estimate(self.codec(), lost, self.outgoing.packets(), delay_ms))
+    }
+
+    fn codec(&self) -> AudioCodec {
+        self.remote.map_or(AudioCodec::Pcmu, |it| it.codec)
+    }
+
+    fn hear_tones(&mut self, heard: &Heard) {
+        let Some(tones) = &mut self.tones else {
+            return;
+        };
+        let silence = Frame::silence(self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate()));
+        let frame = match heard {
+            Heard::Audio(frame) | Heard::Concealed(frame) => frame,
+            Heard::Nothing => &silence,
+        };
+        for event in tones.handle_frame(frame).into_iter().flatten() {
+            self.dtmf.notify(match event {
+                DtmfToneEvent::Began(digit) => DtmfEvent::Began(digit, Means::Tone),
+                DtmfToneEvent::Ended(ended) => DtmfEvent::Ended(ended, Means::Tone),
+            });
         }
     }
 
@@ -517,8 +587,8 @@ impl Session {
 impl Tick {
     const fn has_room_for(&self, event: &DtmfEvent) -> bool {
         match event {
-            DtmfEvent::Began(_) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
-            DtmfEvent::Ended(_) => self.dtmf_ended.is_none(),
+            DtmfEvent::Began(..) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
+            DtmfEvent::Ended(..) => self.dtmf_ended.is_none(),
         }
     }
 }
@@ -579,6 +649,8 @@ fn low_bits(count: u64) -> u32 {
     u32::try_from(count & u64::from(u32::MAX)).unwrap_or(0)
 }
 
+/// As long as most packets are.
+const PACKET_MS: u32 = 20;
 /// Two streams at once are not mixed up: the one that is followed has to fall silent first.
 const SSRC_SILENCE: Duration = Duration::from_millis(100);
 
@@ -810,6 +882,8 @@ mod tests {
         }
         let received = leg.report().received;
         assert!((80..120).contains(&received.lost), "{received:?}");
+        let quality = leg.report().quality;
+        assert!((330..410).contains(&quality.mos_hundredths) && leg.report().remote_quality.is_none(), "{quality:?}");
         assert!(received.concealed_frames > 60 && quiet < 60, "{received:?} {quiet}");
     }
 
@@ -884,6 +958,31 @@ mod tests {
         assert_eq!(leg.sent[7].payload, [0x80; 160], "audio goes on where it was");
         leg.update(RemoteMedia { telephone_event: None, ..peer() });
         assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Err(DtmfRefused::NotAgreed));
+    }
+
+    #[test]
+    fn digits_are_played_and_heard_as_tones_by_every_codec() {
+        for codec in AudioCodec::ALL {
+            let remote =
+                RemoteMedia { codec, payload_type: 96, received_payload_type: 96, telephone_event: None, ..peer() };
+            let (mut from, mut to) = (Leg::new(remote), Leg::new(remote));
+            let mut heard = String::new();
+            for digit in "0123456789*#ABCD".chars().filter_map(Digit::from_char) {
+                from.session.play_dtmf(digit, 80).unwrap();
+            }
+            let mut ended = 0;
+            for _ in 0..160 {
+                from.tick();
+                for out in from.sent.split_off(0) {
+                    let datagram = packet(96, out.ssrc, out.sequence, out.timestamp, &out.payload);
+                    to.session.handle_rtp(addr(PEER), &datagram, to.now);
+                }
+                let tick = to.tick();
+                heard.extend(tick.dtmf.map(Digit::to_char));
+                ended += u32::from(tick.dtmf_ended.is_some_and(|it| (50..=110).contains(&it.duration_ms)));
+            }
+            assert_eq!((heard.as_str(), ended), ("0123456789*#ABCD", 16), "{codec:?}");
+        }
     }
 
     #[test]
@@ -1141,7 +1240,7 @@ mod tests {
             }
             match leg.tick().heard {
                 Heard::Audio(frame) => levels.push(super::super::levels::Level::of(&frame).rms),
-                other => panic!("{other:?} at {tick}"),
+                other @ (Heard::Concealed(_) | Heard::Nothing) => panic!("{other:?} at {tick}"),
             }
         }
         assert!(levels[20..].iter().all(|it| (60..160).contains(it)), "{levels:?}");
@@ -1295,7 +1394,7 @@ mod tests {
         fn with(remote: Option<RemoteMedia>, seed: u64) -> Self {
             let now = Now::origin();
             let mut rng = ChaCha12Rng::seed_from_u64(seed);
-            let session = Session::new(SessionConfig { remote }, &mut rng, now);
+            let session = Session::new(SessionConfig { remote, hears_tones: true }, &mut rng, now);
             Self { session, now, sent: vec![], reports: vec![], reported_at: None, reported_after: 0 }
         }
 

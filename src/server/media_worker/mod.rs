@@ -737,7 +737,7 @@ mod tests {
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
             let (task, link) = link();
-            let session = SessionConfig { remote: Some(phone.remote()) };
+            let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg { leg: self.last_leg(), sockets, session, link, tap: None, inactivity };
             (self.workers.open(open).unwrap(), task)
