@@ -18,6 +18,7 @@ test: setup-tests ## everything that must pass, cheapest first
 	cargo test --locked --no-default-features --lib
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	sipp-scenarios/run
 
 check: ## the quick part of the tests: format, lints, cores
 	cargo fmt --check

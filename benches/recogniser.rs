@@ -121,6 +121,39 @@ fn main() {
         STRANGE.len() * VOICES.len()
     );
     println!("{:?} to start a recogniser with a grammar of {} phrases", start_time(), PHRASES.len());
+    for calls in [1, 8, 24, 48] {
+        let share = concurrent(calls);
+        println!(
+            "{calls:3} calls at once: {share:.4} CPU/speech, {:.1} callers who speak without pause a core",
+            1.0 / share
+        );
+    }
+}
+
+/// Processor time a second of speech while so many recognisers, each with a thread of its own, share the caches.
+fn concurrent(calls: usize) -> f64 {
+    let speech: Vec<Vec<i16>> = PARAPHRASES
+        .iter()
+        .map(|it| telephoned(&render_text(it, "rms", SampleRate::Hz8000).expect("flite is installed")))
+        .collect();
+    let seconds = speech.iter().map(Vec::len).sum::<usize>() as f64 / 8_000.0;
+    let speech = &speech;
+    let used: Duration = std::thread::scope(|scope| {
+        let one = || {
+            let mut call = call();
+            let before = processor_time();
+            for (turn, sentence) in (0..).zip(speech) {
+                for frame in sentence.chunks(160) {
+                    call.handle(RecogniserDemand::Audio(frame.to_vec()));
+                }
+                call.handle(RecogniserDemand::Finalize { turn });
+            }
+            processor_time().saturating_sub(before)
+        };
+        let threads: Vec<_> = (0..calls).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|it| it.join().expect("a recogniser does not panic")).sum()
+    });
+    used.as_secs_f64() / (seconds * calls as f64)
 }
 
 #[derive(Default)]
@@ -172,14 +205,14 @@ fn listen(sentences: &[&str], voice: &str, fresh: bool) -> Tally {
         let outcomes = call.handle(RecogniserDemand::Finalize { turn });
         tally.results.push(clock::now() - asked);
         tally.processor += processor_time().saturating_sub(before);
-        let text = outcomes.iter().find_map(|it| match it {
-            Outcome::Complete { text, .. } => Some(text.as_str()),
-            _ => None,
+        let text = outcomes.iter().find_map(|it| {
+            let Outcome::Complete { text, .. } = it else { return None };
+            Some(text.as_str())
         });
         let text = text.expect("a finalize is answered");
         let (reference, heard): (Vec<_>, Vec<_>) = (sentence.split(' ').collect(), text.split_whitespace().collect());
         tally.errors += distance(&reference, &heard);
-        tally.words += reference.len() as u32;
+        tally.words += count(reference.len());
         tally.understood += u32::from(!text.is_empty());
     }
     tally
@@ -189,10 +222,9 @@ fn call() -> Recogniser {
     let mut recogniser = Recogniser::new(Model::debian(), SampleRate::Hz8000);
     let phrases = PHRASES.iter().map(|it| (*it).to_owned()).collect();
     let outcomes = recogniser.handle(RecogniserDemand::Grammar(phrases));
-    for outcome in outcomes {
-        let Outcome::GrammarDefined { unknown_words, .. } = outcome else { panic!("{outcome:?}") };
-        assert!(unknown_words.is_empty(), "{unknown_words:?}");
-    }
+    let is_known =
+        |it: &Outcome| matches!(it, Outcome::GrammarDefined { unknown_words, .. } if unknown_words.is_empty());
+    assert!(outcomes.iter().all(is_known), "{outcomes:?}");
     recogniser.handle(RecogniserDemand::Start { partial_results: true });
     recogniser
 }
@@ -214,16 +246,21 @@ fn telephoned(samples: &[i16]) -> Vec<i16> {
 
 /// Fewest words to put in, leave out or change.
 fn distance(reference: &[&str], heard: &[&str]) -> u32 {
-    let mut row: Vec<u32> = (0..=heard.len() as u32).collect();
+    let mut row: Vec<u32> = (0..=count(heard.len())).collect();
     for (at, word) in (1..).zip(reference) {
-        let mut diagonal = std::mem::replace(&mut row[0], at);
-        for index in 0..heard.len() {
-            let changed = diagonal + u32::from(heard[index] != *word);
-            diagonal = row[index + 1];
-            row[index + 1] = changed.min(row[index] + 1).min(diagonal + 1);
+        let mut next = vec![at];
+        for (pair, other) in row.windows(2).zip(heard) {
+            let [diagonal, above] = *pair else { continue };
+            let left = next.last().copied().unwrap_or(at);
+            next.push((diagonal + u32::from(other != word)).min(above + 1).min(left + 1));
         }
+        row = next;
     }
-    row[heard.len()]
+    row.last().copied().unwrap_or(0)
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).expect("there are few")
 }
 
 /// Time this thread has run, whatever else the machine does meanwhile.

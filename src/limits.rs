@@ -107,8 +107,9 @@ pub const MODEL_TEXT_CHARS_MAX: usize = 8_000;
 pub const PATHWAY_BYTES_MAX: usize = 1 << 20;
 /// Nodes of a pathway.
 pub const PATHWAY_NODES_MAX: usize = 500;
-/// Phrases and keywords of one pathway, with those that slots expand to.
-pub const PATHWAY_PHRASES_MAX: usize = 5_000;
+/// Phrases and keywords of one pathway, with those that slots expand to: as many as one grammar of the speech protocol
+/// takes, so that a pathway that loads is one whose calls can be recognised.
+pub const PATHWAY_PHRASES_MAX: usize = SPEECH_PHRASES_MAX;
 /// Nodes that one input may run through; a pathway that does not wait by then hangs up.
 pub const PATHWAY_STEPS_MAX: usize = 64;
 /// Variables of one call; more are not set.
@@ -140,6 +141,8 @@ pub const SPEECH_KEEP_ALIVE_MS: u64 = 15_000;
 pub const SPEECH_SESSIONS_MAX: usize = 1_024;
 /// Messages between a session and its recogniser, each way.
 pub const SPEECH_RECOGNISER_QUEUE_MAX: usize = 64;
+/// Messages of a client that the speech server reads before its recogniser has taken them: ten seconds of audio.
+pub const SPEECH_READ_AHEAD_MAX: usize = 500;
 /// Speech in one utterance before the recogniser ends it by itself.
 pub const SPEECH_UTTERANCE_MS_MAX: u32 = 60_000;
 /// Characters that are synthesised in one piece; longer sentences are cut.

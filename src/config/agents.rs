@@ -167,7 +167,7 @@ fn read_agent(brain: Brain, section: &Section<'_>, places: &Places<'_>) -> Agent
         voice: section.text("voice"),
         speech: section.section_if_any("speech").and_then(|section| read_speech(section, places)),
         turns: Turns {
-            end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(700).into()),
+            end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(500).into()),
             barge_in: Duration::from_millis(section.number("barge_in_ms", 20..=5000).unwrap_or(200).into()),
             idle_prompt_after: Duration::from_secs(section.number("idle_prompt_s", 1..=600).unwrap_or(8).into()),
             idle_prompt: speech_or(section, "idle_prompt", "Are you still there?"),

@@ -59,16 +59,18 @@ pub enum AgentError {
     NoSpeech(String),
 }
 
-/// Makes every agent ready. `embedded` is the address of the local speech engine, if it runs.
+/// Makes every agent ready. `embedded` is the address of the local speech engine, if it runs; a call may wait for one of
+/// its decoders for as long as `decoder_wait`.
 ///
 /// # Errors
 /// The first agent with a mistake.
 pub(crate) fn prepare(
     agents: &BTreeMap<String, config::Agent>,
     embedded: Option<&SocketAddress>,
+    decoder_wait: Duration,
 ) -> Result<BTreeMap<String, Arc<PreparedAgent>>, AgentError> {
     let prepared = agents.iter().map(|(name, agent)| {
-        let prepared = prepare_one(name, agent, embedded)?;
+        let prepared = prepare_one(name, agent, embedded, decoder_wait)?;
         Ok((name.clone(), Arc::new(prepared)))
     });
     prepared.collect()
@@ -78,6 +80,7 @@ fn prepare_one(
     name: &str,
     agent: &config::Agent,
     embedded: Option<&SocketAddress>,
+    decoder_wait: Duration,
 ) -> Result<PreparedAgent, AgentError> {
     let (mind, phrases, apology) = match &agent.brain {
         config::Brain::Pathway(source) => {
@@ -104,11 +107,15 @@ fn prepare_one(
         )),
     };
     let apology = render_apology(name, &apology, agent.voice.as_deref());
-    let config = AgentConfig {
-        turn_taking: turn_taking(&agent.turns),
-        times: AgentTimes { call_ms_max: milliseconds(agent.turns.duration_max), ..AgentTimes::default() },
-        ..AgentConfig::new(mind, LEG_RATE, apology)
+    let defaults = AgentTimes::default();
+    let times = AgentTimes {
+        call_ms_max: milliseconds(agent.turns.duration_max),
+        // A caller who waits for a decoder has not lost the recogniser.
+        ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
+        ..defaults
     };
+    let config =
+        AgentConfig { turn_taking: turn_taking(&agent.turns), times, ..AgentConfig::new(mind, LEG_RATE, apology) };
     Ok(PreparedAgent { config, phrases, voice: agent.voice.clone(), speech, model })
 }
 
@@ -197,5 +204,7 @@ fn milliseconds_u32(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
+/// From a free decoder to a recogniser that listens.
+const READY_AFTER_WAIT_MS: u64 = 3_000;
 /// G.711 legs are narrow band.
 const LEG_RATE: SampleRate = SampleRate::Hz8000;

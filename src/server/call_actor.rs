@@ -60,6 +60,7 @@ pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shar
 
 async fn run(new: NewCall, shared: Shared) {
     let call = new.call;
+    let _guard = EndOnPanic { call, worker: shared.worker.clone() };
     let Some(prepared) = new.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
         // Routes only name agents that exist; a call placed without one is nobody's here.
         hang_up(&shared, call, HangUpCause::Unavailable).await;
@@ -109,7 +110,10 @@ impl CallActor {
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
-                    Some(Signal::Ended(end, media)) => break Some((end, media)),
+                    Some(Signal::Ended { end, cause, media }) => {
+                        self.cause = self.cause.or(cause);
+                        break Some((end, media));
+                    }
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -135,7 +139,7 @@ impl CallActor {
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
-            Signal::Ringing | Signal::Ended(..) => (),
+            Signal::Ringing | Signal::Ended { .. } => (),
         }
     }
 
@@ -292,6 +296,21 @@ impl CallActor {
         }
         let event = call_log::ended(end, self.cause);
         self.shared.log.write_last(self.call, event, clock::now()).await;
+    }
+}
+
+/// Ends the call of an actor that panics: a defect of ours ends one call, and its caller is told.
+struct EndOnPanic {
+    call: CallId,
+    worker: mpsc::Sender<Command>,
+}
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // With a full queue the call ends when its far side or its media do.
+            self.worker.try_send(Command::HangUp(self.call, HangUpCause::Failed)).unwrap_or(());
+        }
     }
 }
 

@@ -27,8 +27,21 @@ pub struct CallLog {
     journal: Option<Journal>,
     metrics: Option<Arc<Metrics>>,
     watchers: broadcast::Sender<Entry>,
-    /// Calls that are not over: as many as signalling lets in.
-    open: Arc<DashMap<CallId, OpenCall, foldhash::fast::RandomState>>,
+    open: OpenCalls,
+}
+
+/// Calls that are not over: as many as signalling lets in. Clones look at the same calls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenCalls(Arc<DashMap<CallId, OpenCall, foldhash::fast::RandomState>>);
+
+impl OpenCalls {
+    /// Adds them to `snapshot`.
+    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
+        for state in CallState::ALL {
+            let count = self.0.iter().filter(|it| it.state == state).count();
+            snapshot.calls.insert(state.name(), u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
 }
 
 /// What is known of a call in progress.
@@ -68,7 +81,7 @@ impl CallLog {
     /// Writes to `journal` and counts in `metrics`, where there are any.
     pub fn new(journal: Option<Journal>, metrics: Option<Arc<Metrics>>) -> Self {
         let watchers = broadcast::Sender::new(CALL_LOG_WATCHED_EVENTS_MAX);
-        Self { journal, metrics, watchers, open: Arc::default() }
+        Self { journal, metrics, watchers, open: OpenCalls::default() }
     }
 
     /// Every event from here on.
@@ -78,15 +91,12 @@ impl CallLog {
 
     /// How many calls have begun and not ended.
     pub fn open_calls(&self) -> usize {
-        self.open.len()
+        self.open.0.len()
     }
 
-    /// Adds the calls in progress to `snapshot`.
-    pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
-        for state in CallState::ALL {
-            let count = self.open.iter().filter(|it| it.state == state).count();
-            snapshot.calls.insert(state.name(), u64::try_from(count).unwrap_or(u64::MAX));
-        }
+    /// The calls in progress, for metrics: without the log itself, which holds those.
+    pub(crate) fn calls_in_progress(&self) -> OpenCalls {
+        self.open.clone()
     }
 
     /// Writes without waiting: for the SIP worker, which never does.
@@ -127,19 +137,19 @@ impl CallLog {
     /// Keeps track of how far the call is.
     fn follow(&self, call: CallId, event: &Event) {
         let set = |state| {
-            if let Some(mut open) = self.open.get_mut(&call) {
+            if let Some(mut open) = self.open.0.get_mut(&call) {
                 open.state = state;
             }
         };
         match event {
             Event::Offered { direction, .. } => {
-                self.open.insert(call, OpenCall { direction: *direction, state: CallState::Offered });
+                self.open.0.insert(call, OpenCall { direction: *direction, state: CallState::Offered });
             }
             Event::Ringing => set(CallState::Ringing),
             Event::Answered { .. } | Event::Held { held: false } => set(CallState::Talking),
             Event::Held { held: true } => set(CallState::Held),
             Event::Ended { cause, sip_status, .. } => {
-                if let (Some((_, open)), Some(metrics)) = (self.open.remove(&call), &self.metrics) {
+                if let (Some((_, open)), Some(metrics)) = (self.open.0.remove(&call), &self.metrics) {
                     let status = Status::at_the_end(open.state.is_answered(), *sip_status, cause);
                     metrics.call_ended(open.direction, status);
                 }
@@ -149,7 +159,15 @@ impl CallLog {
                     metrics.media_ended(report);
                 }
             }
-            _ => (),
+            Event::Settled
+            | Event::AnsweredBy { .. }
+            | Event::Digit { .. }
+            | Event::Said { .. }
+            | Event::TurnTiming(_)
+            | Event::Failed { .. }
+            | Event::Transfer { .. }
+            | Event::Note { .. }
+            | Event::Unknown(_) => (),
         }
     }
 }
@@ -199,10 +217,8 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
 pub(crate) fn ended(end: call::End, agent: Option<EndCause>) -> Event {
     let (cause, initiator) = match (agent, end.initiator) {
         (Some(cause), call::Initiator::Local) => {
-            let initiator = match cause {
-                EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed => Initiator::Server,
-                _ => Initiator::Agent,
-            };
+            let is_ours = matches!(cause, EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed);
+            let initiator = if is_ours { Initiator::Server } else { Initiator::Agent };
             (cause, initiator)
         }
         (_, call::Initiator::Local) => (cause(end), Initiator::Server),

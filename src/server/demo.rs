@@ -17,11 +17,12 @@ use crate::identity::{AccountId, CallId};
 use crate::platform::calls::record::CallRecord;
 use crate::platform::calls::transcript::Transcript;
 use crate::platform::calls::{EndCause, Entry, Event, Role, TurnTiming};
+use crate::server::endpoint::Recording;
 use crate::server::phone::dialogue::{Action, Dialogue, Patience};
 use crate::server::phone::line::{Dial, Line, LineEvent, Target, speak};
 use crate::server::recorder::Recorder;
 use crate::server::speech::{self, SpeechConfig, render_text};
-use crate::server::system::{Recording, System, random_token};
+use crate::server::system::{System, random_token};
 use crate::server::{clock, task};
 use crate::transport::TransportKind;
 
@@ -182,7 +183,16 @@ impl<'a> Caller<'a> {
             }
             Event::Failed { component, reason } => println!("        ({component} failed: {reason})"),
             Event::Ended { cause, .. } => self.cause = Some(cause.clone()),
-            _ => (),
+            Event::Ringing
+            | Event::Answered { .. }
+            | Event::AnsweredBy { .. }
+            | Event::Held { .. }
+            | Event::Digit { .. }
+            | Event::MediaReport(_)
+            | Event::Transfer { .. }
+            | Event::Note { .. }
+            | Event::Settled
+            | Event::Unknown(_) => (),
         }
     }
 

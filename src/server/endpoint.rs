@@ -57,7 +57,22 @@ pub(crate) struct EndpointConfig {
     /// Everything about calls except the listeners, which are filled in here.
     pub(crate) calls: CallsConfig,
     /// Where a leg's recording goes, if it is recorded.
-    pub(crate) record: Option<Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>>,
+    pub(crate) record: Option<Recording>,
+}
+
+/// Where the audio of each leg is written.
+pub struct Recording(Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>);
+
+impl Recording {
+    /// `tap` is asked once for every leg; a leg without a tap is not recorded.
+    pub fn new(tap: impl FnMut(LegId, SampleRate) -> Option<TapEnd> + Send + 'static) -> Self {
+        Self(Box::new(tap))
+    }
+
+    /// The tap of a new leg.
+    pub(crate) fn tap(&mut self, leg: LegId, rate: SampleRate) -> Option<TapEnd> {
+        (self.0)(leg, rate)
+    }
 }
 
 /// Why a user agent cannot start.
@@ -94,7 +109,7 @@ pub enum EndpointError {
     Media(std::io::Error),
 }
 
-/// A running user agent. Dropping it leaves its tasks running until the last [`EndpointHandle`] is gone too.
+/// A running user agent. It runs until [`EndpointHandle::stop`], or until the last handle is gone.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Where it listens.
@@ -183,6 +198,11 @@ impl EndpointHandle {
         drop(self.worker.send(Command::HangUpAll(cause)).await);
     }
 
+    /// Ends the worker, and with it the readers of its sockets. Calls in progress are gone without a word.
+    pub(crate) async fn stop(&self) {
+        drop(self.worker.send(Command::Stop).await);
+    }
+
     /// How things were a moment ago.
     pub(crate) fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -228,12 +248,9 @@ impl EndpointHandle {
         sip.connections = count(self.connections.len());
         for reason in Dropped::ALL {
             let total = status.stats.dropped(reason);
-            match reason {
-                Dropped::Garbage | Dropped::Malformed | Dropped::FramingLost => {
-                    sip.parse_errors.insert(reason.name(), total)
-                }
-                _ => sip.drops.insert(reason.name(), total),
-            };
+            let is_unreadable = matches!(reason, Dropped::Garbage | Dropped::Malformed | Dropped::FramingLost);
+            let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
+            counts.insert(reason.name(), total);
         }
         snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
         snapshot.queue_drops.insert("sip_send", status.send_drops);
@@ -254,9 +271,11 @@ impl Bound {
         let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
         for on in listen {
             let scheme = on.kind.uri_parameter();
-            let failed = |source: std::io::Error, address| match source.kind() {
-                std::io::ErrorKind::AddrInUse => EndpointError::InUse { scheme, address },
-                _ => EndpointError::Listen { scheme, address, source },
+            let failed = |source: std::io::Error, address| {
+                if source.kind() == std::io::ErrorKind::AddrInUse {
+                    return EndpointError::InUse { scheme, address };
+                }
+                EndpointError::Listen { scheme, address, source }
             };
             for address in interfaces::expand(on.address).map_err(|it| failed(it, on.address))? {
                 match bound.bind_one(on, address, advertise) {

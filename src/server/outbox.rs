@@ -21,6 +21,11 @@ impl<S: Sink<M> + Unpin, M> Outbox<S, M> {
         Self { sink, waiting: VecDeque::new(), is_flushed: true }
     }
 
+    /// Whether the socket has taken every message, flushed or not.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Adds a message.
     pub fn push(&mut self, message: M) {
         self.waiting.push_back(message);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config};
 use crate::server::logging;
@@ -26,14 +26,18 @@ pub async fn run(file: Option<&Path>) -> anyhow::Result<()> {
     };
     logging::start(&config.log, environment.get("RUST_LOG").map(String::as_str))?;
     let drain_limit = config.drain.limit;
-    let system = System::start(config, None).await?;
+    // Before anything is ready, so that no signal finds its default action.
+    let mut stop = StopSignals::new()?;
+    let system = tokio::select! {
+        system = System::start(config, None) => system?,
+        () = stop.next() => return Ok(()),
+    };
     announce(&system);
-    told_to_stop().await?;
+    stop.next().await;
     tracing::info!(limit_s = drain_limit.as_secs(), "draining: new calls are refused, calls in progress may finish");
     tokio::select! {
         () = system.drain() => tracing::info!("stopped"),
-        stopped = told_to_stop() => {
-            stopped?;
+        () = stop.next() => {
             tracing::warn!("stopped at once; calls in progress are settled at the next start");
         }
     }
@@ -51,18 +55,32 @@ fn announce(system: &System) {
     tracing::info!("HTTP on http://{} (/healthz, /readyz, /metrics)", system.http);
 }
 
-/// Completes at SIGTERM or SIGINT.
-///
-/// # Errors
-/// When the system does not let us wait for signals.
-pub(crate) async fn told_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => (),
-        _ = interrupt.recv() => (),
+/// SIGTERM and SIGINT, from its making on: none is lost between two waits.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Takes both signals over.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Completes at the next of either.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => (),
+            _ = self.interrupt.recv() => (),
+        }
+    }
 }
 
 /// Asks the server at `http` whether it is ready.

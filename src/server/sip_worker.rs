@@ -16,16 +16,17 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
+use crate::platform::calls::EndCause;
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
+use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
-use crate::server::recorder::TapEnd;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
-use crate::transport::{Flow, Stats};
+use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Drain,
     /// End every call.
     HangUpAll(HangUpCause),
+    /// End the worker.
+    Stop,
 }
 
 /// What the worker holds and has counted, as of at most [`SIP_STATUS_MS`] ago.
@@ -101,7 +104,14 @@ pub(crate) enum Signal {
     Digit(char),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
     /// everything else.
-    Ended(End, MediaClosed),
+    Ended {
+        /// How.
+        end: End,
+        /// Why, if the worker knows better than signalling does.
+        cause: Option<EndCause>,
+        /// What will come of its leg.
+        media: MediaClosed,
+    },
 }
 
 /// The final report of a call's leg, once its media worker has closed it; `None` if it never had one.
@@ -124,7 +134,7 @@ pub(crate) struct Shell {
     /// Where events are written.
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
-    pub(crate) record: Option<Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>>,
+    pub(crate) record: Option<Recording>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
 }
@@ -142,9 +152,14 @@ pub(crate) struct SipWorker {
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
     /// Where the signalling of each call comes from.
     hosts: BTreeMap<CallId, IpAddr>,
+    /// Whether every call is being ended because the server stops.
+    is_hanging_up: bool,
     new_call_drops: u64,
     media_refusals: u64,
     shown: Now,
+    /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
+    refusals: [u64; LIMITS.len()],
+    refusals_told: Now,
 }
 
 impl SipWorker {
@@ -159,13 +174,16 @@ impl SipWorker {
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
             shown: now,
+            refusals: [0; LIMITS.len()],
+            refusals_told: now,
         }
     }
 
-    /// Works until every sender of `commands` is gone.
+    /// Works until it is told to stop, or every sender of `commands` is gone.
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
@@ -180,8 +198,8 @@ impl SipWorker {
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
+                    None | Some(Command::Stop) => return,
                     Some(command) => self.handle_command(command),
-                    None => return,
                 },
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
@@ -212,9 +230,25 @@ impl SipWorker {
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
         };
+        self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
         None
+    }
+
+    /// Logs what was refused because a limit was reached: a line for each limit, at most one a second.
+    fn tell_refusals(&mut self, stats: &Stats, now: Now) {
+        if now.since(self.refusals_told) < REFUSALS_TOLD_EVERY {
+            return;
+        }
+        for (reason, told) in LIMITS.iter().zip(&mut self.refusals) {
+            let total = stats.dropped(*reason);
+            if total > *told {
+                tracing::warn!(limit = reason.name(), requests = total - *told, "refused");
+                *told = total;
+                self.refusals_told = now;
+            }
+        }
     }
 
     fn handle_input(&mut self, input: Input) {
@@ -242,16 +276,20 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
-                // Whoever asked may have gone; the call then ends with its actor.
-                reply.send(call).unwrap_or_else(|_| ());
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
+                self.is_hanging_up = true;
                 for call in self.actors.keys().copied().collect::<Vec<_>>() {
                     self.calls.hang_up(call, cause, now);
                 }
             }
             Command::Drain => self.calls.drain(now),
+            Command::Stop => (),
         }
     }
 
@@ -322,13 +360,12 @@ impl SipWorker {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|record| record(leg, SampleRate::Hz8000));
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
         let open = OpenLeg {
             leg,
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                ..SessionConfig::default()
             },
             link,
             tap,
@@ -377,12 +414,13 @@ impl SipWorker {
         self.placed.remove(&call);
         self.hosts.remove(&call);
         let media = self.closing.remove(&call);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained);
         let unheard = match self.actors.remove(&call) {
-            Some(actor) => actor.try_send(Signal::Ended(end, media)).is_err(),
+            Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
             None => true,
         };
         if unheard {
-            self.shell.log.write_now(call, call_log::ended(end, None), clock::now());
+            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
         }
     }
 
@@ -401,3 +439,14 @@ impl SipWorker {
         }
     }
 }
+
+/// What refuses requests that are in order.
+const LIMITS: [Dropped; 5] = [
+    Dropped::TooManyTransactions,
+    Dropped::TooManyDialogs,
+    Dropped::TooManyUnacknowledged,
+    Dropped::TooManyCalls,
+    Dropped::Draining,
+];
+/// Between lines about refusals.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);

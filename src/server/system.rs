@@ -11,22 +11,20 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring};
-use crate::codec::SampleRate;
 use crate::config::{Config, SignallingTransport};
 use crate::dialog::offer_answer::Capabilities;
-use crate::identity::{AccountId, LegId};
+use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::route::{Admission, AgentName, Routes, Target};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
-use crate::server::recorder::TapEnd;
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::{clock, entropy, ports, task};
@@ -47,16 +45,6 @@ pub struct System {
     speech: Option<SpeechServer>,
     group: task::Group,
     drain_limit: Duration,
-}
-
-/// Where the audio of each leg is written.
-pub struct Recording(Box<dyn FnMut(LegId, SampleRate) -> Option<TapEnd> + Send>);
-
-impl Recording {
-    /// `tap` is asked once for every leg; a leg without a tap is not recorded.
-    pub fn new(tap: impl FnMut(LegId, SampleRate) -> Option<TapEnd> + Send + 'static) -> Self {
-        Self(Box::new(tap))
-    }
 }
 
 /// Why a server does not start.
@@ -102,7 +90,7 @@ impl System {
         let health = Arc::new(Health::new());
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
-        let agents = Arc::new(agents::prepare(&config.agents, embedded)?);
+        let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
@@ -162,6 +150,7 @@ impl System {
 
     /// Stops at once. Calls in progress are settled when the server starts again.
     async fn stop(self) {
+        self.endpoint.stop().await;
         self.group.cancel();
         self.group.finish(clock::now().instant + STOP_TIME).await;
         if let Some(speech) = &self.speech {
@@ -235,11 +224,11 @@ fn add_sources(
     speech: Option<&SpeechServer>,
     decoders: Option<u64>,
 ) {
-    let (endpoint, journal, log) = (endpoint.clone(), journal.clone(), log.clone());
+    let (endpoint, journal, calls) = (endpoint.clone(), journal.clone(), log.calls_in_progress());
     metrics.add_source(move |snapshot| {
         endpoint.add_to(snapshot);
         snapshot.journal = journal.counts();
-        log.add_to(snapshot);
+        calls.add_to(snapshot);
     });
     if let Some(speech) = speech {
         let counters = speech.counters();
@@ -289,7 +278,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
         },
-        record: record.map(|it| it.0),
+        record,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::limits::{
     TCP_WRITE_QUEUE_MESSAGES_MAX, TCP_WRITE_S_MAX,
 };
 use crate::server::sip_worker::Input;
-use crate::server::task;
+use crate::server::{clock, task};
 use crate::transport::{Flow, TransportKind};
 
 /// The worker's end of a connection. Dropping it closes the connection.
@@ -97,8 +97,16 @@ impl Connections {
 
 /// Accepts connections until the worker is gone. One beyond a limit is closed at once.
 pub(crate) async fn accept(listener: TcpListener, worker: mpsc::Sender<Input>, connections: Arc<Connections>) {
-    while !worker.is_closed() {
-        let Ok((stream, remote)) = listener.accept().await else { continue };
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = worker.closed() => return,
+        };
+        let Ok((stream, remote)) = accepted else {
+            // Out of descriptors, most likely: others must end before this can go on.
+            task::deadline(clock::now().instant + ACCEPT_PAUSE).await;
+            continue;
+        };
         let Some(permit) = connections.admit(remote.ip()) else { continue };
         let Ok(local) = stream.local_addr() else { continue };
         start(stream, Flow { kind: TransportKind::Tcp, local, remote }, &worker, permit).await;
@@ -161,6 +169,9 @@ async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>, flo
     // The worker let go of the connection: tell the peer that nothing follows.
     let _already_closed = writer.shutdown().await;
 }
+
+/// After a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// One open connection; gives its place back when dropped.
 #[derive(Debug)]

@@ -39,12 +39,11 @@ pub(crate) async fn read(
     let mut buffer = vec![0; SIP_MESSAGE_BYTES_MAX];
     loop {
         // An error here is an ICMP answer to something sent earlier; the transaction's timers deal with that.
-        let Ok((len, remote)) = socket.recv_from(&mut buffer).await else {
-            if worker.is_closed() {
-                return;
-            }
-            continue;
+        let received = tokio::select! {
+            received = socket.recv_from(&mut buffer) => received,
+            () = worker.closed() => return,
         };
+        let Ok((len, remote)) = received else { continue };
         let Some(datagram) = buffer.get(..len) else { continue };
         let flow = Flow { kind: TransportKind::Udp, local, remote };
         match worker.try_send(Input::Datagram(flow, Bytes::copy_from_slice(datagram))) {

@@ -26,8 +26,7 @@ fn calls_in_progress_come_to_their_end() {
     assert!(refused.header("Retry-After").is_some(), "{refused:?}");
     assert_eq!(http_client::get(server.http, "/readyz").unwrap().status, 503);
     assert_eq!(http_client::get(server.http, "/healthz").unwrap().status, 200);
-    let stay = phone.stay(Sends::Silence, Duration::from_secs(2));
-    assert!(stay.bye.is_none() && stay.heard.packets > 80, "{stay:?}");
+    phone.hear(100);
     assert_eq!(phone.ask("OPTIONS", &[]).status(), Some(200));
     phone.hang_up();
     assert_eq!(server.exit_status(Duration::from_secs(15)).code(), Some(0), "{}", server.log());

@@ -63,6 +63,12 @@ impl Metrics {
             .collect()
     }
 
+    /// What is not zero, for a test that fails.
+    pub(crate) fn shown(&self) -> String {
+        let shown = |(sample, value): (&String, &f64)| format!("{sample} {value}\n");
+        self.samples.iter().filter(|(sample, value)| **value != 0.0 && !sample.contains("_bucket")).map(shown).collect()
+    }
+
     /// Tasks that ended by a panic.
     pub(crate) fn panics(&self) -> Vec<&String> {
         let panicked = |(sample, value): &(&String, &f64)| sample.starts_with(PANICS) && **value > 0.0;

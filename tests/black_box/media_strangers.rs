@@ -28,7 +28,7 @@ fn a_stranger_gets_nothing_and_steals_nothing() {
         }
         let stay = phone.stay(if second == 0 { Sends::Nothing } else { Sends::Silence }, Duration::from_secs(1));
         assert!(stay.bye.is_none(), "{stay:?}");
-        assert!(stay.heard.packets > 40 && stay.heard.longest_gap < Duration::from_millis(400), "{stay:?}");
+        assert!(stay.heard.packets > 20 && stay.heard.longest_gap < Duration::from_millis(400), "{stay:?}");
         got += strangers.iter().map(|it| received(&it.socket)).sum::<usize>();
     }
     assert_eq!(got, 0, "packets to strangers");
@@ -82,8 +82,7 @@ fn malformed_media_disturbs_no_call() {
         phone.media.socket.send_to(&bye, control).unwrap();
         stranger("127.0.0.1:0", target).socket.send_to(&bye, control).unwrap();
     }
-    let stay = phone.stay(Sends::Silence, Duration::from_secs(1));
-    assert!(stay.bye.is_none() && stay.heard.packets > 40, "{stay:?}");
+    phone.hear(50);
     phone.hang_up();
 }
 
@@ -93,13 +92,11 @@ fn a_caller_behind_nat_is_found_by_its_packets() {
     let mut phone = Phone::udp(&server);
     let offer = phone.sdp("sendrecv").replace("c=IN IP4 127.0.0.1", "c=IN IP4 10.255.255.1");
     assert_eq!(phone.invite_with(&[], &offer).status(), Some(200));
-    let stay = phone.stay(Sends::Silence, Duration::from_secs(2));
-    assert!(stay.heard.packets > 40, "{stay:?}");
+    phone.hear(50);
     let late = stranger("127.0.0.1:0", phone.media.remote.unwrap());
     let packet = phone.media.packet();
     late.socket.send_to(&packet, phone.media.remote.unwrap()).unwrap();
-    let stay = phone.stay(Sends::Silence, Duration::from_secs(1));
-    assert!(stay.heard.packets > 40, "{stay:?}");
+    phone.hear(50);
     assert_eq!(received(&late.socket), 0, "packets to a stranger");
     phone.hang_up();
 }

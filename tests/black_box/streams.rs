@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::rtp_peer::Sends;
 use crate::server_process::Server;
 use crate::sip_phone::{ANSWER_MAX, Phone, Wire};
 
@@ -47,9 +46,9 @@ fn a_call_over_a_stream() {
     let before = server.metrics();
     let mut phone = Phone::tcp(&server);
     assert_eq!(phone.invite("100").status(), Some(200));
-    let stay = phone.stay(Sends::Silence, Duration::from_secs(2));
-    assert!(stay.heard.loud > 20, "{stay:?}");
+    phone.hear_sound(20);
     phone.hang_up();
+    drop(phone);
     server.settles(&before, Duration::from_secs(10));
 }
 

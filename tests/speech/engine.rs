@@ -86,7 +86,7 @@ async fn speech_is_rendered_in_every_voice_and_format_with_word_times() {
         for format in [AudioFormat::MULAW, AudioFormat::ALAW, AudioFormat::linear16(SampleRate::Hz16000)] {
             let mut speaker = synthesiser(&server, format, Some(voice));
             let speech = say(&mut speaker, 1, "Hello. Your total is $25.50!").await;
-            let ms = speech.samples.len() as u32 * 1_000 / format.rate().hz();
+            let ms = u32::try_from(speech.samples.len()).unwrap() * 1_000 / format.rate().hz();
             assert!((2_000..6_000).contains(&ms), "{voice}: {ms} ms");
             let words: Vec<_> = speech.words.iter().map(|it| it.word.as_str()).collect();
             assert_eq!(words, ["Hello.", "Your", "total", "is", "$25.50!"], "{voice}");
@@ -138,6 +138,72 @@ async fn the_first_audio_of_a_long_text_comes_early() {
     }
     println!("speak -> first audio: first {:?}, then {:?}", taken[0], &taken[1..]);
     assert!(taken[1..].iter().all(|it| *it < Duration::from_secs(1)));
+}
+
+/// A crash in the C library would end every call: what a model writes must not reach it unharmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn strange_texts_are_survived() {
+    let server = engine(|_| {}).await;
+    let mut speaker = synthesiser(&server, AudioFormat::MULAW, None);
+    let fixed = [
+        String::new(),
+        " . ".to_owned(),
+        "\0\u{1b}[2J\r\n\t".to_owned(),
+        "%s%n%x $(reboot) `x` <speak>&amp;</speak>".to_owned(),
+        "9".repeat(200),
+        "a".repeat(200),
+        "$999,999,999,999,999,999.99 1/0 12:99:99 1e400 -0 0x7f".to_owned(),
+        "\u{4f60}\u{597d} \u{1f600} \u{202e}abc \u{fffd}".to_owned(),
+        "((((((((((\"\"\"''''....,,,,;;;;----____".to_owned(),
+        "A.B.C.D. U.S.A. e.g. i.e. Ph.D. No. 5 St. St. Dr. Dr.".to_owned(),
+    ];
+    let mut seed = 7_u32;
+    let random = (0..20).map(|_| {
+        let pick = |_| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b' ' + u8::try_from((seed >> 16) % 95).unwrap())
+        };
+        (0..60).map(pick).collect::<String>()
+    });
+    for (number, text) in (1..).zip(fixed.into_iter().chain(random)) {
+        say(&mut speaker, number, &text).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grammars_of_one_word_and_of_very_many_phrases_work() {
+    let server = engine(|_| {}).await;
+    let mut speaker = synthesiser(&server, AudioFormat::MULAW, None);
+    let spoken = say(&mut speaker, 1, "yes").await;
+    let numbers: Vec<String> = (0..1_999).map(|it| format!("the number is {it}")).collect();
+    let many: Vec<&str> = numbers.iter().map(String::as_str).chain(["yes"]).collect();
+    for phrases in [&["yes"][..], &["yes"; 500], &many] {
+        let asked = clock::now().instant;
+        let mut listener = recogniser(&server, phrases);
+        assert_eq!(soon(listener.next()).await, RecogniserEvent::Ready);
+        println!("{} phrases: ready after {:?}", phrases.len(), since(asked));
+        for frame in silence(20).chain(frames(&spoken.samples)).chain(silence(25)) {
+            listener.send(RecogniserCommand::Audio(frame)).unwrap();
+            pace().await;
+        }
+        assert_eq!(finalize(&mut listener, 1).await.0, "yes", "{} phrases", phrases.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_grammar_the_general_model_listens() {
+    let server = engine(|_| {}).await;
+    let mut speaker = synthesiser(&server, AudioFormat::MULAW, None);
+    let spoken = say(&mut speaker, 1, "good morning").await;
+    let mut listener = recogniser(&server, &[]);
+    assert_eq!(soon(listener.next()).await, RecogniserEvent::Ready);
+    for frame in silence(20).chain(frames(&spoken.samples)).chain(silence(25)) {
+        listener.send(RecogniserCommand::Audio(frame)).unwrap();
+        pace().await;
+    }
+    let (heard, ..) = finalize(&mut listener, 1).await;
+    println!("general model heard {heard:?}");
+    assert!(!heard.is_empty());
 }
 
 struct Said {

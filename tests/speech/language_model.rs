@@ -20,7 +20,7 @@ const DONE: &str = "data: [DONE]\n\n";
 #[tokio::test(flavor = "multi_thread")]
 async fn text_arrives_as_it_is_generated() {
     let (base, requests) = service(|_| vec![stream(), HI.into(), HI.into(), DONE.into()]).await;
-    let mut model = model(base, |_| {});
+    let mut model = connect(base, |_| {});
     assert_eq!(generate(&mut model, 1).await, ["Hi.", "Hi.", "done"]);
     assert_eq!(generate(&mut model, 2).await, ["Hi.", "Hi.", "done"]);
     assert_eq!(requests.load(Ordering::SeqCst), 2);
@@ -34,13 +34,13 @@ async fn an_overloaded_service_is_asked_again_twice_at_most() {
         _ => vec![stream(), HI.into(), DONE.into()],
     })
     .await;
-    let mut model = self::model(base, |_| {});
+    let mut model = connect(base, |_| {});
     assert_eq!(generate(&mut model, 1).await, ["Hi.", "done"]);
     assert_eq!(requests.load(Ordering::SeqCst), 3);
 
     let down = |_| vec!["HTTP/1.1 503 Down\r\ncontent-length: 4\r\nconnection: close\r\n\r\nsick".to_owned()];
     let (base, requests) = service(down).await;
-    let mut model = self::model(base, |_| {});
+    let mut model = connect(base, |_| {});
     assert_eq!(generate(&mut model, 1).await, ["failed: the model's service answered 503: sick"]);
     assert_eq!(requests.load(Ordering::SeqCst), 3);
 }
@@ -53,14 +53,14 @@ async fn what_will_not_get_better_is_not_asked_again_and_keys_are_not_told() {
         body.len()
     );
     let (base, requests) = service(move |_| vec![answer.clone()]).await;
-    let mut model = model(base, |_| {});
+    let mut model = connect(base, |_| {});
     let expected = "failed: the model's service answered 401: Incorrect key <secret> (invalid_api_key)";
     assert_eq!(generate(&mut model, 1).await, [expected]);
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 
     let late = "HTTP/1.1 429 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     let (base, requests) = service(|_| vec![late.to_owned()]).await;
-    let mut model = self::model(base, |_| {});
+    let mut model = connect(base, |_| {});
     assert_eq!(generate(&mut model, 1).await, ["failed: the model's service answered 429"]);
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
@@ -68,15 +68,19 @@ async fn what_will_not_get_better_is_not_asked_again_and_keys_are_not_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_hangs_is_left() {
     let (base, _) = service(|_| vec![HANG.to_owned()]).await;
-    let mut model = model(base, |address| address.first_byte_timeout = Duration::from_millis(100));
+    let mut model = connect(base, |address| address.first_byte_timeout = Duration::from_millis(100));
+    assert_eq!(generate(&mut model, 1).await, ["failed: the model did not begin to answer within 100 ms"]);
+
+    let (base, _) = service(|_| vec![stream(), HANG.to_owned()]).await;
+    let mut model = connect(base, |address| address.first_byte_timeout = Duration::from_millis(100));
     assert_eq!(generate(&mut model, 1).await, ["failed: the model did not begin to answer within 100 ms"]);
 
     let (base, _) = service(|_| vec![stream(), HI.into(), HANG.to_owned()]).await;
-    let mut model = self::model(base, |address| address.total_timeout = Duration::from_millis(300));
+    let mut model = connect(base, |address| address.total_timeout = Duration::from_millis(300));
     assert_eq!(generate(&mut model, 1).await, ["Hi.", "failed: the model did not finish within 300 ms"]);
 
     let (base, _) = service(|_| vec![stream(), HI.into()]).await;
-    let mut model = self::model(base, |_| {});
+    let mut model = connect(base, |_| {});
     assert_eq!(generate(&mut model, 1).await, ["Hi.", "failed: the model's answer ended early"]);
 }
 
@@ -87,7 +91,7 @@ async fn a_cancelled_or_superseded_generation_says_no_more() {
         _ => vec![stream(), HI.into(), DONE.into()],
     })
     .await;
-    let mut model = model(base, |_| {});
+    let mut model = connect(base, |_| {});
     for generation in [1, 2] {
         model.send(ModelCommand::Generate { generation, messages: vec![] }).unwrap();
         assert_eq!(soon(model.next()).await, ModelEvent::Text { generation, delta: "Hi.".to_owned() });
@@ -102,12 +106,12 @@ async fn nobody_there_is_told_after_the_attempts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let mut model = model(base, |_| {});
+    let mut model = connect(base, |_| {});
     let log = generate(&mut model, 1).await;
     assert!(log[0].starts_with("failed: the model cannot be reached:") && log[0].contains("refused"), "{log:?}");
 }
 
-fn model(base: String, change: impl FnOnce(&mut ModelAddress)) -> ModelHandle {
+fn connect(base: String, change: impl FnOnce(&mut ModelAddress)) -> ModelHandle {
     let mut address = ModelAddress::new(base, Some(Secret::new("sk-secret")));
     address.backoff = Duration::from_millis(5);
     change(&mut address);

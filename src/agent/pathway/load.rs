@@ -14,7 +14,7 @@ use super::slot::{Choice, SlotKind};
 use super::template::{Template, is_variable_name};
 use super::words::Words;
 use super::{GlobalWay, Pathway, Slot, check};
-use crate::limits::{PATHWAY_BYTES_MAX, PATHWAY_NODES_MAX, PATHWAY_PHRASES_MAX};
+use crate::limits::{PATHWAY_BYTES_MAX, PATHWAY_NODES_MAX, PATHWAY_PHRASES_MAX, SPEECH_PHRASE_CHARS_MAX};
 
 /// Reads the pathway `text`, called `file` in errors.
 pub(super) fn load(file: &str, text: &str) -> Result<Pathway, PathwayErrors> {
@@ -107,8 +107,13 @@ impl<'a> Loader<'a> {
         if self.document.nodes.len() > PATHWAY_NODES_MAX {
             self.wrong(0..0, "", Problem::TooMany { what: "nodes", max: PATHWAY_NODES_MAX });
         }
-        if pathway.phrases().len() > PATHWAY_PHRASES_MAX {
+        let phrases = pathway.phrases();
+        if phrases.len() > PATHWAY_PHRASES_MAX {
             self.wrong(0..0, "", Problem::TooMany { what: "phrases", max: PATHWAY_PHRASES_MAX });
+        }
+        if phrases.iter().any(|it| it.chars().count() > SPEECH_PHRASE_CHARS_MAX) {
+            let what = "the characters of a phrase or example";
+            self.wrong(0..0, "", Problem::TooMany { what, max: SPEECH_PHRASE_CHARS_MAX });
         }
     }
 
@@ -548,6 +553,16 @@ kind = "end"
 "#,
             "",
         );
+    }
+
+    #[test]
+    fn a_phrase_that_no_recogniser_takes_is_refused() {
+        let long = "a ".repeat(crate::limits::SPEECH_PHRASE_CHARS_MAX);
+        let text = format!(
+            "[pathway]\nname = \"x\"\nstart = \"bye\"\n[global]\nlong = \"bye\"\n\
+             [intents.long]\nphrases = [\"{long}\"]\n[nodes.bye]\nkind = \"end\"\n"
+        );
+        check(&text, "p.toml:1: the characters of a phrase or example are more than the 200 allowed");
     }
 
     #[test]

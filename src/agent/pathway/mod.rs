@@ -199,6 +199,19 @@ mod tests {
         assert!(phrases.is_sorted());
     }
 
+    #[test]
+    fn the_examples_of_the_documentation_load() {
+        let document = include_str!("../../../docs/pathways.md");
+        let examples = document.split("```toml\n").skip(1).filter_map(|it| it.split("```").next());
+        let examples: Vec<_> = examples.collect();
+        assert!(examples.len() >= 4 && examples.iter().all(|it| it.contains("[pathway]")), "every one is whole");
+        for example in examples {
+            if let Err(errors) = Pathway::load("docs/pathways.md", example) {
+                panic!("{errors}\n{example}");
+            }
+        }
+    }
+
     struct Drained {
         entered: Vec<String>,
         leave: Option<HangUpReason>,

@@ -20,7 +20,7 @@ use crate::media::{Heard, PlayoutFrame};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
@@ -120,7 +120,7 @@ impl Line {
             admission: Admission::default(),
             required: true,
         };
-        let recording = dial.record.as_deref().map(Recording::begin).transpose()?;
+        let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
             listen: vec![listen],
@@ -130,7 +130,7 @@ impl Line {
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
             calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
-            record: Some(Box::new(move |_, _| tap.take())),
+            record: Some(Recording::new(move |_, _| tap.take())),
         };
         let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
         let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
@@ -179,7 +179,7 @@ impl Line {
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_)) => (),
-                    Some(Signal::Ended(end, _)) => return LineEvent::Ended(end),
+                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
                     None => return LineEvent::Ended(GONE),
                 },
                 Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
@@ -214,6 +214,7 @@ impl Line {
             }
             crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
         }
+        endpoint.stop().await;
         let (recorder, done) = recording?;
         // Finishing the recorder's thread takes a write to the disk.
         let finish = tokio::task::spawn_blocking(move || drop(recorder));
@@ -273,13 +274,13 @@ pub(crate) fn speak(label: String, samples: &[i16]) -> Action {
     Action::Speak { label, frames: frames(samples) }
 }
 
-struct Recording {
+struct Kept {
     recorder: Recorder,
     tap: crate::server::recorder::TapEnd,
     done: oneshot::Receiver<Recorded>,
 }
 
-impl Recording {
+impl Kept {
     fn begin(path: &Path) -> anyhow::Result<Self> {
         let recorder = Recorder::start().context("the recorder does not start")?;
         let (tap, done) = recorder.record(path, SampleRate::Hz8000)?;

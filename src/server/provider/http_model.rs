@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use super::queue::{Commands, Entry, Refused};
@@ -22,7 +22,7 @@ pub struct ModelAddress {
     pub key: Option<Secret>,
     /// Until the connection is open.
     pub connect_timeout: Duration,
-    /// Until the response begins, of each attempt.
+    /// Until the response begins, of each attempt, and then again until its body begins.
     pub first_byte_timeout: Duration,
     /// Until the generation is over, attempts and pauses between them included.
     pub total_timeout: Duration,
@@ -44,7 +44,8 @@ impl ModelAddress {
     }
 }
 
-/// The agent's end of a driver. A new generation takes the place of one that is not over, which then says no more.
+/// The agent's end of a driver. A new generation takes the place of one that is not over. Of one that is cancelled or
+/// replaced, only what was in the queue already is still heard.
 /// The generation in progress is dropped, connection and all, with this.
 #[derive(Debug)]
 pub struct ModelHandle {
@@ -164,7 +165,7 @@ impl<P: ModelProtocol> Driver<P> {
         let request = self.protocol.begin(generation, messages);
         let mut backoff = self.address.backoff;
         for attempts_left in (0..ATTEMPTS_MAX).rev() {
-            match self.ask(&request).await {
+            match ask(self.post(&request), self.address.first_byte_timeout).await {
                 Ok(response) if attempts_left > 0 && is_transient(response.status()) => match retry_after(&response) {
                     Some(wait) if wait > backoff.max(RETRY_AFTER_MAX) => return self.read(response).await,
                     wait => task::deadline(clock::now().instant + wait.unwrap_or(backoff).max(backoff)).await,
@@ -180,36 +181,30 @@ impl<P: ModelProtocol> Driver<P> {
         Err("the model did not answer".to_owned())
     }
 
-    async fn ask(&mut self, request: &ModelRequest) -> Result<Response, Failure> {
+    fn post(&self, request: &ModelRequest) -> RequestBuilder {
         let url = format!("{}{}", self.address.base.trim_end_matches('/'), request.path);
         let mut builder = self.client.post(url).body(request.body.clone());
         for (name, value) in &request.headers {
             builder = builder.header(*name, *value);
         }
-        if let Some((name, value)) = &self.authorization {
-            builder = builder.header(name, value);
-        }
-        let first_byte = self.address.first_byte_timeout;
-        match tokio::time::timeout(first_byte, builder.send()).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => {
-                let reason = format!("the model cannot be reached: {}", sources(&error.without_url()));
-                Err(Failure::Transient(reason))
-            }
-            Err(_) => {
-                Err(Failure::Final(format!("the model did not begin to answer within {} ms", first_byte.as_millis())))
-            }
+        match &self.authorization {
+            Some((name, value)) => builder.header(name, value),
+            None => builder,
         }
     }
 
     async fn read(&mut self, mut response: Response) -> Result<(), String> {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
         self.protocol.handle_head(response.status().as_u16(), content_type);
+        // Some services send the head at once and then think: the body's beginning is waited for as the head's is. What
+        // follows is bounded by the total.
+        let mut patience = self.address.first_byte_timeout;
         loop {
-            let chunk = response
-                .chunk()
-                .await
-                .map_err(|error| format!("the model's answer broke off: {}", sources(&error.without_url())))?;
+            let chunk = tokio::time::timeout(patience, response.chunk()).await;
+            let chunk = chunk.map_err(|_elapsed| slow(patience))?;
+            let chunk =
+                chunk.map_err(|error| format!("the model's answer broke off: {}", sources(&error.without_url())))?;
+            patience = self.address.total_timeout;
             let is_end = chunk.is_none();
             match chunk {
                 Some(bytes) => self.protocol.handle_body(&bytes),
@@ -239,8 +234,24 @@ impl<P: ModelProtocol> Driver<P> {
     }
 }
 
+/// Sends a request and waits until the response begins.
+async fn ask(request: RequestBuilder, first_byte: Duration) -> Result<Response, Failure> {
+    match tokio::time::timeout(first_byte, request.send()).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(error)) => {
+            let reason = format!("the model cannot be reached: {}", sources(&error.without_url()));
+            Err(Failure::Transient(reason))
+        }
+        Err(_) => Err(Failure::Final(slow(first_byte))),
+    }
+}
+
+fn slow(first_byte: Duration) -> String {
+    format!("the model did not begin to answer within {} ms", first_byte.as_millis())
+}
+
 enum Failure {
-    /// Worth another attempt: nothing has reached the model.
+    /// Worth another attempt: nothing was answered.
     Transient(String),
     Final(String),
 }

@@ -166,14 +166,12 @@ fn request<P: SocketProtocol>(protocol: &P, address: &SocketAddress) -> Result<R
 
 /// What a handshake was refused with, in words.
 fn what(error: &Error) -> String {
-    match error {
-        Error::Http(response) => {
-            let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            let body: String = body.trim().chars().take(PROVIDER_REASON_CHARS_MAX).collect();
-            format!("{} {body}", response.status()).trim_end().to_owned()
-        }
-        other => other.to_string(),
-    }
+    let Error::Http(response) = error else {
+        return error.to_string();
+    };
+    let body = response.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let body: String = body.trim().chars().take(PROVIDER_REASON_CHARS_MAX).collect();
+    format!("{} {body}", response.status()).trim_end().to_owned()
 }
 
 /// Messages and commands both ways until one side ends. While the socket is behind, no commands are taken, so they wait

@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_stream_may_come_in_any_pieces() {
-        let samples: Vec<i16> = (0..1_600).map(|it| ((it % 50) * 100) as i16).collect();
+        let samples: Vec<i16> = (0..1_600_i16).map(|it| it % 50 * 100).collect();
         let whole = Upsampled::new(SampleRate::Hz8000).push(&samples);
         assert_eq!(whole.len(), 3_200);
         for size in [1, 7, 160, 1_000] {

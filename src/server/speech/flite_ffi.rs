@@ -54,11 +54,12 @@ impl Flite {
     ///
     /// # Errors
     ///
-    /// If flite gives no audio.
+    /// If flite gives no audio, or the text has a NUL.
     pub(super) fn render(&mut self, text: &str, voice: &str) -> Result<Rendered, NoAudio> {
-        let text = CString::new(text.replace('\0', " ")).expect("it has no NUL any more");
+        let text = CString::new(text).or(Err(NoAudio))?;
         let voice = VOICES.iter().position(|it| *it == voice).and_then(|at| self.voices.get(at));
-        let voice = voice.unwrap_or_else(|| self.voices.first().expect("there are four")).handle;
+        let [default, ..] = &self.voices;
+        let voice = voice.unwrap_or(default).handle;
         // SAFETY: `text` is NUL-terminated and outlives the call, `voice` came from its register function and is never
         // unregistered, and `&mut self` on the only `Flite` keeps any other thread out of the library.
         let utterance = unsafe { (self.functions.synth_text)(text.as_ptr(), voice) };
@@ -226,7 +227,7 @@ fn voice(name: &'static str, register: &'static str) -> Result<Voice, Missing> {
 
 fn open(name: &'static str) -> Result<Library, Missing> {
     // SAFETY: the initialisers of flite's libraries do nothing but what the C runtime does for every library.
-    unsafe { Library::new(name) }.map_err(|error| Missing::Library { library: name, reason: error.to_string() })
+    unsafe { Library::new(name) }.map_err(|error| Missing::library(name, &error))
 }
 
 /// # Safety

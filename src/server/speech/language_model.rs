@@ -3,6 +3,9 @@
 //! Trigrams with absolute discounting: every n-gram that was seen gives up [`DISCOUNT`] of its count to those that were
 //! not, which then fall back to the next shorter history. So sentences that mix the phrases are possible, and those
 //! that repeat them are likely.
+//!
+//! Counts are damped to one more than their logarithm, because phrases are a list and not a sample: that two thousand of
+//! them begin with one word and one with "yes" does not make "yes" rare.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -98,7 +101,15 @@ impl<'a> Counts<'a> {
                 *counts.trigrams.entry((first, second)).or_default().entry(third).or_default() += 1.0;
             }
         }
+        counts.damp();
         counts
+    }
+
+    fn damp(&mut self) {
+        let followers = self.bigrams.values_mut().chain(self.trigrams.values_mut()).flat_map(BTreeMap::values_mut);
+        for count in self.unigrams.values_mut().chain(followers) {
+            *count = 1.0 + count.ln();
+        }
     }
 
     fn unigram(&self, word: &str) -> f64 {
@@ -237,7 +248,7 @@ mod tests {
                 Some(count) => discounted(*count, &counts.trigrams, history),
                 None => counts.trigram_backoff(*history) * counts.bigram(history.1, word),
             };
-            close(all.iter().map(|it| of(it)).sum(), history.1);
+            close(all.iter().map(of).sum(), history.1);
         }
     }
 

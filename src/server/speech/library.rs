@@ -1,6 +1,7 @@
 //! The speech libraries are found at run time, so that the program builds and starts without them. What is missing is
 //! said together with the command that installs it.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 /// The command that installs everything the local speech engine needs on Debian.
@@ -31,4 +32,12 @@ pub enum Missing {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Missing {
+    /// What the loader said is in the error's source; its own text only says that loading failed.
+    pub(super) fn library(library: &'static str, error: &libloading::Error) -> Self {
+        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Self::Library { library, reason }
+    }
 }

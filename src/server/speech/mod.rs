@@ -64,8 +64,8 @@ pub struct SpeechConfig {
 }
 
 impl SpeechConfig {
-    /// The usual: any port of 127.0.0.1, the voice that survives 8 kHz best, and twelve recognisers a core, which is
-    /// half of what one core sustains when all callers speak at once.
+    /// The usual: any port of 127.0.0.1, the voice that survives 8 kHz best, and twelve recognisers a core. A core
+    /// sustained 27 callers who all spoke without pause (`benches/recogniser.rs`); the rest is for everything else.
     pub fn new(token: Secret) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {

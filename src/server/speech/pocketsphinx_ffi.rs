@@ -62,9 +62,9 @@ impl Decoder {
         let api = api()?;
         let words = std::iter::once("hookswitch").chain(options.iter().flat_map(|(name, value)| [*name, *value]));
         let words: Result<Vec<CString>, _> = words.map(CString::new).collect();
-        let words = words.or(Err(DecoderError::Refused("an option contains NUL".to_owned())))?;
+        let words = words.map_err(|error| DecoderError::Refused(error.to_string()))?;
         let mut pointers: Vec<*mut c_char> = words.iter().map(|it| it.as_ptr().cast_mut()).collect();
-        let count = c_int::try_from(pointers.len()).expect("there are a dozen options");
+        let count = c_int::try_from(pointers.len()).map_err(|error| DecoderError::Refused(error.to_string()))?;
         // Starting and freeing decoders is serialised: the library's error log is global.
         let guard = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: `pointers` are `count` NUL-terminated strings that outlive the call, which copies them; the options'
@@ -223,7 +223,7 @@ fn load() -> Result<Api, Missing> {
 
 fn open(name: &'static str) -> Result<Library, Missing> {
     // SAFETY: the initialisers of these libraries do nothing but what the C runtime does for every library.
-    unsafe { Library::new(name) }.map_err(|error| Missing::Library { library: name, reason: error.to_string() })
+    unsafe { Library::new(name) }.map_err(|error| Missing::library(name, &error))
 }
 
 /// # Safety

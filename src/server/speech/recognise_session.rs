@@ -11,12 +11,13 @@ use super::recogniser::Outcome;
 use super::websocket::{Ended, to_message, to_wire};
 use crate::agent::provider::speech_protocol::{AudioFormat, ErrorCode, RecogniserDemand, RecogniserServer};
 use crate::agent::provider::wire::Output;
-use crate::limits::PROVIDER_OUTBOX_MAX;
+use crate::limits::{PROVIDER_OUTBOX_MAX, SPEECH_READ_AHEAD_MAX};
 use crate::server::outbox::Outbox;
 use crate::server::{clock, task};
 
-/// Runs the session until either side ends it. While the recogniser or the socket is behind, nothing is read from the
-/// other, so TCP holds the peer back and nothing here grows.
+/// Runs the session until either side ends it. What the recogniser has not taken yet waits here, so that a client that
+/// leaves is noticed at once and its backlog dropped; when [`SPEECH_READ_AHEAD_MAX`] demands wait, or the socket is
+/// behind, nothing more is read, and TCP holds the peer back.
 pub(super) async fn run(
     socket: WebSocket,
     format: AudioFormat,
@@ -44,7 +45,7 @@ pub(super) async fn run(
             return super::websocket::finish(outbox, stream, ended).await;
         }
         tokio::select! {
-            message = stream.next(), if demanded.is_empty() && outbox.len() < PROVIDER_OUTBOX_MAX => match message {
+            message = stream.next(), if demanded.len() < SPEECH_READ_AHEAD_MAX && outbox.len() < PROVIDER_OUTBOX_MAX => match message {
                 Some(Ok(Message::Close(_))) | None => return super::websocket::finish(outbox, stream, Ended::ByClient).await,
                 Some(Ok(message)) => {
                     if let Some(message) = to_wire(message) {

@@ -63,7 +63,7 @@ pub(super) async fn run(socket: WebSocket, session: Session, shutdown: Cancellat
         if let Some(ended) = ending {
             return super::websocket::finish(outbox, stream, ended).await;
         }
-        if outbox.len() == 0 && session.step(&mut speaking, &mut codec) {
+        if outbox.is_empty() && session.step(&mut speaking, &mut codec) {
             continue;
         }
         tokio::select! {

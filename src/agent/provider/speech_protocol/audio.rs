@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn audio_survives_every_format() {
-        let samples: Vec<i16> = (0..160).map(|it| (it * 200 - 16_000) as i16).collect();
+        let samples: Vec<i16> = (0..160_i16).map(|it| it * 200 - 16_000).collect();
         for (query, tolerance) in [
             (("linear16", "8000"), 0),
             (("linear16", "16000"), 0),

@@ -267,7 +267,7 @@ mod tests {
                 ["<", "audio"] => {
                     client.handle_message(WireMessage::Binary(vec![1, 0, 2, 0].into()), now);
                 }
-                ["<", ..] => client.handle_message(WireMessage::Text(line[2..].to_owned()), now),
+                ["<", ..] => client.handle_message(WireMessage::Text(line.trim_start_matches("< ").to_owned()), now),
                 ["speak", number, text] => {
                     let utterance = UtteranceId(number.parse().unwrap());
                     client.handle_command(SynthesiserCommand::Speak { utterance, text: text.to_owned() }, now);
