@@ -108,7 +108,7 @@ pub const PLAYOUT_FRAMES_MAX: usize = 50;
 pub const DTMF_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
 pub const DTMF_DIGIT_MS_MIN: u16 = 40;
-/// The longest digit sent: its duration still fits 16 bits at 8 kHz.
+/// The longest digit sent.
 pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
 
 // --- agent, pathway ---

@@ -371,6 +371,7 @@ impl SipWorker {
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
+                hears_tones: remote.is_some_and(|it| it.telephone_event.is_none()),
             },
             link,
             tap,

@@ -546,7 +546,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
     use super::*;
-    use crate::codec::{AudioCodec, Frame, SampleRate};
+    use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
@@ -737,7 +737,7 @@ mod tests {
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
             let (task, link) = link();
-            let session = SessionConfig { remote: Some(phone.remote()) };
+            let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg { leg: self.last_leg(), sockets, session, link, tap: None, inactivity };
             (self.workers.open(open).unwrap(), task)
@@ -795,6 +795,10 @@ mod tests {
                 latching: Latching::Exact,
                 codec: AudioCodec::Pcmu,
                 payload_type: 0,
+                received_payload_type: 0,
+                ptime_ms: 20,
+                opus: OpusSettings::default(),
+                comfort_noise: None,
                 telephone_event: None,
                 send: true,
                 receive: true,
