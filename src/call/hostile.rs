@@ -156,7 +156,10 @@ impl Victim {
             let (to, from) = (uri("sip:p@192.0.2.9"), uri("sip:a@192.0.2.1"));
             let flow = flow(TransportKind::Udp, 6_000);
             let account = AccountId::default();
-            self.calls.place(Outbound { account, to, from, display_name: None, flow, headers: vec![] }, self.now);
+            self.calls.place(
+                Outbound { account, to, from, display_name: None, flow, headers: vec![], credentials: None },
+                self.now,
+            );
             // The end of a call that was placed is told, too.
             self.started += 1;
             self.drain();

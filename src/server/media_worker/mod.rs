@@ -69,6 +69,7 @@ pub struct MediaLeg {
     handle: Handle,
     /// Tells the thread that this is gone, even if it takes no orders.
     abandoned: Arc<AtomicBool>,
+    is_closing: bool,
 }
 
 /// What a media thread tells of its legs.
@@ -118,7 +119,7 @@ impl MediaWorkers {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
-        Ok(MediaLeg { key, handle, abandoned })
+        Ok(MediaLeg { key, handle, abandoned, is_closing: false })
     }
 
     /// The counters of each thread.
@@ -148,17 +149,20 @@ impl MediaLeg {
 
     /// Closes the leg. The report comes when its sockets are closed; it does not if the thread is too busy or has ended,
     /// but the leg is closed all the same.
-    pub fn close(self) -> oneshot::Receiver<Report> {
+    pub fn close(mut self) -> oneshot::Receiver<Report> {
         let (reply, report) = oneshot::channel();
-        // Refused, the order drops `reply`, and dropping `self` closes the leg.
-        self.handle.order(Order::Close { key: self.key, reply }).unwrap_or(());
+        // Refused, the order drops `reply`, and dropping `self` closes the leg. Taken, it is what closes the leg: were it
+        // abandoned too, the thread might see that first and give no report.
+        self.is_closing = self.handle.order(Order::Close { key: self.key, reply }).is_ok();
         report
     }
 }
 
 impl Drop for MediaLeg {
     fn drop(&mut self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+        if !self.is_closing {
+            self.abandoned.store(true, Ordering::Relaxed);
+        }
     }
 }
 
