@@ -22,10 +22,14 @@ const PHRASES: [&str; 8] = [
     "goodbye",
 ];
 
+/// The voice that sounds the same every time. The others have noise of a generator that all of the process share, so what
+/// a test hears would depend on what other tests say meanwhile; `benches/recogniser.rs` measures those.
+const REPEATABLE: Option<&str> = Some("kal");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_is_understood() {
     let server = engine(|_| {}).await;
-    let mut speaker = synthesiser(&server, AudioFormat::MULAW, None);
+    let mut speaker = synthesiser(&server, AudioFormat::MULAW, REPEATABLE);
     let mut listener = recogniser(&server, &PHRASES);
     assert_eq!(soon(listener.next()).await, RecogniserEvent::Ready);
     let mut sent_ms = 0;
@@ -187,7 +191,7 @@ async fn strange_texts_are_survived() {
 #[tokio::test(flavor = "multi_thread")]
 async fn grammars_of_one_word_and_of_very_many_phrases_work() {
     let server = engine(|_| {}).await;
-    let mut speaker = synthesiser(&server, AudioFormat::MULAW, None);
+    let mut speaker = synthesiser(&server, AudioFormat::MULAW, REPEATABLE);
     let spoken = say(&mut speaker, 1, "yes").await;
     let numbers: Vec<String> = (0..1_999).map(|it| format!("the number is {it}")).collect();
     let many: Vec<&str> = numbers.iter().map(String::as_str).chain(["yes"]).collect();
@@ -200,7 +204,9 @@ async fn grammars_of_one_word_and_of_very_many_phrases_work() {
             listener.send(RecogniserCommand::Audio(frame)).unwrap();
             pace().await;
         }
-        assert_eq!(finalize(&mut listener, 1).await.0, "yes", "{} phrases", phrases.len());
+        let (heard, words, ..) = finalize(&mut listener, 1).await;
+        assert_eq!(listener.dropped(), 0, "{} phrases", phrases.len());
+        assert_eq!(heard, "yes", "{} phrases, {words:?}", phrases.len());
     }
 }
 
