@@ -196,15 +196,13 @@ impl<P: ModelProtocol> Driver<P> {
     async fn read(&mut self, mut response: Response) -> Result<(), String> {
         let content_type = response.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).unwrap_or_default();
         self.protocol.handle_head(response.status().as_u16(), content_type);
-        // Some services send the head at once and then think: the body's beginning is waited for as the head's is. What
-        // follows is bounded by the total.
-        let mut patience = self.address.first_byte_timeout;
+        // Some services send the head at once and then think: the body's beginning is waited for as the head's is. The
+        // total bounds what follows.
+        let patience = self.address.first_byte_timeout;
+        let mut next = tokio::time::timeout(patience, response.chunk()).await.map_err(|_elapsed| slow(patience))?;
         loop {
-            let chunk = tokio::time::timeout(patience, response.chunk()).await;
-            let chunk = chunk.map_err(|_elapsed| slow(patience))?;
             let chunk =
-                chunk.map_err(|error| format!("the model's answer broke off: {}", sources(&error.without_url())))?;
-            patience = self.address.total_timeout;
+                next.map_err(|error| format!("the model's answer broke off: {}", sources(&error.without_url())))?;
             let is_end = chunk.is_none();
             match chunk {
                 Some(bytes) => self.protocol.handle_body(&bytes),
@@ -220,6 +218,7 @@ impl<P: ModelProtocol> Driver<P> {
             if is_end {
                 return Err("the model's answer ended without a result".to_owned());
             }
+            next = response.chunk().await;
         }
     }
 
