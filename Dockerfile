@@ -1,4 +1,8 @@
 FROM rust:1.95-bookworm AS build
+# Opus is built from source.
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends cmake \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN cargo build --locked --release --bin hookswitch

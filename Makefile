@@ -18,7 +18,8 @@ test: setup-tests ## everything that must pass, cheapest first
 	cargo test --locked --no-default-features --lib
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	sipp-scenarios/run
+	cargo build --locked --release
+	sipp-scenarios/run --binary target/release/hookswitch
 
 check: ## the quick part of the tests: format, lints, cores
 	cargo fmt --check

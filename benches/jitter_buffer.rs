@@ -7,7 +7,7 @@ use std::time::Duration;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use hookswitch::codec::AudioCodec;
-use hookswitch::media::jitter_buffer::{AudioPacket, JitterBuffer};
+use hookswitch::media::jitter_buffer::{AudioPacket, Coding, JitterBuffer};
 use hookswitch::timer::Now;
 
 fn main() {
@@ -56,7 +56,7 @@ fn run(bencher: Bencher<'_, '_>, packet: fn(u32) -> Option<u32>) {
                 let sequence = u16::from_be_bytes([high, low]);
                 let timestamp = index.wrapping_mul(160);
                 let payload = black_box(&[7; 160]);
-                buffer.push(AudioPacket { sequence, timestamp, codec: AudioCodec::Pcmu, payload }, now);
+                buffer.push(AudioPacket { sequence, timestamp, coding: Coding::Audio(AudioCodec::Pcmu), payload }, now);
             }
             now = now + Duration::from_millis(20);
             buffer.wants_less(0, false, now);

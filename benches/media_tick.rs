@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
-use hookswitch::codec::{AudioCodec, Frame, SampleRate};
+use hookswitch::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
 use hookswitch::media::{Latching, PlayoutFrame, RemoteMedia, Session, SessionConfig, TICK};
 use hookswitch::rtp::{Header, Packet};
 use hookswitch::timer::Now;
@@ -53,11 +53,15 @@ impl Legs {
             latching: Latching::Exact,
             codec: AudioCodec::Pcmu,
             payload_type: 0,
+            received_payload_type: 0,
+            ptime_ms: 20,
+            opus: OpusSettings::default(),
+            comfort_noise: None,
             telephone_event: None,
             send: true,
             receive: true,
         };
-        let config = SessionConfig { remote: Some(remote) };
+        let config = SessionConfig { remote: Some(remote), hears_tones: false };
         let sessions = (0..count).map(|_| Session::new(config.clone(), &mut rng, now)).collect();
         Self { sessions, now, number: 0 }
     }

@@ -3,8 +3,10 @@
 # Says nothing and does nothing if everything is there.
 set -eu
 
-# The embedded speech engine loads these when it starts; building needs none of them.
+# The embedded speech engine loads these when it starts.
 run_packages="libflite1 libpocketsphinx3 pocketsphinx-en-us"
+# Opus is built from source.
+build_packages="cmake"
 # What the tests call: SIPp, the script that runs it, and the voice of its callers.
 test_packages="sip-tester flite python3"
 
@@ -58,9 +60,9 @@ check_rust_components() {
 packages=""
 for purpose in "$@"; do
     case "$purpose" in
-    run) packages="$packages $run_packages" ;;
+    run) packages="$packages $build_packages $run_packages" ;;
     test)
-        packages="$packages $test_packages"
+        packages="$packages $build_packages $test_packages"
         check_rust_components
         ;;
     *) fail "usage: setup.sh [run] [test]" ;;

@@ -1,5 +1,5 @@
-//! The names of things that every layer shares: accounts, calls and legs, and the wrapper that keeps personal data out
-//! of logs.
+//! The names of things that every layer shares: accounts, calls and legs, and the wrappers that keep personal data and
+//! secrets out of logs.
 
 use std::fmt;
 
@@ -119,6 +119,33 @@ impl<T: AsRef<str>> fmt::Display for Pii<T> {
     }
 }
 
+/// A password, token or key. `Debug` shows that there is one, never which; it has no `Display` and is not serialised.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for who needs it. The name keeps every disclosure searchable.
+    pub const fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// `text` without the secret in it: services quote the key they were given in their errors.
+    pub fn redact(&self, text: &str) -> String {
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&*self.0, "<secret>") }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng;
@@ -143,5 +170,13 @@ mod tests {
     fn personal_data_does_not_print() {
         let number = Pii::new("+4915112345678");
         assert_eq!(format!("{number} {number:?}"), "<redacted 14> <redacted 14>");
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        let key = Secret::new("sk-1234");
+        assert_eq!(format!("{key:?}"), "<secret>");
+        assert_eq!(key.redact("bad key sk-1234!"), "bad key <secret>!");
+        assert_eq!(Secret::new("").redact("as it is"), "as it is");
     }
 }

@@ -22,8 +22,10 @@ pub mod rtp;
 pub mod sdp;
 pub mod sip;
 
+pub mod auth;
 pub mod call;
 pub mod dialog;
+pub mod registrar;
 pub mod route;
 pub mod transaction;
 pub mod transport;

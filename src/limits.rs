@@ -18,6 +18,33 @@ pub const SDP_ATTRIBUTE_COUNT_MAX: usize = 1_000;
 /// Formats of one media description.
 pub const SDP_FORMAT_COUNT_MAX: usize = 64;
 
+// --- auth, registrar ---
+
+/// How long a nonce of ours may be used.
+pub const NONCE_S_MAX: u64 = 300;
+/// Nonces whose use is remembered; beyond it the oldest becomes stale.
+pub const NONCES_MAX: usize = 65_536;
+/// Wrong credentials that one source may show within [`AUTH_FAILURES_S`]; then it is not listened to until that is over.
+pub const AUTH_FAILURES_MAX: u32 = 30;
+/// The time in which wrong credentials are counted, in seconds.
+pub const AUTH_FAILURES_S: u64 = 60;
+/// Sources whose wrong credentials are counted; beyond it the one that began first is forgotten.
+pub const AUTH_SOURCES_MAX: usize = 10_000;
+/// Realms for which a client remembers a nonce; beyond it the oldest is forgotten.
+pub const AUTH_REALMS_MAX: usize = 8;
+/// Challenges of one response that are looked at.
+pub const CHALLENGES_MAX: usize = 16;
+/// Bindings of one user; a new one takes the place of the one that was refreshed longest ago.
+pub const BINDINGS_PER_USER_MAX: usize = 10;
+/// Bindings of all users, when the configuration names no other limit; a new one beyond is answered 503.
+pub const BINDINGS_MAX: usize = 50_000;
+/// Bytes of one Contact of a binding; a longer one is refused.
+pub const BINDING_CONTACT_BYTES_MAX: usize = 1_024;
+/// Hops of one Path; a longer one is refused.
+pub const PATH_HOPS_MAX: usize = 8;
+/// Times in a row that a registration asks for the interval that a registrar wants (423).
+pub const REGISTRATION_INTERVALS_MAX: u8 = 3;
+
 // --- transport, transaction, dialog, call ---
 
 /// TCP connections whose framing state is held.
@@ -48,6 +75,16 @@ pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
 pub const RING_MS_MAX: u64 = 180_000;
 /// How often a call that rings on says so, so that no proxy forgets it.
 pub const RING_AGAIN_MS: u64 = 60_000;
+/// How long a transfer may take until its outcome is told, in either direction.
+pub const TRANSFER_MS_MAX: u64 = 180_000;
+/// The shortest session interval that a peer can make us keep, in seconds.
+pub const SESSION_INTERVAL_S_MIN: u32 = 20;
+/// The longest session interval, in seconds.
+pub const SESSION_INTERVAL_S_MAX: u32 = 86_400;
+/// INVITEs of one call that are sent because the one before was refused with 422.
+pub const INTERVAL_ATTEMPTS_MAX: u8 = 3;
+/// How long a re-INVITE of ours may be left without a final response before its call ends.
+pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
@@ -71,7 +108,7 @@ pub const PLAYOUT_FRAMES_MAX: usize = 50;
 pub const DTMF_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
 pub const DTMF_DIGIT_MS_MIN: u16 = 40;
-/// The longest digit sent: its duration still fits 16 bits at 8 kHz.
+/// The longest digit sent.
 pub const DTMF_DIGIT_MS_MAX: u16 = 6_000;
 
 // --- agent, pathway ---
@@ -85,7 +122,7 @@ pub const AGENT_UTTERANCE_CHARS_MAX: usize = 2_000;
 /// Word times kept of one utterance.
 pub const AGENT_UTTERANCE_WORDS_MAX: usize = 1_000;
 /// Frames that an agent has in its leg's playout queue at a time: what a barge-in may have to empty.
-pub const AGENT_LEG_FRAMES_MAX: u32 = 10;
+pub const AGENT_LEG_FRAMES_MAX: u32 = 20;
 /// Frames of silence that stand in for ticks that were missed; beyond it only the clock advances.
 pub const AGENT_MISSED_FRAMES_MAX: u32 = 250;
 /// Recognised text of one turn of the caller; the rest is cut off.
@@ -215,6 +252,8 @@ pub const HTTP_BODY_BYTES_MAX: usize = 65_536;
 pub const CALLS_CONFIGURED_MAX: u32 = 100_000;
 /// Seconds of ringing that `[sip]` can ask for; RFC 3261 §16.6 gives up a proxied INVITE at about that time.
 pub const RING_CONFIGURED_S_MAX: u32 = 180;
+/// Bytes of `[sip] realm`.
+pub const REALM_BYTES_MAX: usize = 100;
 /// Bytes of `[sip] user_agent`.
 pub const USER_AGENT_BYTES_MAX: usize = 100;
 /// Seconds without media that `[rtp] inactivity_s` can allow.

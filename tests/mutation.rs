@@ -11,8 +11,8 @@ use bytes::Bytes;
 use hookswitch::limits::SIP_MESSAGE_BYTES_MAX;
 use hookswitch::sdp::SessionDescription;
 use hookswitch::sip::{
-    Frame, Headers, Host, MediaType, Message, Method, NameAddr, Replaces, Request, Response, RetryAfter, StatusCode,
-    StreamFramer, Uri, Via,
+    AuthenticationInfo, Challenge, Credentials, Frame, Headers, Host, MediaType, Message, Method, NameAddr, Replaces,
+    Request, Response, RetryAfter, StatusCode, StreamFramer, Uri, Via,
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
@@ -76,6 +76,54 @@ fn mutated_session_descriptions_never_panic_and_are_written_as_they_are_read() {
         assert_eq!(again.to_string(), written);
     }
     assert!(accepted > 2_000, "{accepted}");
+}
+
+/// What a digest field says is written as it is read, whatever else stands beside it.
+#[test]
+fn mutated_credentials_never_panic_and_keep_their_promises() {
+    const CORPUS: &[&str] = &[
+        "Digest realm=\"a, b\", nonce=\"n\", opaque=\"o\", stale=true, algorithm=SHA-256, qop=\"auth,auth-int\"",
+        "Digest realm=a,nonce=n , Digest realm=\"b\", nonce=\"\\\"\", domain=\"sip:x\",algorithm=MD5-sess",
+        "Basic YWJj==, Negotiate, Digest realm=\"c\",nonce=\"m\"",
+        "Digest username=\"u\", realm=\"r\", nonce=\"n\", uri=\"sip:x\", response=\"0a\", algorithm=MD5, cnonce=\"c\", \
+         qop=auth-int, nc=0000000a, opaque=\"\"",
+        "nextnonce=\"n\", rspauth=\"0a\", qop=auth, cnonce=\"c\", nc=00000001",
+    ];
+    let corpus: Vec<_> = CORPUS.iter().map(|it| it.as_bytes().to_vec()).collect();
+    let mut rng = ChaCha12Rng::seed_from_u64(9);
+    let [mut challenges, mut credentials, mut infos] = [0; 3];
+    for _ in 0..MUTATIONS {
+        let bytes = mutate(&corpus, &mut rng);
+        let text = String::from_utf8_lossy(&bytes);
+        for challenge in Challenge::parse_all(&text).into_iter().flatten() {
+            let again = Challenge::parse_all(challenge.as_str()).expect("one alone");
+            assert_eq!(again.first().map(Challenge::as_str), Some(challenge.as_str()));
+            let read = challenge.params().iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            assert!(read <= challenge.as_str().len());
+            if let Some(digest) = challenge.digest() {
+                challenges += 1;
+                let written = digest.to_string();
+                let mut again = Challenge::parse_all(&written).and_then(|it| it.first()?.digest()).expect("a digest");
+                // An algorithm that is not known is left out, which means another.
+                again.algorithm = digest.algorithm;
+                again.qop = digest.qop;
+                assert_eq!(again, digest, "{text:?}");
+            }
+        }
+        if let Some(digest) = Credentials::parse(&text).and_then(|it| it.digest()) {
+            credentials += 1;
+            let written = digest.to_string();
+            let mut again = Credentials::parse(&written).and_then(|it| it.digest()).expect("a digest");
+            again.algorithm = digest.algorithm;
+            assert!(again == digest, "{text:?}");
+        }
+        if let Some(info) = AuthenticationInfo::parse(&text) {
+            infos += 1;
+            assert_eq!(AuthenticationInfo::parse(&info.to_string()), Some(info), "{text:?}");
+        }
+    }
+    let least = challenges.min(credentials).min(infos);
+    assert!(least > 1_000, "{challenges} {credentials} {infos}");
 }
 
 fn check_message(input: &[u8], message: &Message) {

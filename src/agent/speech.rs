@@ -493,12 +493,12 @@ mod tests {
     }
 
     #[test]
-    fn the_leg_has_at_most_ten_frames() {
+    fn the_leg_has_few_frames_at_a_time() {
         let mut speech = speech(&[("Long.", true)]);
         speech.handle_audio(UtteranceId(0), &[1; 8_000]);
-        assert_eq!(std::iter::from_fn(|| speech.feed(0)).count(), 10);
-        speech.handle_tick(Some((UtteranceId(0), 160)), 9, 20);
-        assert_eq!(std::iter::from_fn(|| speech.feed(9)).count(), 1);
+        assert_eq!(std::iter::from_fn(|| speech.feed(0)).count(), 20);
+        speech.handle_tick(Some((UtteranceId(0), 160)), 19, 20);
+        assert_eq!(std::iter::from_fn(|| speech.feed(19)).count(), 1);
         assert!(speech.feed(0).is_none());
     }
 

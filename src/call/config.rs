@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::HangUpCause;
+use super::{HangUpCause, UsersConfig};
 use crate::dialog::offer_answer::Capabilities;
+pub use crate::dialog::session_timer::SessionTimers;
 use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
 use crate::route::{Admission, Routes};
 use crate::transport::Listener;
@@ -16,10 +17,20 @@ pub struct CallsConfig {
     pub listeners: Vec<(Listener, Admission)>,
     /// Numbers and known sources.
     pub routes: Routes,
+    /// Who may register, and call through listeners that ask for it.
+    pub users: Option<UsersConfig>,
     /// What our media sessions can do.
     pub capabilities: Capabilities,
     /// What callers hear until we answer, and when we do.
     pub ring: Ring,
+    /// What we want of session timers.
+    pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
+    /// What peers may ask for by REFER.
+    pub transfers: Transfers,
+    /// What INVITEs with Replaces may take over.
+    pub replacements: Replacements,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -49,6 +60,37 @@ pub enum RingTone {
     Ringing,
     /// Audio of ours: 183 with the answer to their offer.
     EarlyMedia,
+}
+
+/// What peers may ask for by REFER. Whoever carries a transfer out calls somebody at our cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Transfers {
+    /// Nothing: 603.
+    #[default]
+    Refused,
+    /// Transfers to these hosts, compared without regard to case; others get 403.
+    ToHosts(Vec<String>),
+}
+
+impl Transfers {
+    /// Whether a transfer to `host` is carried out.
+    pub(super) fn allow(&self, host: &str) -> bool {
+        match self {
+            Self::Refused => false,
+            Self::ToHosts(hosts) => hosts.iter().any(|it| it.eq_ignore_ascii_case(host)),
+        }
+    }
+}
+
+/// What INVITEs with Replaces (RFC 3891) may take over. Whoever takes a call over hears what its peer was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replacements {
+    /// Nothing: 403.
+    #[default]
+    Refused,
+    /// Calls whose peer is at the same address, as calls of one PBX are. For others the answer is that of calls that do not
+    /// exist: 481.
+    FromSameSource,
 }
 
 /// How much is held. What happens at each limit is told where it is applied: a 503 and a counter.
@@ -102,8 +144,13 @@ impl CallsConfig {
         Self {
             listeners: listeners.into_iter().map(|it| (it, Admission::default())).collect(),
             routes: Routes::default(),
+            users: None,
             capabilities: Capabilities::default(),
             ring: Ring::default(),
+            session_timers: SessionTimers::default(),
+            reliable_provisionals: false,
+            transfers: Transfers::Refused,
+            replacements: Replacements::Refused,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

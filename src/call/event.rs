@@ -1,7 +1,8 @@
 //! What happens to a call, as its journal keeps it, and why we end calls.
 
-pub use crate::dialog::end::{End, EndCause, Initiator};
+pub use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::offer_answer::Codec;
+pub use crate::dialog::transfer::TransferOutcome;
 use crate::identity::{AccountId, Pii};
 use crate::route::AgentName;
 use crate::transport::Flow;
@@ -43,6 +44,30 @@ pub enum Event {
         digit: char,
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
+    },
+    /// We ask the peer to call somebody else.
+    TransferStarted {
+        /// Whom.
+        to: Pii<String>,
+    },
+    /// How that ended.
+    Transferred {
+        /// Whom.
+        to: Pii<String>,
+        /// How.
+        outcome: TransferOutcome,
+    },
+    /// The peer asks us to call somebody else.
+    TransferAsked {
+        /// Whom.
+        to: Pii<String>,
+        /// Whether we do.
+        is_accepted: bool,
+    },
+    /// Somebody has taken the peer's place.
+    Replaced {
+        /// Who.
+        by: Pii<String>,
     },
     /// The call is over.
     Ended(End),

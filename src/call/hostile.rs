@@ -54,6 +54,36 @@ fn mutated_streams_leave_nothing() {
 }
 
 #[test]
+fn mutated_extensions_leave_nothing() {
+    for seed in 0..6 {
+        let mut rng = ChaCha12Rng::seed_from_u64(seed);
+        let mut victim = Victim::new(|config| {
+            config.transfers = Transfers::ToHosts(vec!["h".to_owned()]);
+            config.replacements = Replacements::FromSameSource;
+            config.reliable_provisionals = seed % 2 == 0;
+            config.ring.answer_after = [None, Some(std::time::Duration::ZERO)][usize::from(seed % 3 == 0)];
+        });
+        for round in 0..1_500_u32 {
+            let message = EXTENSIONS[rng.random_range(0..EXTENSIONS.len())];
+            let message = message.replace("{n}", &(round / 20).to_string()).replace("{cseq}", &round.to_string());
+            let message = message.replace("{tag}", &victim.tag).replace("{rseq}", &victim.rseq);
+            let message = message.replace("{last}", &victim.last_request);
+            let mutated =
+                if rng.random_bool(0.3) { mutate(message.as_bytes(), &mut rng) } else { Bytes::from(message) };
+            victim.calls.handle_datagram(flow(TransportKind::Udp, 6_000), mutated, victim.now);
+            victim.drain();
+            if rng.random_bool(0.2) {
+                victim.command(&mut rng);
+            }
+            if rng.random_bool(0.05) {
+                victim.wait(rng.random_range(1..100));
+            }
+        }
+        victim.rest();
+    }
+}
+
+#[test]
 fn invites_that_are_never_acknowledged_hold_their_limit_and_pass() {
     let mut victim = Victim::new(|config| config.limits.unacknowledged_max = 100);
     for number in 0..400 {
@@ -90,6 +120,10 @@ struct Victim {
     now: Now,
     /// Our tag in the last response.
     tag: String,
+    /// The number of our last reliable provisional response.
+    rseq: String,
+    /// The header fields of our last request that its responses repeat.
+    last_request: String,
     started: usize,
     ended: usize,
 }
@@ -100,17 +134,50 @@ impl Victim {
         let mut config = CallsConfig::new(kinds.map(|it| Listener::new(it, flow(it, 1).local)).to_vec());
         for (_, admission) in &mut config.listeners {
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-            *admission = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+            *admission = Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         }
         configure(&mut config);
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
-        Self { calls, now, tag: "t".to_owned(), started: 0, ended: 0 }
+        Self { calls, now, tag: "t".to_owned(), rseq: String::new(), last_request: String::new(), started: 0, ended: 0 }
     }
 
     fn invite(&mut self, number: u32) {
         let message = SEEDS[0].replace("{n}", &number.to_string());
         self.calls.handle_datagram(flow(TransportKind::Udp, 6_000), Bytes::from(message), self.now);
+        self.drain();
+    }
+
+    /// Something that the shell might do with any call.
+    fn command(&mut self, rng: &mut ChaCha12Rng) {
+        let calls: Vec<_> = self.calls.calls.keys().copied().collect();
+        let Some(call) = calls.get(rng.random_range(0..=calls.len())).copied() else {
+            let uri = |it: &str| it.parse().expect("a URI");
+            let (to, from) = (uri("sip:p@192.0.2.9"), uri("sip:a@192.0.2.1"));
+            let flow = flow(TransportKind::Udp, 6_000);
+            let account = AccountId::default();
+            self.calls.place(
+                Outbound { account, to, from, display_name: None, flow, headers: vec![], credentials: None },
+                self.now,
+            );
+            // The end of a call that was placed is told, too.
+            self.started += 1;
+            self.drain();
+            return;
+        };
+        let now = self.now;
+        match rng.random_range(0..7) {
+            0 => self.calls.hang_up(call, HangUpCause::Busy, now),
+            1 => self.calls.hold(call, rng.random(), now),
+            2 => self.calls.transfer(call, &TransferTarget::Uri("sip:x@h".parse().expect("a URI")), now),
+            3 => self.calls.transfer(call, &TransferTarget::Call(calls[0]), now),
+            4 => self.calls.report_transfer(call, rng.random_range(0..800), now),
+            5 => self.calls.answer(call, now),
+            _ => {
+                let address = "192.0.2.1:20002".parse().expect("an address");
+                self.calls.handle_media_moved(LegId { call, index: 0 }, address, now);
+            }
+        }
         self.drain();
     }
 
@@ -129,12 +196,29 @@ impl Victim {
                     if let Some((_, tag)) = to.and_then(|it| it.rsplit_once(";tag=")) {
                         tag.clone_into(&mut self.tag);
                     }
+                    if let Some(rseq) = text.lines().find_map(|it| it.strip_prefix("RSeq: ")) {
+                        rseq.clone_into(&mut self.rseq);
+                    }
+                    if !text.starts_with("SIP/2.0") && !text.starts_with("ACK") {
+                        let is_repeated = |it: &&str| {
+                            ["Via", "From", "To", "Call-ID", "CSeq"]
+                                .iter()
+                                .any(|name| it.starts_with(&format!("{name}: ")))
+                        };
+                        self.last_request = text.lines().filter(is_repeated).map(|it| format!("{it}\r\n")).collect();
+                        if !self.last_request.contains(";tag=far") {
+                            self.last_request = self.last_request.replacen("\r\nCall-ID", ";tag=far\r\nCall-ID", 1);
+                        }
+                    }
                 }
                 Output::Close { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
+                | Output::Registration(_)
+                | Output::Transferred { .. }
+                | Output::TransferAsked { .. }
                 | Output::Journal { .. } => (),
             }
         }
@@ -221,4 +305,84 @@ const SEEDS: [&str; 8] = [
     "INFO sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bKf{n}\r\n\
      From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\nCSeq: 3 INFO\r\n\
      Content-Type: application/dtmf\r\nContent-Length: 1\r\n\r\n5",
+];
+
+/// Requests and responses of the extensions, well-formed.
+const EXTENSIONS: [&str; 22] = [
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} INVITE\r\nContact: <sip:p@192.0.2.9>\r\nRequire: 100rel\r\nSupported: timer\r\nSession-Expires: 90\r\nAllow: UPDATE\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} INVITE\r\nContact: <sip:p@192.0.2.9>\r\nSupported: 100rel, timer\r\nAllow: UPDATE\r\n\
+     \r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=q\r\nTo: <sip:a@192.0.2.1>\r\nCall-ID: r{cseq}\r\n\
+     CSeq: {cseq} INVITE\r\nContact: <sip:p@192.0.2.9>\r\nReplaces: c{n};to-tag={tag};from-tag=p{n}\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "PRACK sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} PRACK\r\nContact: <sip:p@192.0.2.9>\r\nRAck: {rseq} {cseq} INVITE\r\n\
+     \r\n",
+    "PRACK sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} PRACK\r\nContact: <sip:p@192.0.2.9>\r\nRAck: {rseq} 1 INVITE\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "UPDATE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} UPDATE\r\nContact: <sip:p@192.0.2.9>\r\nSupported: timer\r\nSession-Expires: 91;refresher=uac\r\n\
+     \r\n",
+    "UPDATE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} UPDATE\r\nContact: <sip:p@192.0.2.9>\r\nSession-Expires: 20\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} INVITE\r\nContact: <sip:p@192.0.2.9>\r\nSupported: timer\r\nSession-Expires: 4000000000;refresher=uas\r\nMin-SE: 4000000000\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} INVITE\r\nContact: <sip:p@192.0.2.9>\r\n\
+     \r\n",
+    "ACK sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} ACK\r\nContact: <sip:p@192.0.2.9>\r\n\
+     \r\n",
+    "ACK sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} ACK\r\nContact: <sip:p@192.0.2.9>\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "REFER sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} REFER\r\nContact: <sip:p@192.0.2.9>\r\nRefer-To: <sip:x@h>\r\n\
+     \r\n",
+    "REFER sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} REFER\r\nContact: <sip:p@192.0.2.9>\r\nRefer-To: <sip:x@h?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2>\r\nRefer-Sub: false\r\n\
+     \r\n",
+    "NOTIFY sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} NOTIFY\r\nContact: <sip:p@192.0.2.9>\r\nEvent: refer\r\nSubscription-State: active\r\n\
+     Content-Type: message/sipfrag\r\n\r\nSIP/2.0 100 Trying",
+    "NOTIFY sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} NOTIFY\r\nContact: <sip:p@192.0.2.9>\r\nEvent: refer\r\nSubscription-State: terminated\r\n\
+     Content-Type: message/sipfrag\r\n\r\nSIP/2.0 200 OK",
+    "BYE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{cseq}\r\n\
+     From: <sip:p@192.0.2.9>;tag=p{n}\r\nTo: <sip:a@192.0.2.1>;tag={tag}\r\nCall-ID: c{n}\r\n\
+     CSeq: {cseq} BYE\r\nContact: <sip:p@192.0.2.9>\r\nReason: Q.850;cause=16\r\n\
+     \r\n",
+    "SIP/2.0 183 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\nRequire: 100rel\r\nRSeq: 1\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "SIP/2.0 180 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\nRequire: 100rel\r\nRSeq: 2\r\n\
+     \r\n",
+    "SIP/2.0 200 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\nSession-Expires: 1;refresher=uac\r\nAllow: UPDATE\r\n\
+     Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    "SIP/2.0 422 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\nMin-SE: {cseq}\r\n\
+     \r\n",
+    "SIP/2.0 491 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\n\
+     \r\n",
+    "SIP/2.0 202 x\r\n{last}Contact: <sip:p@192.0.2.9>\r\n\
+     \r\n",
 ];

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::config::RingTone;
-use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output};
+use super::{Calls, Direction, End, EndCause, Event, HangUpCause, Initiator, Outbound, Output, TransferOutcome};
 use crate::dialog::invite::uac::Invitation;
 use crate::dialog::offer_answer::MediaDescription;
+use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{self, DialogId, HangUp, Offered};
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX, MEDIA_OPEN_MS_MAX, RING_AGAIN_MS, RING_MS_MAX};
@@ -22,11 +23,15 @@ pub(super) struct Leg {
     id: LegId,
     pub(super) dialog: Option<DialogId>,
     state: State,
+    /// Where the media session is, once it is open.
+    pub(super) local: Option<SocketAddr>,
     /// A media session is open, or being opened.
     has_media: bool,
     /// What the journal was told while the call rang.
     is_ringing_told: bool,
     is_early_media_told: bool,
+    /// Whom a transfer of ours, which has no outcome yet, is to reach.
+    pub(super) transfer: Option<Pii<String>>,
     /// The peer does not want to hear us.
     is_held: bool,
     /// The peer does not send, by its own word or by ours.
@@ -65,12 +70,19 @@ impl Leg {
             id,
             dialog: None,
             state,
+            local: None,
             has_media: true,
             is_ringing_told: false,
             is_early_media_told: false,
+            transfer: None,
             is_held: false,
             is_silent: false,
         }
+    }
+
+    /// Whether both sides talk.
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered)
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -92,10 +104,16 @@ impl Calls {
                 self.handle_offered(*offered, now);
                 return;
             }
+            dialog::Event::Registering { id, flow, request } => {
+                self.handle_registering(id, flow, &request, now);
+                return;
+            }
             dialog::Event::Provisional { dialog, status, media } => (dialog, LegEvent::Provisional(status, media)),
             dialog::Event::Answered { dialog, media } => (dialog, LegEvent::Answered(media)),
             dialog::Event::Media { dialog, media } => (dialog, LegEvent::Media(media)),
             dialog::Event::Digit { dialog, digit } => (dialog, LegEvent::Digit(digit.digit, digit.duration_ms)),
+            dialog::Event::Transferred { dialog, outcome } => (dialog, LegEvent::Transferred(outcome)),
+            dialog::Event::TransferAsked { dialog, wanted } => (dialog, LegEvent::TransferAsked(wanted)),
             dialog::Event::Ended { dialog, end } => (dialog, LegEvent::Ended(end)),
         };
         let Some(call) = self.by_dialog.get(&dialog).copied() else {
@@ -109,6 +127,8 @@ impl Calls {
                 self.tell(Output::Digit { call, digit, duration_ms });
                 self.journal(call, Event::Digit { digit, duration_ms });
             }
+            LegEvent::Transferred(outcome) => self.finish_transfer(call, outcome),
+            LegEvent::TransferAsked(wanted) => self.handle_transfer_asked(call, *wanted, now),
             LegEvent::Ended(end) => self.finish(call, self.explain(call, end)),
         }
         self.settle(call);
@@ -116,7 +136,11 @@ impl Calls {
 
     /// A call comes in.
     fn handle_offered(&mut self, offered: Offered, now: Now) {
-        let Offered { dialog, flow, request, media } = offered;
+        if let Some(replaced) = offered.replaces {
+            self.handle_replacement(&offered, replaced, now);
+            return;
+        }
+        let Offered { dialog, flow, request, media, replaces: _ } = offered;
         let is_full = if self.is_draining {
             Some(Dropped::Draining)
         } else if self.calls.len() >= self.config.limits.calls_max {
@@ -130,14 +154,18 @@ impl Calls {
             self.dialogs.reject(dialog, &Refusal::Unavailable { retry_after_s }, now);
             return;
         }
-        let target = match self.route(flow, &request) {
+        let target = match self.route(flow, &request, now) {
             Ok(target) => target,
+            Err(NotRouted::Unauthenticated(refusal)) => {
+                self.dialogs.reject(dialog, &refusal, now);
+                return;
+            }
             // A stranger leaves no trace but the counters, or scanners would fill the journal.
-            Err(route::Refusal::UnknownSource) => {
+            Err(NotRouted::Refused(route::Refusal::UnknownSource)) => {
                 self.dialogs.reject(dialog, &Refusal::Forbidden, now);
                 return;
             }
-            Err(route::Refusal::UnknownNumber) => {
+            Err(NotRouted::Refused(route::Refusal::UnknownNumber)) => {
                 self.dialogs.reject(dialog, &Refusal::NotFound, now);
                 self.journal_unanswered(flow, &request, now);
                 return;
@@ -177,13 +205,22 @@ impl Calls {
         self.settle(call);
     }
 
-    fn route(&self, flow: Flow, request: &Request) -> Result<route::Target, route::Refusal> {
+    /// Who answers. Strangers may show that they are none, if the listener lets users call.
+    pub(super) fn route(&mut self, flow: Flow, request: &Request, now: Now) -> Result<route::Target, NotRouted> {
         let is_listener =
             |it: &&(crate::transport::Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = route::Admission::default();
         let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
         let user = request.uri().user_decoded().unwrap_or_default();
-        self.config.routes.route(admission, flow.remote.ip(), &user)
+        let source = flow.remote.ip();
+        match (self.config.routes.route(admission, source, &user), &mut self.users) {
+            (Err(route::Refusal::UnknownSource), Some(users)) if admission.users => {
+                users.check(request, source, now).map_err(NotRouted::Unauthenticated)?;
+                let admission = route::Admission { unknown_sources: true, ..admission.clone() };
+                self.config.routes.route(&admission, source, &user).map_err(NotRouted::Refused)
+            }
+            (routed, _) => routed.map_err(NotRouted::Refused),
+        }
     }
 
     /// A known source asked for a number that nobody answers: that is worth an entry.
@@ -199,7 +236,7 @@ impl Calls {
         };
         self.journal(call, offered);
         let status = Some(Refusal::NotFound.status().code());
-        let end = End { cause: EndCause::Rejected, sip_status: status, initiator: Initiator::Local };
+        let end = End { cause: EndCause::Rejected, sip_status: status, initiator: Initiator::Local, reason: None };
         self.journal(call, Event::Ended(end));
     }
 
@@ -220,7 +257,10 @@ impl Calls {
         let state = State::Preparing { outbound: Box::new(outbound), give_up_at };
         self.calls.insert(call, Leg { has_media: !is_full, ..Leg::new(leg, state) });
         if is_full {
-            self.finish(call, End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local });
+            self.finish(
+                call,
+                End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local, reason: None },
+            );
             return;
         }
         self.tell(Output::OpenMedia { leg, local_ip, remote: None });
@@ -231,13 +271,18 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        leg.local = Some(address);
         match (&mut leg.state, leg.dialog) {
             (State::Ringing(ringing), Some(dialog)) => {
                 ringing.media = Some(address);
                 ringing.give_up_at = now.instant + Duration::from_millis(RING_MS_MAX);
-                if self.config.ring.tone == RingTone::EarlyMedia {
-                    self.dialogs.progress(dialog, address, now);
-                    self.journal(call, Event::EarlyMedia);
+                match self.config.ring.tone {
+                    RingTone::EarlyMedia => {
+                        self.dialogs.progress(dialog, address, now);
+                        self.journal(call, Event::EarlyMedia);
+                    }
+                    RingTone::Ringing => self.dialogs.media_ready(dialog, address, now),
+                    RingTone::None => (),
                 }
                 self.answer_if_due(call, now);
             }
@@ -251,15 +296,18 @@ impl Calls {
     }
 
     fn send_invite(&mut self, call: CallId, outbound: Outbound, local: SocketAddr, now: Now) {
-        let Outbound { to, from, display_name, flow, headers, .. } = outbound;
+        let Outbound { to, from, display_name, flow, headers, credentials, .. } = outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let to = to.without_headers();
         let dialog = from.ok().and_then(|from| {
-            let invitation = Invitation { to, from, flow, local, headers };
+            let invitation = Invitation { to, from, flow, local, headers, account: credentials };
             self.dialogs.invite(invitation, now)
         });
         let (Some(dialog), Some(leg)) = (dialog, self.calls.get_mut(&call)) else {
-            self.finish(call, End { cause: EndCause::NotSent, sip_status: None, initiator: Initiator::Local });
+            self.finish(
+                call,
+                End { cause: EndCause::NotSent, sip_status: None, initiator: Initiator::Local, reason: None },
+            );
             return;
         };
         leg.dialog = Some(dialog);
@@ -278,7 +326,7 @@ impl Calls {
             self.dialogs.reject(dialog, &refusal, now);
             sip_status = Some(refusal.status().code());
         }
-        self.finish(call, End { cause: EndCause::NoMediaPort, sip_status, initiator: Initiator::Local });
+        self.finish(call, End { cause: EndCause::NoMediaPort, sip_status, initiator: Initiator::Local, reason: None });
     }
 
     pub(super) fn media_inactive(&mut self, call: CallId, now: Now) {
@@ -319,9 +367,9 @@ impl Calls {
             State::Answered => (EndCause::HungUp, None),
         };
         let cause = told.unwrap_or(cause);
-        let outcome = leg.dialog.map_or(HangUp::Done, |it| self.dialogs.hang_up(it, &refusal, now));
+        let outcome = leg.dialog.map_or(HangUp::Done, |it| self.dialogs.hang_up(it, &refusal, cause, now));
         match outcome {
-            HangUp::Done => self.finish(call, End { cause, sip_status, initiator: Initiator::Local }),
+            HangUp::Done => self.finish(call, End { cause, sip_status, initiator: Initiator::Local, reason: None }),
             HangUp::Pending => {
                 leg.state = State::Cancelling { cause };
                 self.settle(call);
@@ -382,6 +430,13 @@ impl Calls {
         let Some(leg) = self.calls.get_mut(&call) else {
             return;
         };
+        // A new dialog took the place of an answered one.
+        if matches!(leg.state, State::Answered) {
+            if let Some(remote) = media {
+                self.handle_media(call, remote);
+            }
+            return;
+        }
         let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
         let id = leg.id;
@@ -418,6 +473,7 @@ impl Calls {
 
     /// The one place where a call ends.
     fn finish(&mut self, call: CallId, end: End) {
+        self.finish_transfer(call, TransferOutcome::Unknown);
         let Some(leg) = self.calls.remove(&call) else {
             return;
         };
@@ -439,16 +495,25 @@ impl Calls {
     }
 }
 
+/// Why a call that comes in is not let in.
+pub(super) enum NotRouted {
+    Refused(route::Refusal),
+    /// Its sender may be a user, but has not shown it.
+    Unauthenticated(Refusal),
+}
+
 /// What a dialog tells, once its leg is known.
 enum LegEvent {
     Provisional(StatusCode, Option<MediaDescription>),
     Answered(Option<MediaDescription>),
     Media(MediaDescription),
     Digit(char, u16),
+    Transferred(TransferOutcome),
+    TransferAsked(Box<TransferRequest>),
     Ended(End),
 }
 
-fn from_of(request: &Request) -> Pii<String> {
+pub(super) fn from_of(request: &Request) -> Pii<String> {
     Pii::new(request.headers().from().uri().to_string())
 }
 

@@ -13,6 +13,8 @@ mod leg;
 mod simulation;
 #[cfg(test)]
 mod timelines;
+mod transfer;
+mod users;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -22,14 +24,18 @@ use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-pub use self::config::{CallLimits, CallsConfig, Ring, RingTone};
-pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator};
+pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
+use self::users::Users;
+pub use self::users::UsersConfig;
+use crate::auth::{DigestAccount, DigestServerStats};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
+use crate::registrar::{self, Registrar};
 use crate::route::AgentName;
-use crate::sip::{HeaderName, Uri};
+use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
 use crate::transaction::{TransactionLimits, Transactions};
@@ -46,6 +52,7 @@ pub struct Calls {
     by_dialog: BTreeMap<DialogId, CallId>,
     deadlines: Deadlines<CallId>,
     is_draining: bool,
+    users: Option<Users>,
     outputs: VecDeque<Output>,
 }
 
@@ -118,6 +125,24 @@ pub enum Output {
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
     },
+    /// A transfer that was asked for by [`Calls::transfer`] is over. Comes once for each.
+    Transferred {
+        /// The call.
+        call: CallId,
+        /// How it ended.
+        outcome: TransferOutcome,
+    },
+    /// The peer has us call somebody else, and we said that we do: report how it goes with [`Calls::report_transfer`].
+    TransferAsked {
+        /// The call.
+        call: CallId,
+        /// Whom to call.
+        to: Uri,
+        /// The dialog that the new call is to take the place of, for its Replaces.
+        replaces: Option<Replaces>,
+        /// Who asks, as it says; for the Referred-By of the new call.
+        referred_by: Option<NameAddr>,
+    },
     /// The call is over. Comes once for every call that was placed or got an agent.
     Ended {
         /// The call.
@@ -125,6 +150,8 @@ pub enum Output {
         /// How.
         end: End,
     },
+    /// A user can be reached, or cannot any more.
+    Registration(registrar::Event),
     /// Keep this in the call's journal.
     Journal {
         /// The call.
@@ -149,6 +176,17 @@ pub struct Outbound {
     pub flow: Flow,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
+    /// What to show if the called side or a proxy asks.
+    pub credentials: Option<DigestAccount>,
+}
+
+/// Whom a peer is transferred to.
+#[derive(Clone, Debug)]
+pub enum TransferTarget {
+    /// Somebody whom it is to call.
+    Uri(Uri),
+    /// The peer of another answered call of ours.
+    Call(CallId),
 }
 
 /// How much is held right now.
@@ -168,7 +206,10 @@ pub struct Counts {
 
 impl Calls {
     /// A user agent without calls. Tags, branches, identifiers and pauses come from `rng`.
-    pub fn new(config: CallsConfig, mut rng: ChaCha12Rng, _now: Now) -> Self {
+    ///
+    /// Users whose names or realm cannot stand in quotes are left out, all of them.
+    pub fn new(mut config: CallsConfig, mut rng: ChaCha12Rng, now: Now) -> Self {
+        let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
         let transport = Transport::new(listeners, config.shard, rng.next_u64());
         let tokens = Tokens::new(ChaCha12Rng::from_rng(&mut rng), config.shard);
@@ -178,6 +219,11 @@ impl Calls {
         };
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
+            session_timers: config.session_timers,
+            reliable_provisionals: config.reliable_provisionals,
+            registers: users.is_some(),
+            takes_replaces: config.replacements != Replacements::Refused,
+            takes_transfers: config.transfers != Transfers::Refused,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
             unacknowledged_max: config.limits.unacknowledged_max,
@@ -191,6 +237,7 @@ impl Calls {
             by_dialog: BTreeMap::new(),
             deadlines: Deadlines::new(),
             is_draining: false,
+            users,
             outputs: VecDeque::new(),
         }
     }
@@ -210,6 +257,10 @@ impl Calls {
     /// A stream is gone.
     pub fn handle_disconnected(&mut self, flow: Flow, now: Now) {
         self.dialogs.handle_disconnected(flow, now);
+        if let Some(users) = &mut self.users {
+            users.registrar.handle_disconnected(flow);
+        }
+        self.tell_registrations();
         self.drain_dialogs(now);
     }
 
@@ -222,6 +273,17 @@ impl Calls {
     /// The media session of a leg is open. `address` is where peers are told to send RTP.
     pub fn handle_media_opened(&mut self, leg: LegId, address: SocketAddr, now: Now) {
         self.media_opened(leg.call, address, now);
+        self.drain_dialogs(now);
+    }
+
+    /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
+    pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
+        if let Some(held) = self.calls.get_mut(&leg.call) {
+            held.local = Some(address);
+            if let Some(dialog) = held.dialog {
+                self.dialogs.move_media(dialog, address, now);
+            }
+        }
         self.drain_dialogs(now);
     }
 
@@ -259,6 +321,22 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
+    /// Asks the peer of an answered call to call somebody else (REFER). An [`Output::Transferred`] tells the outcome.
+    pub fn transfer(&mut self, call: CallId, to: &TransferTarget, now: Now) {
+        self.start_transfer(call, to, now);
+        self.drain_dialogs(now);
+    }
+
+    /// Tells the peer how the transfer goes that it asked for: the status of the new call, the first final one being the
+    /// last that is told. Codes outside 100–699 are left out.
+    pub fn report_transfer(&mut self, call: CallId, status: u16, now: Now) {
+        let dialog = self.calls.get(&call).and_then(|it| it.dialog);
+        if let Some((dialog, status)) = dialog.zip(StatusCode::new(status)) {
+            self.dialogs.report_transfer(dialog, status, now);
+        }
+        self.drain_dialogs(now);
+    }
+
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
         self.end_call(call, cause, None, now);
@@ -274,6 +352,10 @@ impl Calls {
     pub fn handle_timeout(&mut self, now: Now) {
         self.dialogs.handle_timeout(now);
         self.drain_dialogs(now);
+        if let Some(users) = &mut self.users {
+            users.registrar.handle_timeout(now);
+        }
+        self.tell_registrations();
         while let Some(call) = self.deadlines.pop_due(now.instant) {
             self.call_timeout(call, now);
             self.drain_dialogs(now);
@@ -288,13 +370,24 @@ impl Calls {
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let call = self.deadlines.next().map(|it| (it, "a call that rings"));
-        call.into_iter().chain(self.dialogs.poll_timeout()).min_by_key(|(at, _)| *at)
+        let binding = self.users.as_ref().and_then(|it| it.registrar.poll_timeout());
+        call.into_iter().chain(self.dialogs.poll_timeout()).chain(binding).min_by_key(|(at, _)| *at)
     }
 
     /// How much is held right now.
     pub fn counts(&self) -> Counts {
         let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
         Counts { calls: self.calls.len(), dialogs, unacknowledged, transactions, streams }
+    }
+
+    /// Where users are, if there are any.
+    pub fn registrar(&self) -> Option<&Registrar> {
+        self.users.as_ref().map(|it| &it.registrar)
+    }
+
+    /// What was judged of users' credentials, if there are users.
+    pub fn credentials_stats(&self) -> Option<&DigestServerStats> {
+        self.users.as_ref().map(Users::stats)
     }
 
     /// What was counted since the start.

@@ -30,6 +30,11 @@ fn a_network_that_loses_much() {
     check(4, 300, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900 });
 }
 
+#[test]
+fn a_network_that_does_everything() {
+    check(11, 300, Network { loss: 0.1, copies: 0.1, delay_ms_max: 1_500 });
+}
+
 /// What the network does to a datagram.
 #[derive(Clone, Copy)]
 struct Network {
@@ -51,6 +56,12 @@ enum Plan {
     Hold(usize),
     /// Both hold at once.
     HoldBoth,
+    /// A side asks for a transfer, and hangs up much later.
+    Transfer(usize),
+    /// Both do, and the one that was called hangs up before anything is certain.
+    TransferBoth,
+    /// The media session of a side moves twice, and the other side holds meanwhile.
+    Move(usize),
     /// The caller gives up at some moment, maybe too late.
     Cancel,
     /// The called side refuses.
@@ -61,13 +72,18 @@ enum Plan {
     HangUpAtOnce,
 }
 
-const PLANS: [Plan; 11] = [
+const PLANS: [Plan; 16] = [
     Plan::HangUp(0),
     Plan::HangUp(1),
     Plan::HangUpBoth,
     Plan::Hold(0),
     Plan::Hold(1),
     Plan::HoldBoth,
+    Plan::Transfer(0),
+    Plan::Transfer(1),
+    Plan::TransferBoth,
+    Plan::Move(0),
+    Plan::Move(1),
     Plan::Cancel,
     Plan::Cancel,
     Plan::Busy,
@@ -82,6 +98,9 @@ enum Event {
     Media { side: usize, leg: LegId, is_open: bool },
     HangUp { side: usize, call: CallId, cause: HangUpCause },
     Hold { side: usize, call: CallId, holds: bool },
+    Move { side: usize, call: CallId },
+    Transfer { side: usize, call: CallId },
+    Report { side: usize, call: CallId, status: u16 },
 }
 
 /// What one side saw of one call.
@@ -89,6 +108,10 @@ enum Event {
 struct Seen {
     is_answered: bool,
     ends: Vec<End>,
+    /// Transfers it asked for, how they ended, and what it told about the one it was asked for.
+    transfers: usize,
+    outcomes: Vec<TransferOutcome>,
+    reported: Option<u16>,
     media_opened: usize,
     media_closed: usize,
     /// Whether it sends and receives.
@@ -142,6 +165,10 @@ fn agree(plan: Plan, caller: &Seen, called: &Seen) -> Result<(), &'static str> {
     let far = called.ends.first().map(|it| it.cause);
     let is_plausible = match (end.cause, far) {
         (EndCause::HungUp, Some(EndCause::HungUp)) => caller.is_answered,
+        // A refresh or hold overtook the BYE.
+        (EndCause::PeerLost, Some(EndCause::HungUp)) | (EndCause::HungUp, Some(EndCause::PeerLost)) => {
+            caller.is_answered
+        }
         (EndCause::Cancelled, Some(EndCause::Cancelled) | None) => !called.is_answered,
         // Seven INVITEs in a row were lost.
         (EndCause::NoAnswer, None) => true,
@@ -154,7 +181,28 @@ fn agree(plan: Plan, caller: &Seen, called: &Seen) -> Result<(), &'static str> {
     if !is_plausible {
         return Err("the ends fit together");
     }
-    let is_settled = matches!(plan, Plan::Hold(_) | Plan::HoldBoth | Plan::HangUp(_));
+    if [caller, called].iter().any(|it| it.outcomes.len() != it.transfers) {
+        return Err("every transfer ends once");
+    }
+    for (asking, asked) in [(caller, called), (called, caller)] {
+        let is_known = match asking.outcomes.first() {
+            Some(TransferOutcome::Succeeded) => asked.reported == Some(200),
+            Some(TransferOutcome::Failed(486)) => asked.reported == Some(486),
+            // The BYE overtook the REFER, or what it would have told.
+            Some(TransferOutcome::HungUp | TransferOutcome::NotPossible | TransferOutcome::Refused(481)) => {
+                plan == Plan::TransferBoth
+            }
+            Some(TransferOutcome::Unknown) => plan == Plan::TransferBoth || matches!(end.cause, EndCause::PeerLost),
+            // A NOTIFY overtook the REFER, which is out of order then.
+            Some(TransferOutcome::Refused(500)) => plan == Plan::TransferBoth,
+            Some(TransferOutcome::Failed(_) | TransferOutcome::Refused(_)) => false,
+            None => true,
+        };
+        if !is_known {
+            return Err("a transfer ended as was reported");
+        }
+    }
+    let is_settled = matches!(plan, Plan::Hold(_) | Plan::HoldBoth | Plan::HangUp(_) | Plan::Move(_));
     if is_settled && caller.is_answered && caller.media != (called.media.1, called.media.0) {
         return Err("who sends is listened to");
     }
@@ -168,8 +216,15 @@ impl Simulation {
         let sides = [0, 1].map(|side| {
             let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
             let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-            config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+            config.listeners[0].1 =
+                Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
             config.ring.answer_after = Some(Duration::from_millis(800));
+            config.session_timers.interval_s = 120;
+            config.reliable_provisionals = true;
+            config.transfers = Transfers::ToHosts(vec!["192.0.2.3".to_owned()]);
+            if seed % 2 == 1 {
+                config.ring.tone = RingTone::EarlyMedia;
+            }
             Calls::new(config, ChaCha12Rng::from_rng(&mut rng), now)
         });
         let plans: Vec<_> = (0..calls).map(|it| PLANS[it % PLANS.len()]).collect();
@@ -224,6 +279,7 @@ impl Simulation {
                     display_name: None,
                     flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
                     headers: vec![],
+                    credentials: None,
                 };
                 let call = self.sides[0].place(outbound, now);
                 self.numbers[0].insert(call, number);
@@ -238,6 +294,22 @@ impl Simulation {
             Event::Media { side, leg, is_open: false } => self.sides[side].handle_media_refused(leg, now),
             Event::HangUp { side, call, cause } => self.sides[side].hang_up(call, cause, now),
             Event::Hold { side, call, holds } => self.sides[side].hold(call, holds, now),
+            Event::Move { side, call } => {
+                let address = SocketAddr::new(address(side).ip(), 30_000);
+                self.sides[side].handle_media_moved(LegId { call, index: 0 }, address, now);
+            }
+            Event::Transfer { side, call } => {
+                let seen = self.seen(side, call).expect("the call is known");
+                seen.transfers += usize::from(seen.ends.is_empty());
+                let uri = "sip:x@192.0.2.3".parse().expect("a URI");
+                self.sides[side].transfer(call, &TransferTarget::Uri(uri), now);
+            }
+            Event::Report { side, call, status } => {
+                if status >= 200 {
+                    self.seen(side, call).expect("the call is known").reported = Some(status);
+                }
+                self.sides[side].report_transfer(call, status, now);
+            }
         }
     }
 
@@ -281,7 +353,15 @@ impl Simulation {
                     self.after(300, Event::HangUp { side, call, cause: HangUpCause::Busy });
                 }
             }
-            Output::StartAgent { .. } | Output::Digit { .. } | Output::Journal { .. } => (),
+            Output::Transferred { call, outcome } => {
+                self.seen(side, call).expect("the call is known").outcomes.push(outcome);
+            }
+            Output::TransferAsked { call, .. } => {
+                let ms = self.rng.random_range(0..10_000);
+                self.after(ms / 2, Event::Report { side, call, status: 180 });
+                self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
+            }
+            Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
         }
     }
@@ -306,7 +386,33 @@ impl Simulation {
                     self.after(90_000, Event::HangUp { side, call, cause });
                 }
             }
-            Plan::HangUp(_) | Plan::HangUpAtOnce | Plan::Hold(_) | Plan::Cancel | Plan::Busy | Plan::NoPort => (),
+            Plan::Transfer(by) if by == side => {
+                self.after(ms, Event::Transfer { side, call });
+                self.after(75_000, Event::HangUp { side, call, cause });
+            }
+            Plan::TransferBoth => {
+                self.after(ms, Event::Transfer { side, call });
+                if side == 1 {
+                    self.after(2 * ms, Event::HangUp { side, call, cause });
+                }
+            }
+            Plan::Move(by) => {
+                self.after(
+                    ms,
+                    if by == side { Event::Move { side, call } } else { Event::Hold { side, call, holds: true } },
+                );
+                if by == side {
+                    self.after(2 * ms, Event::Move { side, call });
+                    self.after(80_000, Event::HangUp { side, call, cause });
+                }
+            }
+            Plan::Transfer(_)
+            | Plan::HangUp(_)
+            | Plan::HangUpAtOnce
+            | Plan::Hold(_)
+            | Plan::Cancel
+            | Plan::Busy
+            | Plan::NoPort => (),
         }
     }
 

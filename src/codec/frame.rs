@@ -1,7 +1,7 @@
 //! [`Frame`]: the unit of linear audio that media sessions, recorders and agents exchange.
 
 /// Samples a second of linear audio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SampleRate {
     /// Narrow band: G.711.
     Hz8000,

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reading::{Section, nearest};
-use super::secret::Secret;
 use super::{Origin, Places};
+use crate::identity::Secret;
 use crate::limits;
 
 /// `[agents.NAME]`
@@ -143,7 +143,7 @@ pub(super) fn no_such_agent(name: &str, agents: &BTreeMap<String, Agent>) -> Str
 }
 
 /// The user part of a URI: `+` and digits, or a name or extension.
-fn check_number(number: &str) -> Result<(), String> {
+pub(super) fn check_number(number: &str) -> Result<(), String> {
     let allowed = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.' | b'*' | b'#');
     let (digits, rest): (_, fn(u8) -> bool) = match number.strip_prefix('+') {
         Some(digits) => (digits, |it| it.is_ascii_digit()),

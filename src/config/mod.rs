@@ -12,9 +12,9 @@ mod agents;
 mod network;
 mod operation;
 mod reading;
-mod secret;
 mod show;
 mod sip;
+mod users;
 mod written;
 
 use std::collections::BTreeMap;
@@ -24,11 +24,12 @@ use std::path::{Path, PathBuf};
 use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
+pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
-pub use secret::Secret;
 pub use sip::Sip;
+pub use users::User;
 
 /// The environment, as far as it can be read as text.
 pub type Environment = BTreeMap<String, String>;
@@ -46,6 +47,8 @@ pub struct Config {
     pub agents: BTreeMap<String, Agent>,
     /// `[numbers."…"]`, by the user part of the URI that is called. Every agent named here exists.
     pub numbers: BTreeMap<String, Number>,
+    /// `[users.NAME]`, by name.
+    pub users: BTreeMap<String, User>,
     /// `[speech]`
     pub speech: Speech,
     /// `[data]`
@@ -102,6 +105,7 @@ impl Config {
         let sip = Sip::read(&sip_section, &agents);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let numbers = agents::read_numbers(&root, &agents);
+        let users = users::read_users(&root, &places);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let http = read(&root, "http", Http::read, &mut finish);
@@ -116,7 +120,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, speech, data, log, drain })
+        Ok(Self { sip, rtp, http, agents, numbers, users, speech, data, log, drain })
     }
 }
 
@@ -306,6 +310,27 @@ mod tests {
     }
 
     #[test]
+    fn users_have_a_password() {
+        let config =
+            parse("[users.alice]\npassword = 'x'\n[users.\"+4930\"]\npassword_env = 'PHONE'", &[("PHONE", "secret")]);
+        let users = config.unwrap().users;
+        let passwords: Vec<_> = users.iter().map(|(name, it)| (name.as_str(), it.password.reveal())).collect();
+        assert_eq!(passwords, [("+4930", "secret"), ("alice", "x")]);
+        assert!(!format!("{users:?}").contains("secret\""));
+        check_error(
+            "[sip]\nrealm = 'a\"b'\n[users.\"a b\"]\npassword = ''\n[users.bob]",
+            &[],
+            &[
+                "hookswitch.toml:2: [sip] realm = \"a\\\"b\": expected 1 to 100 bytes without quotes, backslashes \
+                 and control characters",
+                "hookswitch.toml:3: [users.\"a b\"] a user has a name or number such as \"alice\", \"100\" or \"+4930123\"",
+                "hookswitch.toml:4: [users.\"a b\"] password = \"\": it is empty",
+                "hookswitch.toml:5: [users.bob] `password` or `password_env` is missing",
+            ],
+        );
+    }
+
+    #[test]
     fn everything_wrong_with_a_file_is_said_at_once() {
         let text = r#"
 [sip]
@@ -337,14 +362,14 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, listen, \
-                 max_calls, open, open_agent, ring_limit_s, ring_ms, user_agent",
+                 max_calls, open, open_agent, realm, ring_limit_s, ring_ms, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, drain, http, \
-                 log, numbers, rtp, sip, speech",
+                 log, numbers, rtp, sip, speech, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -364,7 +389,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, drain, http, log, numbers, rtp, \
-             sip, speech",
+             sip, speech, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 
-use super::secret::Secret;
 use super::written::{Node, Origin, Table, Value};
+use crate::identity::Secret;
 
 /// One mistake and where it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

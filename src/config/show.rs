@@ -22,6 +22,10 @@ impl Display for Config {
             shown.section(&format!("numbers.{}", quoted(number)));
             shown.text("agent", &to.agent);
         }
+        for (name, user) in &self.users {
+            shown.section(&format!("users.{}", quoted(name)));
+            shown.secret("password", Some(&user.password));
+        }
         shown.section("speech");
         shown.plain("enabled", self.speech.enabled);
         if let Some(decoders) = self.speech.decoders {
@@ -57,6 +61,7 @@ impl Shown {
             self.text("open_agent", agent);
         }
         self.advertise(&sip.advertise);
+        self.text("realm", &sip.realm);
         self.plain("max_calls", sip.calls_max);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);

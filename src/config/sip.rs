@@ -20,6 +20,8 @@ pub struct Sip {
     pub open_agent: Option<String>,
     /// `advertise`
     pub advertise: Advertise,
+    /// `realm`: what telephones are told that their password is for.
+    pub realm: String,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
     /// `user_agent`: what the headers User-Agent and Server say.
@@ -39,12 +41,24 @@ impl Sip {
             open_agent: read_open_agent(section, &listeners, agents),
             listeners,
             advertise: Advertise::read(section, true).unwrap_or_default(),
+            realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             ring: Duration::from_millis(milliseconds.into()),
             ring_limit: Duration::from_secs(seconds.into()),
         }
     }
+}
+
+/// What can stand in quotes as it is.
+fn parse_realm(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > limits::REALM_BYTES_MAX || !crate::sip::is_quotable(text) {
+        return Err(format!(
+            "expected 1 to {} bytes without quotes, backslashes and control characters",
+            limits::REALM_BYTES_MAX
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 fn read_listeners(section: &Section<'_>) -> Vec<Listener> {

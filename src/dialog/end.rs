@@ -1,4 +1,6 @@
-//! How dialogs and calls end.
+//! How dialogs and calls end, and what the sides say about it (RFC 3326).
+
+use crate::sip::Headers;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,28 @@ pub struct End {
     pub sip_status: Option<u16>,
     /// Which side ended it.
     pub initiator: Initiator,
+    /// What the peer said about it (RFC 3326).
+    pub reason: Option<Reason>,
+}
+
+/// Why a side ended a call, in the numbers of another protocol: RFC 3326.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A cause of ITU-T Q.850, as telephone networks tell it.
+    Q850(u16),
+    /// A SIP status: a CANCEL with 200 says that somebody else answered.
+    Sip(u16),
+}
+
+impl Reason {
+    /// What a message with these `headers` tells. A Q.850 cause counts more than a status, because it comes from farther.
+    pub(crate) fn of(headers: &Headers) -> Option<Self> {
+        let numbered = |protocol: &str| {
+            let mut all = headers.reasons().filter(|it| it.protocol.eq_ignore_ascii_case(protocol));
+            all.find_map(|it| it.cause())
+        };
+        numbered("Q.850").map(Self::Q850).or_else(|| numbered("SIP").map(Self::Sip))
+    }
 }
 
 /// Which side did something.
@@ -41,6 +65,8 @@ pub enum EndCause {
     MediaInactive,
     /// The peer does not know the dialog any more, or does not answer within it.
     PeerLost,
+    /// Nobody refreshed the session in time.
+    SessionExpired,
     /// A limit of ours was reached, or we drain.
     Overloaded,
     /// Our INVITE could not be written or sent.
@@ -48,6 +74,19 @@ pub enum EndCause {
 }
 
 impl EndCause {
+    /// The value of the Reason header field of a BYE or CANCEL of ours (RFC 3326, ITU-T Q.850).
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::HungUp | Self::Cancelled => "Q.850;cause=16;text=\"Normal call clearing\"",
+            Self::NoAnswer => "Q.850;cause=19;text=\"No answer from user\"",
+            Self::Rejected => "Q.850;cause=21;text=\"Call rejected\"",
+            Self::NoMediaPort | Self::Overloaded => "Q.850;cause=42;text=\"Switching equipment congestion\"",
+            Self::MediaInactive | Self::PeerLost | Self::NotSent => "Q.850;cause=41;text=\"Temporary failure\"",
+            Self::NoCommonMedia => "Q.850;cause=88;text=\"Incompatible destination\"",
+            Self::NotAcknowledged | Self::SessionExpired => "Q.850;cause=102;text=\"Recovery on timer expiry\"",
+        }
+    }
+
     /// As the journal and metrics write it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,6 +99,7 @@ impl EndCause {
             Self::NoMediaPort => "no_media_port",
             Self::MediaInactive => "media_inactive",
             Self::PeerLost => "peer_lost",
+            Self::SessionExpired => "session_expired",
             Self::Overloaded => "overloaded",
             Self::NotSent => "not_sent",
         }

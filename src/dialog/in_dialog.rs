@@ -1,14 +1,14 @@
-//! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, INFO with digits, and REFER.
+//! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, and INFO with digits.
 //!
-//! REFER within a dialog is understood and declined with 603 (RFC 3515 §2.4.2), or answered 400 if it has not exactly one
-//! Refer-To (§2.4.1); no subscription begins. Outside a dialog it is answered 405 like every request that would have us
-//! act for a stranger.
+//! REFER and NOTIFY are served within dialogs only. Outside they are answered 405 like every request that would have us act
+//! for a stranger.
 
 use super::dtmf_info;
-use super::end::{End, EndCause, Initiator};
+use super::end::{End, EndCause, Initiator, Reason};
 use super::inspection::Body;
 use super::session::{Session, State};
-use super::shared::Shared;
+use super::shared::{Purpose, Shared};
+use super::transfer::TransferOutcome;
 use super::{Event, options_reply};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode};
 use crate::timer::Now;
@@ -17,6 +17,34 @@ use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
 
 impl Session {
+    /// A response to a request of ours.
+    pub(super) fn handle_response(
+        &mut self,
+        id: TransactionId,
+        purpose: Purpose,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) {
+        match purpose {
+            Purpose::Invite => self.handle_invite_response(id, response, shared, now),
+            Purpose::Reinvite | Purpose::Update => self.handle_reinvite_response(id, response, shared, now),
+            Purpose::Refer => self.handle_refer_response(id, response, shared, now),
+            Purpose::Notify => self.handle_notify_response(id, Some(response), shared, now),
+            Purpose::Bye | Purpose::Prack => (),
+        }
+    }
+
+    /// A request of ours got no response.
+    pub(super) fn handle_no_response(&mut self, id: TransactionId, purpose: Purpose, shared: &mut Shared, now: Now) {
+        match purpose {
+            Purpose::Invite => self.handle_invite_timeout(shared),
+            Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_peer_lost(None, shared, now),
+            Purpose::Notify => self.handle_notify_response(id, None, shared, now),
+            Purpose::Bye | Purpose::Prack => (),
+        }
+    }
+
     /// A request of the peer within the dialog, inspected, but not yet known to be in order.
     pub(super) fn handle_request(
         &mut self,
@@ -27,6 +55,10 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) {
+        if matches!(self.state, State::Calling(_)) {
+            self.handle_early_request(server, flow, request, body, shared, now);
+            return;
+        }
         let is_ended = matches!(self.state, State::Ended(_));
         let Some(dialog) = self.dialog_mut().filter(|_| !is_ended || *request.method() == Method::Bye) else {
             shared.refuse(server, request, &Refusal::DoesNotExist, None, now);
@@ -42,23 +74,17 @@ impl Session {
             Method::Bye => self.handle_bye(server, request, shared, now),
             Method::Invite => self.handle_reinvite(server, request, body, shared, now),
             Method::Update => self.handle_update(server, request, body, shared, now),
+            Method::Prack => self.handle_prack(server, request, body, shared, now),
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
-                let reply = options_reply(request, &tag);
+                let reply = options_reply(request, &tag, shared.supported());
                 shared.respond(server, reply, now);
             }
-            Method::Refer => {
-                let refusal = match request.headers().list(&HeaderName::ReferTo).count() {
-                    1 => Refusal::Declined,
-                    _ => Refusal::BadRequest("Exactly One Refer-To"),
-                };
-                shared.refuse(server, request, &refusal, Some(&tag), now);
-            }
+            Method::Refer => self.handle_refer(server, request, shared, now),
+            Method::Notify => self.handle_notify(server, request, shared, now),
             Method::Ack
             | Method::Cancel
             | Method::Register
-            | Method::Prack
-            | Method::Notify
             | Method::Subscribe
             | Method::Message
             | Method::Publish
@@ -72,9 +98,11 @@ impl Session {
             let reply = Response::reply(request, StatusCode::OK).to_tag(request, &dialog.local_tag);
             shared.respond(server, reply, now);
         }
-        self.handle_cancel(shared, now);
+        let reason = Reason::of(request.headers());
+        self.handle_cancel(reason, shared, now);
+        self.end_asking(TransferOutcome::HungUp, shared);
         self.close(shared);
-        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote });
+        self.tell_end(shared, End { cause: EndCause::HungUp, sip_status: None, initiator: Initiator::Remote, reason });
     }
 
     /// Digits are told; an INFO without a body asks whether we are alive.

@@ -1,8 +1,10 @@
-//! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3264, RFC 3311.
+//! Dialogs and the sessions in them: RFC 3261 §8, §9, §12–§15, RFC 3262, RFC 3264, RFC 3311, RFC 3326, RFC 3515, RFC 3891,
+//! RFC 4028.
 //!
 //! `Dialogs` owns the transaction layer. It refuses what cannot be served, makes dialogs of INVITEs in both directions,
 //! repeats each 2xx until its ACK, negotiates media, and ends sessions. Who may call whom is the layer above's to say.
 
+mod credentials;
 pub mod dtmf_info;
 pub mod end;
 mod in_dialog;
@@ -10,23 +12,28 @@ mod inspection;
 pub(crate) mod invite;
 pub mod offer_answer;
 mod session;
+pub mod session_timer;
 mod shared;
 mod state;
+pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use self::dtmf_info::Digit;
-use self::end::End;
+use self::end::{End, EndCause, Reason};
 use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
 use self::session::{Session, State};
-use self::shared::{Purpose, Shared};
-use crate::sip::{HeaderName, Method, Request, Response, ResponseBuilder, StatusCode};
+use self::session_timer::SessionTimers;
+use self::shared::Shared;
+use self::transfer::TransferOutcome;
+use self::transfer::asked::TransferRequest;
+use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
@@ -52,6 +59,16 @@ pub(crate) struct Dialogs {
 pub struct DialogsConfig {
     /// What our media sessions can do.
     pub capabilities: Capabilities,
+    /// What we want of session timers.
+    pub session_timers: SessionTimers,
+    /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
+    pub reliable_provisionals: bool,
+    /// Whether there is a registrar above.
+    pub registers: bool,
+    /// Whether peers may ask for transfers: the layer above then decides about each.
+    pub takes_transfers: bool,
+    /// Whether an INVITE may take the place of a dialog: the layer above then decides about each.
+    pub takes_replaces: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -77,8 +94,14 @@ pub(crate) enum Event {
     Answered { dialog: DialogId, media: Option<MediaDescription> },
     /// The media are known at last, or change.
     Media { dialog: DialogId, media: MediaDescription },
+    /// A REGISTER: answer it with [`Dialogs::respond`] or [`Dialogs::refuse`].
+    Registering { id: TransactionId, flow: Flow, request: Request },
     /// A digit in an INFO.
     Digit { dialog: DialogId, digit: Digit },
+    /// The transfer that we asked for is over.
+    Transferred { dialog: DialogId, outcome: TransferOutcome },
+    /// The peer asks for a transfer: decide with [`Dialogs::decide_transfer`].
+    TransferAsked { dialog: DialogId, wanted: Box<TransferRequest> },
     /// The session is over. Not told to who ended it by [`Dialogs::hang_up`] or [`Dialogs::reject`], except for a call
     /// that waits for its CANCEL to take effect.
     Ended { dialog: DialogId, end: End },
@@ -95,6 +118,8 @@ pub(crate) struct Offered {
     pub(crate) request: Request,
     /// What our answer will agree to; `None` if the INVITE holds no offer.
     pub(crate) media: Option<MediaDescription>,
+    /// The answered session that this one is to take the place of (RFC 3891).
+    pub(crate) replaces: Option<DialogId>,
 }
 
 /// What became of hanging up.
@@ -152,7 +177,12 @@ impl Dialogs {
             self.with(id, now, |session, shared| {
                 session.handle_ack_timeout(shared, now);
                 session.handle_cancel_timeout(shared, now);
+                session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
+                session.handle_session_timeout(shared, now);
+                session.handle_asking_timeout(shared, now);
+                session.handle_asked_timeout(shared, now);
+                session.handle_end_timeout(shared, now);
             });
         }
     }
@@ -164,7 +194,10 @@ impl Dialogs {
             return None;
         }
         let id = self.fresh_id();
-        let session = Session::invite(id, invitation, &mut self.shared, now)?;
+        let Some(session) = Session::invite(id, invitation, &mut self.shared, now) else {
+            self.shared.credentials.forget_session(id);
+            return None;
+        };
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.sessions.insert(id, session);
         self.drain(now);
@@ -174,6 +207,11 @@ impl Dialogs {
     /// Sends 180 for a call that came in.
     pub(crate) fn ring(&mut self, id: DialogId, now: Now) {
         self.with(id, now, |session, shared| session.ring(shared, now));
+    }
+
+    /// The media session of a call that came in will be at `local`: an 18x that has to hold an offer can be sent.
+    pub(crate) fn media_ready(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.handle_media_ready(local, shared, now));
     }
 
     /// Sends 183 for a call that came in, with the answer to its offer, so that audio may flow from `local` already.
@@ -199,8 +237,47 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
     }
 
-    /// Ends a call as its state demands: CANCEL, BYE, or for one that came in and is not answered, `refusal`.
-    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, now: Now) -> HangUp {
+    /// Asks the peer of an answered call to call `to` instead. Whether that is possible.
+    pub(crate) fn refer(&mut self, id: DialogId, to: &str, now: Now) -> bool {
+        let mut is_sent = false;
+        self.with(id, now, |session, shared| is_sent = session.refer(to, shared, now));
+        is_sent
+    }
+
+    /// The Refer-To that has a peer take the place of our side in the answered call `id`: the URI of its peer, with the
+    /// Replaces that names the dialog from there (RFC 3891 §6).
+    pub(crate) fn refer_to_peer_of(&self, id: DialogId) -> Option<String> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.as_refer_to()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Where the peer of an answered call is.
+    pub(crate) fn source_of(&self, id: DialogId) -> Option<IpAddr> {
+        match &self.sessions.get(&id)?.state {
+            State::Confirmed(it) => Some(it.dialog.flow.remote.ip()),
+            State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Decides about the transfer that a peer asks for.
+    pub(crate) fn decide_transfer(&mut self, id: DialogId, decision: Result<(), Refusal>, now: Now) {
+        self.with(id, now, |session, shared| session.decide_transfer(decision, shared, now));
+    }
+
+    /// Tells a peer how the transfer goes that it asked for.
+    pub(crate) fn report_transfer(&mut self, id: DialogId, status: StatusCode, now: Now) {
+        self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
+    }
+
+    /// Tells the peer of an answered call that our media session has moved.
+    pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
+        self.with(id, now, |session, shared| session.move_media(local, shared, now));
+    }
+
+    /// Ends a call as its state demands: CANCEL or BYE with `cause`, or for one that came in and is not answered, `refusal`.
+    pub(crate) fn hang_up(&mut self, id: DialogId, refusal: &Refusal, cause: EndCause, now: Now) -> HangUp {
         let mut outcome = HangUp::Done;
         self.with(id, now, |session, shared| match &mut session.state {
             State::Incoming(_) => {
@@ -209,14 +286,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(shared, now);
+                session.cancel(cause, shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
-                    confirmed.hangs_up = true;
+                    confirmed.hangs_up = Some(cause);
+                    confirmed.timer = None;
                 } else {
-                    session.send_bye(shared, now);
+                    session.send_bye(cause, shared, now);
                 }
             }
             State::Ended(_) => (),
@@ -252,7 +330,7 @@ impl Dialogs {
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let session = self.deadlines.next().map(|it| (it, "an ACK, CANCEL or re-INVITE"));
+        let session = self.deadlines.next().map(|it| (it, "an ACK, PRACK, CANCEL, re-INVITE or refresh"));
         session.into_iter().chain(self.shared.transactions.poll_timeout()).min_by_key(|(at, _)| *at)
     }
 
@@ -265,6 +343,7 @@ impl Dialogs {
     fn with(&mut self, id: DialogId, now: Now, act: impl FnOnce(&mut Session, &mut Shared)) {
         if let Some(session) = self.sessions.get_mut(&id) {
             act(session, &mut self.shared);
+            session.note_end(now);
         }
         self.settle(id);
         self.drain(now);
@@ -286,6 +365,7 @@ impl Dialogs {
 
     fn forget(&mut self, mut session: Session) {
         self.deadlines.set(session.id, None);
+        self.shared.credentials.forget_session(session.id);
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }
@@ -311,8 +391,23 @@ impl Dialogs {
         }
     }
 
+    /// Answers a request that makes no dialog.
+    pub(crate) fn respond(&mut self, id: TransactionId, request: &Request, reply: ResponseBuilder, now: Now) {
+        let tag = self.shared.transactions.tokens().tag();
+        self.shared.respond(id, reply.to_tag(request, &tag), now);
+    }
+
+    /// Refuses a request that makes no dialog.
+    pub(crate) fn refuse(&mut self, id: TransactionId, request: &Request, refusal: &Refusal, now: Now) {
+        self.shared.refuse(id, request, refusal, None, now);
+    }
+
     fn handle_request(&mut self, id: TransactionId, flow: Flow, request: &Request, now: Now) {
-        let body = match inspection::inspect(request) {
+        if *request.method() == Method::Register && self.shared.config.registers {
+            self.shared.tell(Event::Registering { id, flow, request: request.clone() });
+            return;
+        }
+        let body = match inspection::inspect(request, self.shared.supported()) {
             Ok(body) => body,
             Err(refusal) => {
                 self.shared.refuse(id, request, &refusal, None, now);
@@ -334,7 +429,7 @@ impl Dialogs {
             self.handle_invite(id, flow, request, body)
         } else if *request.method() == Method::Options {
             let tag = self.shared.transactions.tokens().tag();
-            self.shared.respond(id, options_reply(request, &tag), now);
+            self.shared.respond(id, options_reply(request, &tag, self.shared.supported()), now);
             Ok(())
         } else {
             // BYE, INFO and UPDATE only mean something within a dialog (§15.1.2).
@@ -372,8 +467,9 @@ impl Dialogs {
             self.shared.drop(Dropped::Merged);
             return Err(Refusal::LoopDetected);
         }
+        let replaces = self.replaced_by(request)?;
         let id = self.fresh_id();
-        let session = Session::from_invite(id, server, flow, request.clone(), body, &mut self.shared)?;
+        let session = Session::from_invite(id, server, flow, request.clone(), body, replaces, &mut self.shared)?;
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.by_caller.insert(caller, id);
         self.sessions.insert(id, session);
@@ -381,11 +477,38 @@ impl Dialogs {
         Ok(())
     }
 
+    /// The session that an INVITE is to take the place of (RFC 3891 §3). Only answered ones can be replaced.
+    fn replaced_by(&self, request: &Request) -> Result<Option<DialogId>, Refusal> {
+        let mut fields = request.headers().all(&HeaderName::Replaces);
+        let Some(field) = fields.next() else {
+            return Ok(None);
+        };
+        if !self.shared.config.takes_replaces {
+            return Err(Refusal::Forbidden);
+        }
+        let wanted = Replaces::parse(field).filter(|_| fields.next().is_none());
+        let wanted = wanted.ok_or(Refusal::BadRequest("Exactly One Replaces"))?;
+        let session = self.by_local_tag.get(&*wanted.to_tag).and_then(|it| self.sessions.get(it));
+        let session = session.ok_or(Refusal::DoesNotExist)?;
+        let (dialog, is_over) = match &session.state {
+            State::Confirmed(it) => (&it.dialog, it.hangs_up.is_some()),
+            State::Ended(Some(it)) => (&**it, true),
+            State::Incoming(_) | State::Calling(_) | State::Ended(None) => return Err(Refusal::DoesNotExist),
+        };
+        match () {
+            () if *dialog.call_id != *wanted.call_id || *dialog.remote_tag != *wanted.from_tag => {
+                Err(Refusal::DoesNotExist)
+            }
+            () if is_over => Err(Refusal::Declined),
+            () if wanted.early_only => Err(Refusal::Busy),
+            () => Ok(Some(session.id)),
+        }
+    }
+
     /// The session that a request of the peer is within, if its tags and Call-ID match.
     fn find(&mut self, request: &Request) -> Option<DialogId> {
         let id = *self.by_local_tag.get(request.headers().to().tag()?)?;
-        let dialog = self.sessions.get_mut(&id)?.dialog_mut()?;
-        dialog.is_of(request).then_some(id)
+        self.sessions.get_mut(&id)?.is_of(request).then_some(id)
     }
 
     fn handle_ack(&mut self, request: &Request, now: Now) {
@@ -407,7 +530,8 @@ impl Dialogs {
         let reply = Response::reply(request, StatusCode::OK).to_tag(request, &tag);
         self.shared.respond(id, reply, now);
         if let Some(session) = session.filter(|_| self.shared.transactions.is_proceeding(invite)) {
-            self.with(session, now, |session, shared| session.handle_cancel(shared, now));
+            let reason = Reason::of(request.headers());
+            self.with(session, now, |session, shared| session.handle_cancel(reason, shared, now));
         }
     }
 
@@ -415,11 +539,15 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
-        self.with(dialog, now, |session, shared| match purpose {
-            Purpose::Invite => session.handle_invite_response(id, response, shared, now),
-            Purpose::Reinvite => session.handle_reinvite_response(id, response, shared, now),
-            Purpose::Bye if response.status().is_final() => shared.forget_client(id),
-            Purpose::Bye => (),
+        self.with(dialog, now, |session, shared| {
+            let is_sent_again = session.answer_challenge(id, purpose, response, shared, now);
+            if !purpose.is_invite() && response.status().is_final() {
+                shared.forget_client(id);
+            }
+            if !is_sent_again {
+                session.handle_response(id, purpose, response, shared, now);
+            }
+            session.pursue(shared, now);
         });
     }
 
@@ -427,10 +555,12 @@ impl Dialogs {
         let Some((dialog, purpose)) = self.shared.client(id) else {
             return;
         };
-        self.with(dialog, now, |session, shared| match purpose {
-            Purpose::Invite => session.handle_invite_timeout(shared),
-            Purpose::Reinvite => session.handle_peer_lost(None, shared, now),
-            Purpose::Bye => shared.forget_client(id),
+        if !purpose.is_invite() {
+            self.shared.forget_client(id);
+        }
+        self.with(dialog, now, |session, shared| {
+            session.handle_no_response(id, purpose, shared, now);
+            session.pursue(shared, now);
         });
     }
 
@@ -446,12 +576,12 @@ impl Dialogs {
 }
 
 /// The answer to OPTIONS (RFC 3261 §11.2). It says that we live, also while new calls are refused.
-fn options_reply(request: &Request, tag: &str) -> ResponseBuilder {
+fn options_reply(request: &Request, tag: &str, supported: &str) -> ResponseBuilder {
     Response::reply(request, StatusCode::OK)
         .to_tag(request, tag)
         .header(HeaderName::Allow, ALLOW)
         .header(HeaderName::Accept, inspection::SDP)
         .header(HeaderName::AcceptEncoding, "identity")
         .header(HeaderName::AcceptLanguage, "en")
-        .header(HeaderName::Supported, "")
+        .header(HeaderName::Supported, supported)
 }

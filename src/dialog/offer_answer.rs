@@ -197,9 +197,13 @@ impl Negotiation {
         self.written.clone_from(&refused.written);
     }
 
-    /// Whether descriptions from here on put the peer on hold.
-    pub(crate) const fn set_holds(&mut self, holds: bool) {
-        self.holds = holds;
+    /// An offer that changes what is given, and our side if the peer agrees: whether we hold the peer, and where our media
+    /// session is.
+    pub(crate) fn changed(&self, holds: Option<bool>, local: Option<SocketAddr>) -> (Self, String) {
+        let mut changed =
+            Self { holds: holds.unwrap_or(self.holds), local: local.unwrap_or(self.local), ..self.clone() };
+        let offer = changed.offer();
+        (changed, offer)
     }
 
     /// The answer to `offer`, and what is agreed by it.
@@ -495,8 +499,7 @@ mod tests {
         let body = sdp(1, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0\nm=audio 4000 RTP/AVP 0");
         let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
         ours.answer(&offer);
-        ours.set_holds(true);
-        let again = ours.offer();
+        let (_, again) = ours.changed(Some(true), None);
         let media: Vec<_> = again.lines().filter(|it| it.starts_with("m=") || it.starts_with("a=send")).collect();
         assert_eq!(media, ["m=audio 0 RTP/AVP 0", "m=audio 20000 RTP/AVP 0 8 101", "a=sendonly"]);
     }

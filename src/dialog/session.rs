@@ -5,18 +5,24 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::invite::early::Early;
 use super::invite::reinvite::Reinvite;
+use super::invite::reliable::LatePrack;
 use super::invite::uac::Calling;
 use super::invite::uas::Incoming;
 use super::invite::unacknowledged::Unacknowledged;
 use super::offer_answer::Negotiation;
+use super::session_timer::SessionTimer;
 use super::shared::{Purpose, Shared};
 use super::state::Dialog;
+use super::transfer::asked::Asked;
+use super::transfer::asking::Asking;
 use super::{DialogId, Event};
-use crate::dialog::end::End;
-use crate::sip::{Method, Request};
+use crate::dialog::end::{End, EndCause};
+use crate::sip::{HeaderName, Method, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
+use crate::transaction::timers::T1;
 use crate::transport::Flow;
 
 /// One INVITE session.
@@ -28,8 +34,12 @@ pub(crate) struct Session {
     pub(super) state: State,
     /// Our INVITEs whose transactions still live, for the ACKs of their 2xx.
     pub(super) invites: SmallVec<[OwnInvite; 1]>,
+    /// The early dialogs of our call; other forks of an answered one may answer, too.
+    pub(super) early: Vec<Early>,
     /// The INVITE that began the session, if it came in: a CANCEL may be about it.
     pub(super) server: Option<TransactionId>,
+    /// When final responses to our INVITEs are not waited for any more, once the session is over.
+    forget_at: Option<Instant>,
     /// Whether the end has been told.
     pub(super) is_end_told: bool,
 }
@@ -54,8 +64,14 @@ pub(super) struct Confirmed {
     pub(super) negotiation: Negotiation,
     pub(super) unacknowledged: Option<AwaitedAck>,
     pub(super) reinvite: Reinvite,
+    /// A provisional response that our 2xx has overtaken.
+    pub(super) late_prack: Option<LatePrack>,
+    pub(super) timer: Option<SessionTimer>,
+    /// A transfer that we asked for, and one that the peer asked for.
+    pub(super) asking: Option<Asking>,
+    pub(super) asked: Option<Asked>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
-    pub(super) hangs_up: bool,
+    pub(super) hangs_up: Option<EndCause>,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
     pub(super) owns_call_id: bool,
 }
@@ -110,7 +126,16 @@ impl AwaitedAck {
 impl Session {
     /// A session that begins.
     pub(super) fn new(id: DialogId, local_tag: &str, state: State) -> Self {
-        Self { id, local_tag: local_tag.into(), state, invites: SmallVec::new(), server: None, is_end_told: false }
+        Self {
+            id,
+            local_tag: local_tag.into(),
+            state,
+            invites: SmallVec::new(),
+            early: vec![],
+            server: None,
+            forget_at: None,
+            is_end_told: false,
+        }
     }
 
     /// The dialog, once there is one.
@@ -123,21 +148,59 @@ impl Session {
         }
     }
 
+    /// Whether a request of the peer that names our tag is within the session.
+    pub(super) fn is_of(&mut self, request: &Request) -> bool {
+        match self.dialog_mut() {
+            Some(dialog) => dialog.is_of(request),
+            None => self.early.iter().any(|it| it.dialog.is_of(request)),
+        }
+    }
+
     /// When something of the session itself is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Calling(it) => it.gives_up_at(),
             State::Confirmed(it) => {
                 let ack = it.unacknowledged.as_ref().map(|it| it.machine.poll_timeout());
-                ack.into_iter().chain(it.reinvite.retry_at()).min()
+                let asking = it.asking.as_ref().map(Asking::gives_up_at);
+                let transfers = asking.into_iter().chain(it.asked.as_ref().map(Asked::gives_up_at));
+                let timer = it.timer.as_ref().map(SessionTimer::poll_timeout);
+                ack.into_iter().chain(it.reinvite.poll_timeout()).chain(timer).chain(transfers).min()
             }
-            State::Incoming(_) | State::Ended(_) => None,
+            State::Incoming(it) => it.provisionals.poll_timeout(),
+            State::Ended(_) => self.forget_at,
         }
     }
 
     /// Whether nothing is left to wait for.
     pub(super) fn is_done(&self, shared: &Shared) -> bool {
-        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_bye_pending(self.id)
+        matches!(self.state, State::Ended(_)) && self.invites.is_empty() && !shared.is_waiting(self.id)
+    }
+
+    /// Sends what waited for another request of ours. On a network that reorders, a second one might overtake the first,
+    /// which would be out of order then.
+    pub(super) fn pursue(&mut self, shared: &mut Shared, now: Now) {
+        self.pursue_reinvite(shared, now);
+        self.pursue_notify(shared, now);
+        self.pursue_refer(shared, now);
+    }
+
+    /// Takes note that the session is over: INVITEs of ours that only got provisional responses would stay for ever.
+    pub(super) fn note_end(&mut self, now: Now) {
+        if matches!(self.state, State::Ended(_)) && self.forget_at.is_none() && !self.invites.is_empty() {
+            self.forget_at = Some(now.instant + T1.saturating_mul(65));
+        }
+    }
+
+    /// Gives up on INVITEs of ours whose final response does not come.
+    pub(super) fn handle_end_timeout(&mut self, shared: &mut Shared, now: Now) {
+        if self.forget_at.is_some_and(|it| it <= now.instant) {
+            self.forget_at = None;
+            for invite in self.invites.drain(..) {
+                shared.transactions.abandon(invite.id);
+                shared.forget_client(invite.id);
+            }
+        }
     }
 
     /// Tells the end, once.
@@ -163,13 +226,13 @@ impl Session {
     }
 
     /// Ends the session with a BYE (RFC 3261 §15.1.1).
-    pub(super) fn send_bye(&mut self, shared: &mut Shared, now: Now) {
+    pub(super) fn send_bye(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
         self.close(shared);
         let id = self.id;
         if let Some(dialog) = self.dialog_mut() {
             let flow = shared.way_out(dialog);
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via);
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, cause.reason());
             shared.request(id, Purpose::Bye, flow, bye, now);
         }
     }

@@ -1,15 +1,24 @@
 //! What all sessions share: the transaction layer below, and who waits for which transaction.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::credentials::OwnCredentials;
 use super::inspection::SDP;
+use super::session_timer::Terms;
 use super::state::Dialog;
 use super::{DialogId, DialogsConfig, Event};
+use crate::auth::Exchange;
 use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
 use crate::timer::Now;
 use crate::transaction::{TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
 use crate::transport::{Dropped, Flow};
+
+/// The extensions that we know, for the Supported header field.
+const SUPPORTED: &str = "100rel, norefersub, timer";
+
+/// The same where INVITEs may replace dialogs.
+const SUPPORTED_WITH_REPLACES: &str = "100rel, norefersub, replaces, timer";
 
 /// What all sessions share.
 pub(super) struct Shared {
@@ -18,8 +27,10 @@ pub(super) struct Shared {
     pub(super) events: VecDeque<Event>,
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
+    pub(super) credentials: OwnCredentials,
     clients: HashMap<TransactionId, (DialogId, Purpose)>,
-    byes: BTreeSet<DialogId>,
+    /// How many transactions each session waits for, those of INVITEs apart.
+    waiting: BTreeMap<DialogId, usize>,
 }
 
 /// What a request of ours is for.
@@ -27,10 +38,25 @@ pub(super) struct Shared {
 pub(super) enum Purpose {
     /// To begin a session.
     Invite,
-    /// To change one.
+    /// To change or refresh one.
     Reinvite,
+    /// The same, without a new INVITE.
+    Update,
     /// To end one.
     Bye,
+    /// To acknowledge a provisional response.
+    Prack,
+    /// To transfer the peer.
+    Refer,
+    /// To tell how a transfer goes that the peer asked for.
+    Notify,
+}
+
+impl Purpose {
+    /// Whether the transaction is that of an INVITE, which outlives its final response.
+    pub(super) const fn is_invite(self) -> bool {
+        matches!(self, Self::Invite | Self::Reinvite)
+    }
 }
 
 impl Shared {
@@ -40,9 +66,15 @@ impl Shared {
             config,
             events: VecDeque::new(),
             unacknowledged: 0,
+            credentials: OwnCredentials::default(),
             clients: HashMap::new(),
-            byes: BTreeSet::new(),
+            waiting: BTreeMap::new(),
         }
+    }
+
+    /// The extensions that we know, for the Supported header field.
+    pub(super) const fn supported(&self) -> &'static str {
+        if self.config.takes_replaces { SUPPORTED_WITH_REPLACES } else { SUPPORTED }
     }
 
     /// Tells the layer above.
@@ -70,13 +102,28 @@ impl Shared {
         now: Now,
     ) -> Option<(TransactionId, Request)> {
         let builder = builder.header(HeaderName::UserAgent, &self.config.user_agent);
-        let request = builder.build().ok()?;
-        let id = self.transactions.request(flow, request.clone(), now).ok()?;
-        self.clients.insert(id, (dialog, purpose));
-        if purpose == Purpose::Bye {
-            self.byes.insert(dialog);
-        }
+        let (request, exchange) = self.credentials.authorize(dialog, builder.build().ok()?);
+        let id = self.send(dialog, purpose, flow, &request, exchange, now)?;
         Some((id, request))
+    }
+
+    /// Sends a request that is written.
+    pub(super) fn send(
+        &mut self,
+        dialog: DialogId,
+        purpose: Purpose,
+        flow: Flow,
+        request: &Request,
+        exchange: Exchange,
+        now: Now,
+    ) -> Option<TransactionId> {
+        let id = self.transactions.request(flow, request.clone(), now).ok()?;
+        self.credentials.note(dialog, id, flow, request, exchange);
+        self.clients.insert(id, (dialog, purpose));
+        if !purpose.is_invite() {
+            *self.waiting.entry(dialog).or_default() += 1;
+        }
+        Some(id)
     }
 
     /// Who waits for the transaction `id`, and for what.
@@ -86,14 +133,21 @@ impl Shared {
 
     /// Nobody waits for the transaction `id` any more.
     pub(super) fn forget_client(&mut self, id: TransactionId) {
-        if let Some((dialog, Purpose::Bye)) = self.clients.remove(&id) {
-            self.byes.remove(&dialog);
+        self.credentials.forget(id);
+        let Some((dialog, purpose)) = self.clients.remove(&id) else {
+            return;
+        };
+        if let Some(count) = self.waiting.get_mut(&dialog).filter(|_| !purpose.is_invite()) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&dialog);
+            }
         }
     }
 
-    /// Whether a BYE of `dialog` waits for its response.
-    pub(super) fn is_bye_pending(&self, dialog: DialogId) -> bool {
-        self.byes.contains(&dialog)
+    /// Whether a BYE or another request of `dialog` waits for its response.
+    pub(super) fn is_waiting(&self, dialog: DialogId) -> bool {
+        self.waiting.contains_key(&dialog)
     }
 
     /// Sends the response that `builder` makes, and returns it.
@@ -135,12 +189,22 @@ impl Shared {
             .header(HeaderName::Contact, format_args!("<{contact}>"))
     }
 
-    /// Begins a 2xx within a dialog, with a session description if there is one to send.
-    pub(super) fn ok(&self, request: &Request, dialog: &Dialog, description: Option<String>) -> ResponseBuilder {
+    /// Begins a 2xx to INVITE or UPDATE, with a session description and a session timer if there are.
+    pub(super) fn ok(
+        &self,
+        request: &Request,
+        dialog: &Dialog,
+        description: Option<String>,
+        timer: Option<Terms>,
+    ) -> ResponseBuilder {
         let reply = self
             .reply(request, StatusCode::OK, dialog)
             .header(HeaderName::Allow, ALLOW)
-            .header(HeaderName::Supported, "");
+            .header(HeaderName::Supported, self.supported());
+        let reply = match timer {
+            Some(timer) => timer.write(reply),
+            None => reply,
+        };
         match description {
             Some(description) => reply.body(SDP, description.into()),
             None => reply,

@@ -25,6 +25,8 @@ pub(crate) struct Dialog {
     route_set: Vec<NameAddr>,
     local_cseq: u32,
     remote_cseq: Option<u32>,
+    /// Whether the peer serves UPDATE, as it last said.
+    pub(crate) takes_update: bool,
     /// Where requests go out.
     pub(crate) flow: Flow,
 }
@@ -62,6 +64,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: 0,
             remote_cseq: Some(headers.cseq().number),
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -87,6 +90,7 @@ impl Dialog {
             route_set: route_set.iter().map(NameAddr::detached).collect(),
             local_cseq: request.cseq().number,
             remote_cseq: None,
+            takes_update: headers.allows(&Method::Update).unwrap_or(false),
             flow,
         })
     }
@@ -111,6 +115,17 @@ impl Dialog {
         if let Ok(target) = contact_of(headers) {
             self.remote_target = target;
         }
+        if let Some(takes_update) = headers.allows(&Method::Update) {
+            self.takes_update = takes_update;
+        }
+    }
+
+    /// Goes on counting where the early dialog of the same peer stopped; route set and target are those of the 2xx
+    /// (§13.2.2.4).
+    pub(crate) fn go_on_from(&mut self, early: &Self) {
+        self.local_cseq = self.local_cseq.max(early.local_cseq);
+        self.remote_cseq = early.remote_cseq;
+        self.flow = early.flow;
     }
 
     /// Begins a request within the dialog (§12.2.1.1), numbered one higher than the one before. `via` is its top Via.
@@ -119,9 +134,22 @@ impl Dialog {
         self.request_numbered(method, self.local_cseq, via)
     }
 
+    /// The number of the next request, where one is sent again with credentials.
+    pub(crate) const fn next_cseq(&mut self) -> u32 {
+        self.local_cseq += 1;
+        self.local_cseq
+    }
+
     /// Begins the ACK of the 2xx to our INVITE numbered `cseq` (§13.2.2.4).
     pub(crate) fn ack(&self, cseq: u32, via: &str) -> RequestBuilder {
         self.request_numbered(Method::Ack, cseq, via)
+    }
+
+    /// The Refer-To that has somebody take our place opposite the peer (RFC 3891 §6).
+    pub(crate) fn as_refer_to(&self) -> String {
+        let Self { call_id, local_tag, remote_tag, .. } = self;
+        let replaces = format!("{call_id};to-tag={remote_tag};from-tag={local_tag}");
+        format!("{}?Replaces={}", self.remote_target, escape(&replaces))
     }
 
     /// Where to connect to if the stream of [`Self::flow`] is gone: the next hop, if it is an address.
@@ -149,6 +177,18 @@ impl Dialog {
             .header(HeaderName::CallId, &self.call_id)
             .header(HeaderName::CSeq, format_args!("{cseq} {method}"))
     }
+}
+
+/// Writes `value` so that it can stand in the headers of a URI (RFC 3261 §19.1.1).
+fn escape(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
 }
 
 /// The URI of the one Contact that a peer of a dialog names (§12.1.1); it must be SIP, without headers (§19.1.5).
@@ -225,6 +265,40 @@ mod tests {
              CSeq: 7 ACK
              Content-Length: 0",
         );
+    }
+
+    #[test]
+    fn requests_go_to_the_target_as_last_refreshed() {
+        let mut dialog = Dialog::from_request(&invite("<sip:p1;lr>"), "ours", flow()).expect("a dialog");
+        assert!(!dialog.takes_update);
+        let update = |lines: &str| {
+            let text = format!(
+                "UPDATE sip:bob@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bK2\r\n\
+                 From: <sip:alice@example.org>;tag=theirs\r\nTo: <sip:bob@192.0.2.1>;tag=ours\r\nCall-ID: c\r\n\
+                 CSeq: 8 UPDATE\r\n{lines}\r\n"
+            );
+            Message::parse(Bytes::from(text)).expect("an UPDATE").headers().clone()
+        };
+        dialog.refresh_target(&update("Contact: <sip:alice@203.0.113.5>\r\nAllow: INVITE, UPDATE\r\n"));
+        let target = |dialog: &mut Dialog| {
+            let request = dialog.request(Method::Update, "SIP/2.0/UDP 192.0.2.1;branch=b").build().expect("a request");
+            request.uri_str().to_owned()
+        };
+        assert_eq!((target(&mut dialog).as_str(), dialog.takes_update), ("sip:alice@203.0.113.5", true));
+        for useless in ["", "Contact: *\r\n", "Contact: <tel:1>\r\n"] {
+            dialog.refresh_target(&update(useless));
+            assert_eq!((target(&mut dialog).as_str(), dialog.takes_update), ("sip:alice@203.0.113.5", true));
+        }
+    }
+
+    #[test]
+    fn a_refer_to_names_the_dialog_from_the_side_of_the_peer() {
+        let dialog = Dialog::from_request(&invite("<sip:p1;lr>"), "ours", flow()).expect("a dialog");
+        let refer_to = dialog.as_refer_to();
+        assert_eq!(refer_to, "sip:alice@198.51.100.7:5070;ob?Replaces=c%3Bto-tag%3Dtheirs%3Bfrom-tag%3Dours");
+        let uri = Uri::parse(&refer_to).expect("a URI");
+        let replaces = uri.header("Replaces").and_then(|it| crate::sip::Replaces::parse(&it)).expect("is there");
+        assert_eq!((replaces.to_tag.as_str(), replaces.from_tag.as_str()), ("theirs", "ours"));
     }
 
     #[test]

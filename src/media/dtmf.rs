@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::tones::relay::Means;
 use crate::limits::{DTMF_DIGIT_MS_MAX, DTMF_DIGIT_MS_MIN, DTMF_DIGITS_MAX};
 use crate::rtp::telephone_event::TelephoneEvent;
 use crate::rtp::{Digit, Header, timestamp_distance};
@@ -24,8 +25,8 @@ pub struct DtmfEnded {
 /// What happened to a digit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DtmfEvent {
-    Began(Digit),
-    Ended(DtmfEnded),
+    Began(Digit, Means),
+    Ended(DtmfEnded, Means),
 }
 
 /// The digits of the peer. Events that nobody fetches give way to later ones beyond [`DTMF_DIGITS_MAX`] each way.
@@ -71,7 +72,7 @@ impl DtmfReceiver {
             _ if self.last_timestamp.is_some_and(|it| timestamp_distance(it, header.timestamp) <= 0) => return,
             _ => {
                 self.end();
-                self.notify(DtmfEvent::Began(digit));
+                self.notify(DtmfEvent::Began(digit, Means::Event));
                 self.current = Some(Current {
                     digit,
                     timestamp: header.timestamp,
@@ -115,11 +116,12 @@ impl DtmfReceiver {
         if let Some(current) = self.current.take() {
             let units = u64::from(current.units_before) + u64::from(current.units);
             let duration_ms = u32::try_from(units * 1_000 / u64::from(current.clock_hz)).unwrap_or(u32::MAX);
-            self.notify(DtmfEvent::Ended(DtmfEnded { digit: current.digit, duration_ms }));
+            self.notify(DtmfEvent::Ended(DtmfEnded { digit: current.digit, duration_ms }, Means::Event));
         }
     }
 
-    fn notify(&mut self, event: DtmfEvent) {
+    /// Adds an event, which may have been heard elsewhere.
+    pub(super) fn notify(&mut self, event: DtmfEvent) {
         if self.events.len() >= 2 * DTMF_DIGITS_MAX {
             self.events.pop_front();
         }
@@ -157,19 +159,47 @@ enum Sending {
     Idle,
     Held {
         digit: Digit,
-        timestamp: u32,
-        ticks: u16,
-        ticks_total: u16,
+        segment: Segment,
+        /// Left after this tick.
+        ticks_left: u16,
     },
     Ending {
         digit: Digit,
-        timestamp: u32,
-        ticks_total: u16,
+        segment: Segment,
         copies_left: u8,
     },
     Pause {
         ticks_left: u8,
     },
+}
+
+/// A part of a digit whose duration fits 16 bits (RFC 4733 §2.5.1.3).
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    timestamp: u32,
+    ticks: u16,
+    is_first: bool,
+}
+
+impl Segment {
+    /// One tick later; in a segment of its own if this one is full.
+    fn next(self, tick_units: u32) -> Self {
+        let units = (u32::from(self.ticks) + 1) * tick_units;
+        if units <= u32::from(u16::MAX) {
+            return Self { ticks: self.ticks + 1, ..self };
+        }
+        let timestamp = self.timestamp.wrapping_add(u32::from(self.ticks) * tick_units);
+        Self { timestamp, ticks: 1, is_first: false }
+    }
+
+    fn packet(self, digit: Digit, tick_units: u32, end: bool) -> EventPacket {
+        let duration = u16::try_from(u32::from(self.ticks) * tick_units).unwrap_or(u16::MAX);
+        EventPacket {
+            marker: self.is_first && self.ticks == 1 && !end,
+            timestamp: self.timestamp,
+            payload: TelephoneEvent { code: digit.code(), end, volume: VOLUME, duration }.to_bytes(),
+        }
+    }
 }
 
 impl DtmfSender {
@@ -186,40 +216,31 @@ impl DtmfSender {
     /// The packet of this tick, which begins at `timestamp`; `None` if there is audio to be sent instead. Durations
     /// count at `clock_hz`.
     pub(super) fn tick(&mut self, timestamp: u32, clock_hz: u32) -> Option<EventPacket> {
-        let packet = |digit: Digit, timestamp: u32, ticks: u16, end: bool| EventPacket {
-            marker: ticks == 1 && !end,
-            timestamp,
-            payload: TelephoneEvent {
-                code: digit.code(),
-                end,
-                volume: VOLUME,
-                duration: u16::try_from(u32::from(ticks) * (clock_hz / 50)).unwrap_or(u16::MAX),
-            }
-            .to_bytes(),
-        };
+        let units = clock_hz / 50;
         match self.state {
             Sending::Idle => {
                 let (digit, ticks_total) = self.queue.pop_front()?;
                 self.sent += 1;
-                self.state = Sending::Held { digit, timestamp, ticks: 1, ticks_total };
-                Some(packet(digit, timestamp, 1, false))
+                let segment = Segment { timestamp, ticks: 1, is_first: true };
+                self.state = Sending::Held { digit, segment, ticks_left: ticks_total.saturating_sub(1) };
+                Some(segment.packet(digit, units, false))
             }
-            Sending::Held { digit, timestamp, ticks, ticks_total } => {
-                let ticks = ticks + 1;
-                let end = ticks >= ticks_total;
+            Sending::Held { digit, segment, ticks_left } => {
+                let segment = segment.next(units);
+                let end = ticks_left <= 1;
                 self.state = if end {
-                    Sending::Ending { digit, timestamp, ticks_total, copies_left: 2 }
+                    Sending::Ending { digit, segment, copies_left: 2 }
                 } else {
-                    Sending::Held { digit, timestamp, ticks, ticks_total }
+                    Sending::Held { digit, segment, ticks_left: ticks_left - 1 }
                 };
-                Some(packet(digit, timestamp, ticks, end))
+                Some(segment.packet(digit, units, end))
             }
-            Sending::Ending { digit, timestamp, ticks_total, copies_left } => {
+            Sending::Ending { digit, segment, copies_left } => {
                 self.state = match copies_left {
                     0 | 1 => Sending::Pause { ticks_left: PAUSE_TICKS },
-                    _ => Sending::Ending { digit, timestamp, ticks_total, copies_left: copies_left - 1 },
+                    _ => Sending::Ending { digit, segment, copies_left: copies_left - 1 },
                 };
-                Some(packet(digit, timestamp, ticks_total, true))
+                Some(segment.packet(digit, units, true))
             }
             Sending::Pause { ticks_left } => {
                 self.state = match ticks_left {
@@ -336,6 +357,32 @@ mod tests {
     }
 
     #[test]
+    fn a_long_digit_at_48_khz_is_sent_in_segments_and_heard_as_one() {
+        let mut sender = DtmfSender::default();
+        let mut receiver = DtmfReceiver::default();
+        assert!(sender.push(Digit::from_char('8').unwrap(), 3_000));
+        let mut log = vec![];
+        let mut marks = 0;
+        for tick in 0..200 {
+            let now = Now::origin() + Duration::from_millis(20) * tick;
+            if let Some(packet) = sender.tick(tick * 960, 48_000) {
+                marks += u32::from(packet.marker);
+                let EventPacket { marker, timestamp, payload } = packet;
+                let header = Header { payload_type: 101, marker, sequence: 1, timestamp, ssrc: 1 };
+                receiver.handle(&header, &payload, 48_000, now);
+            }
+            receiver.handle_timeout(now);
+            log.extend(std::iter::from_fn(|| receiver.poll_event(|_| true)));
+        }
+        let digit = Digit::from_char('8').unwrap();
+        let expected = [
+            DtmfEvent::Began(digit, Means::Event),
+            DtmfEvent::Ended(DtmfEnded { digit, duration_ms: 3_000 }, Means::Event),
+        ];
+        assert_eq!((log.as_slice(), marks), (&expected[..], 1));
+    }
+
+    #[test]
     fn digits_beyond_the_bound_are_refused() {
         let mut sender = DtmfSender::default();
         let digit = Digit::from_char('0').unwrap();
@@ -373,8 +420,8 @@ mod tests {
             receiver.handle_timeout(now);
             while let Some(event) = receiver.poll_event(|_| true) {
                 log.push(match event {
-                    DtmfEvent::Began(digit) => format!("{ms} began {digit}"),
-                    DtmfEvent::Ended(it) => format!("{ms} ended {} after {}", it.digit, it.duration_ms),
+                    DtmfEvent::Began(digit, _) => format!("{ms} began {digit}"),
+                    DtmfEvent::Ended(it, _) => format!("{ms} ended {} after {}", it.digit, it.duration_ms),
                 });
             }
         }

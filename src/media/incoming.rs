@@ -1,10 +1,12 @@
-//! The peer's audio, from packets to one frame a tick: jitter buffer, decoder, concealment, and a few milliseconds of
-//! decoded audio between packets of any length and frames of 20 ms.
+//! The peer's audio, from packets to one frame a tick: jitter buffer, decoder, concealment, comfort noise, and a few
+//! milliseconds of decoded audio between packets of any length and frames of 20 ms.
 
-use super::jitter_buffer::{AudioPacket, JitterBuffer, Popped};
+use super::jitter_buffer::{AudioPacket, Coding, JitterBuffer, Popped};
 use super::levels::Level;
+use crate::codec::comfort_noise::{NoiseGenerator, Silence};
 use crate::codec::conceal::Concealer;
-use crate::codec::{AudioCodec, Frame, SampleRate, waveform};
+use crate::codec::{AudioCodec, Decoder, Frame, waveform};
+use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::timer::Now;
 
 /// What a tick brought.
@@ -21,25 +23,49 @@ pub enum Heard {
 #[derive(Debug)]
 pub(super) struct Incoming {
     buffer: JitterBuffer,
+    codec: AudioCodec,
+    decoder: Decoder,
     concealer: Concealer,
+    /// The peer is silent, and has said what its silence sounds like.
+    noise: Option<Box<NoiseGenerator>>,
     /// Decoded and not yet heard: the first `held` samples.
-    samples: Box<[i16; SAMPLES_MAX]>,
+    samples: Box<[i16]>,
     held: usize,
     quiet: bool,
+    /// Samples invented since the last packet.
+    invented: usize,
     concealed_frames: u64,
     shortened: u64,
 }
 
 impl Incoming {
-    pub(super) fn new(now: Now) -> Self {
+    pub(super) fn new(codec: AudioCodec, now: Now) -> Self {
         Self {
-            buffer: JitterBuffer::new(RATE.hz(), now),
-            concealer: Concealer::new(RATE),
-            samples: Box::new([0; SAMPLES_MAX]),
+            buffer: JitterBuffer::new(codec.clock_hz(), now),
+            codec,
+            decoder: Decoder::new(codec),
+            concealer: Concealer::new(codec.rate()),
+            noise: None,
+            samples: room_for(codec),
             held: 0,
             quiet: true,
+            invented: 0,
             concealed_frames: 0,
             shortened: 0,
+        }
+    }
+
+    /// Goes on with another codec. What is still in the buffer is heard if it is like the new one in rate and clock.
+    pub(super) fn change_codec(&mut self, codec: AudioCodec) {
+        let before = std::mem::replace(&mut self.codec, codec);
+        if before.clock_hz() != codec.clock_hz() || before.rate() != codec.rate() {
+            self.buffer.change_clock(codec.clock_hz());
+        }
+        if before.rate() != codec.rate() {
+            self.concealer = Concealer::new(codec.rate());
+            self.samples = room_for(codec);
+            self.held = 0;
+            self.quiet = true;
         }
     }
 
@@ -51,34 +77,31 @@ impl Incoming {
         self.buffer.pass_over(sequence);
     }
 
-    pub(super) const fn splice(&mut self) {
+    pub(super) fn splice(&mut self) {
         self.buffer.splice();
+        self.noise = None;
     }
 
     /// The next 20 ms. While a digit is held down (`in_event`) its sender sends no audio, and none is invented.
     pub(super) fn tick(&mut self, in_event: bool, now: Now) -> Heard {
-        let frame_len = RATE.frame_len();
-        if self.buffer.wants_less(units(self.held), self.quiet, now) {
+        let frame_len = self.codec.rate().frame_len();
+        if self.buffer.wants_less(self.held(), self.quiet, now) {
             self.shorten(now);
         }
         let mut invented = 0;
         while self.held < frame_len {
             let wanted = frame_len - self.held;
-            let missing = match self.pop(wanted, now) {
-                Next::Decoded => continue,
-                Next::Nothing => break,
-                Next::Missing(missing) => missing.min(wanted),
-            };
-            let Some(gap) = self.samples.get_mut(self.held..self.held + missing) else {
-                break;
-            };
-            if in_event {
-                gap.fill(0);
-            } else {
-                self.concealer.invent(gap);
+            match self.pop(wanted, now) {
+                Next::Decoded => {}
+                Next::Nothing if self.noise.is_none() => break,
+                Next::Nothing => self.fill(wanted, in_event),
+                Next::Missing(missing) => {
+                    let missing = if self.conceals() { missing } else { missing.min(wanted) };
+                    let is_noise = self.noise.is_some();
+                    self.fill(missing, in_event);
+                    invented += if is_noise { 0 } else { missing };
+                }
             }
-            self.held += missing;
-            invented += missing;
         }
         if self.held == 0 {
             self.concealer.reset();
@@ -90,7 +113,8 @@ impl Incoming {
         if 2 * invented <= frame_len {
             return Heard::Audio(frame);
         }
-        if in_event || self.concealer.is_silent() {
+        let is_over = if self.conceals() { self.invented > 6 * frame_len } else { self.concealer.is_silent() };
+        if in_event || is_over {
             return Heard::Nothing;
         }
         self.concealed_frames += 1;
@@ -101,8 +125,9 @@ impl Incoming {
         &self.buffer
     }
 
-    pub(super) const fn held(&self) -> u32 {
-        units(self.held)
+    /// In units of the RTP timestamp.
+    pub(super) fn held(&self) -> u32 {
+        self.codec.units_of(self.held)
     }
 
     pub(super) const fn concealed_frames(&self) -> u64 {
@@ -113,31 +138,82 @@ impl Incoming {
         self.shortened
     }
 
+    /// Whether the codec conceals losses itself: better than we can, but in packets of its own length.
+    const fn conceals(&self) -> bool {
+        self.decoder.conceals()
+    }
+
+    /// Puts `len` samples in the place of what is missing.
+    fn fill(&mut self, len: usize, in_event: bool) {
+        let Some(gap) = self.samples.get_mut(self.held..).and_then(|it| it.get_mut(..len)) else {
+            self.held = self.samples.len();
+            return;
+        };
+        if in_event {
+            gap.fill(0);
+        } else if let Some(noise) = &mut self.noise {
+            noise.fill(gap);
+            self.concealer.hear(gap);
+        } else if self.decoder.conceals() {
+            let next = self.buffer.after_missing();
+            let next = next.filter(|(coding, _)| *coding == Coding::Audio(self.decoder.codec()));
+            self.decoder.conceal(next.map(|it| it.1), gap);
+            self.invented += len;
+        } else {
+            self.concealer.invent(gap);
+        }
+        self.held += len;
+    }
+
     /// Takes one repetition of the waveform out of what comes next.
     fn shorten(&mut self, now: Now) {
-        while self.held < 2 * RATE.frame_len() && self.buffer.has_next() {
+        let rate = self.codec.rate();
+        while self.held < 2 * rate.frame_len() && self.buffer.has_next() {
             if self.pop(0, now) != Next::Decoded {
                 break;
             }
         }
         if let Some(held) = self.samples.get_mut(..self.held) {
-            let left = waveform::shorten(held, RATE.hz());
+            let left = waveform::shorten(held, rate.hz());
             self.shortened += u64::from(left < self.held);
             self.held = left;
         }
     }
 
     fn pop(&mut self, wanted: usize, now: Now) -> Next {
-        match self.buffer.pop(units(wanted), units(self.held), self.quiet, now) {
+        // A codec that conceals knows most about whole packets.
+        let wanted = if self.conceals() && wanted > 0 { self.codec.rate().frame_len() } else { wanted };
+        let (held, codec) = (self.codec.units_of(self.held), self.codec);
+        // Rounded up, so that what is wanted is never nothing.
+        let units = codec.units_of(wanted) + u32::from(codec.samples_of(codec.units_of(wanted)) < wanted);
+        match self.buffer.pop(units, held, self.quiet, now) {
             Popped::Missing(0) | Popped::Nothing => Next::Nothing,
-            Popped::Missing(missing) => Next::Missing(usize::try_from(missing).unwrap_or(0)),
-            Popped::Packet { codec, payload, skip } => {
+            Popped::Missing(missing) => Next::Missing(codec.samples_of(missing)),
+            Popped::Packet { coding: Coding::ComfortNoise, payload, .. } => {
+                let Some(silence) = Silence::parse(payload) else {
+                    return Next::Decoded;
+                };
+                match &mut self.noise {
+                    Some(noise) => noise.update(silence),
+                    None => self.noise = Some(Box::new(NoiseGenerator::new(silence))),
+                }
+                Next::Decoded
+            }
+            Popped::Packet { coding: Coding::Audio(codec), payload, skip } => {
                 let Some(free) = self.samples.get_mut(self.held..) else {
                     return Next::Nothing;
                 };
-                let decoded = decode(codec, payload, skip, free);
+                if self.decoder.codec() != codec {
+                    self.decoder = Decoder::new(codec);
+                }
+                let len = self.decoder.decode(payload, free);
+                let skip = codec.samples_of(skip).min(len);
+                free.copy_within(skip..len, 0);
+                let decoded = free.get_mut(..len - skip).unwrap_or(&mut []);
                 self.concealer.hear(decoded);
                 self.held += decoded.len();
+                self.noise = None;
+                self.invented = 0;
                 Next::Decoded
             }
         }
@@ -146,8 +222,8 @@ impl Incoming {
     /// Cuts the first frame off what is held; silence stands for what it lacks.
     fn take_frame(&mut self) -> Frame {
         let held = self.samples.get(..self.held).unwrap_or(&[]);
-        let frame = Frame::from_samples(RATE, held);
-        let len = held.len().min(RATE.frame_len());
+        let frame = Frame::from_samples(self.codec.rate(), held);
+        let len = held.len().min(frame.samples().len());
         self.samples.copy_within(len..self.held, 0);
         self.held -= len;
         frame
@@ -161,20 +237,8 @@ enum Next {
     Nothing,
 }
 
-/// Decodes to the beginning of `free`, leaving out the first `skip` units.
-fn decode<'a>(codec: AudioCodec, payload: &[u8], skip: u32, free: &'a mut [i16]) -> &'a mut [i16] {
-    let len = codec.decode(payload, free);
-    let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(len);
-    free.copy_within(skip..len, 0);
-    free.get_mut(..len - skip).unwrap_or(&mut [])
+/// The longest packet after almost four frames.
+fn room_for(codec: AudioCodec) -> Box<[i16]> {
+    let frames = usize::try_from(RTP_PACKET_AUDIO_MS_MAX / Frame::MS).unwrap_or(0) + 4;
+    vec![0; codec.rate().frame_len() * frames].into()
 }
-
-/// Samples as units of the timestamp: the same at 8 kHz, where the bound on what is held keeps them small.
-#[expect(clippy::cast_possible_truncation, reason = "at most SAMPLES_MAX")]
-const fn units(samples: usize) -> u32 {
-    samples as u32
-}
-
-const RATE: SampleRate = SampleRate::Hz8000;
-/// The longest packet after almost two frames.
-const SAMPLES_MAX: usize = 1_600;

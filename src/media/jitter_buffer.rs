@@ -34,6 +34,8 @@ pub struct JitterBuffer {
     played_until: i64,
     arrival: Arrival,
     ticks_too_long: u32,
+    /// What was missing last is directly before the first packet that waits.
+    is_before_next: bool,
     counts: Counts,
 }
 
@@ -45,9 +47,18 @@ pub struct AudioPacket<'a> {
     /// Its RTP timestamp.
     pub timestamp: u32,
     /// How its payload is coded.
-    pub codec: AudioCodec,
+    pub coding: Coding,
     /// Its payload.
     pub payload: &'a [u8],
+}
+
+/// How a payload is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// As audio.
+    Audio(AudioCodec),
+    /// As what silence sounds like until the next packet (RFC 3389); counts as 10 ms.
+    ComfortNoise,
 }
 
 /// What there is to be heard next. Lengths are in units of the RTP timestamp.
@@ -56,7 +67,7 @@ pub enum Popped<'a> {
     /// The next packet, of which the first `skip` units have been heard already.
     Packet {
         /// How it is coded.
-        codec: AudioCodec,
+        coding: Coding,
         /// Its payload.
         payload: &'a [u8],
         /// Units at its beginning to leave out.
@@ -85,7 +96,7 @@ struct Waiting {
     duration: u32,
     /// Nothing was sent between this packet and the one before it.
     follows: bool,
-    codec: AudioCodec,
+    coding: Coding,
     payload: Vec<u8>,
 }
 
@@ -125,6 +136,7 @@ impl JitterBuffer {
             played_until: i64::MIN,
             arrival: Arrival::new(),
             ticks_too_long: 0,
+            is_before_next: false,
             counts: Counts::default(),
         }
     }
@@ -132,7 +144,10 @@ impl JitterBuffer {
     /// Takes a packet in. Packets without audio are ignored.
     pub fn push(&mut self, packet: AudioPacket<'_>, now: Now) {
         let now_us = self.microseconds(now);
-        let duration = packet.codec.duration(packet.payload);
+        let duration = match packet.coding {
+            Coding::Audio(codec) => codec.duration(packet.payload),
+            Coding::ComfortNoise => self.clock_hz / 100,
+        };
         if duration == 0 {
             return;
         }
@@ -161,7 +176,7 @@ impl JitterBuffer {
         let mut payload = self.spare.pop().unwrap_or_default();
         payload.clear();
         payload.extend_from_slice(packet.payload);
-        self.waiting.insert(at, Waiting { position, duration, follows: ahead == 1, codec: packet.codec, payload });
+        self.waiting.insert(at, Waiting { position, duration, follows: ahead == 1, coding: packet.coding, payload });
         if self.waiting.len() > JITTER_PACKETS_MAX {
             self.skip();
         }
@@ -188,6 +203,7 @@ impl JitterBuffer {
     /// `quiet` says that what was heard last was, so that a pause would not be noticed.
     pub fn pop(&mut self, wanted: u32, held: u32, quiet: bool, now: Now) -> Popped<'_> {
         let now_us = self.microseconds(now);
+        self.is_before_next = false;
         self.catch_up(held, now_us);
         let Some(front) = self.waiting.front() else {
             return self.run_dry(wanted);
@@ -218,11 +234,33 @@ impl JitterBuffer {
             let missing = gap.min(wanted);
             playing.position += i64::from(missing);
             self.played_until = playing.position;
+            self.is_before_next = missing == gap;
             return Popped::Missing(missing);
         } else if quiet && slack_us.is_some_and(|it| it < margin_us) {
             return Popped::Missing(wanted);
         }
         self.take()
+    }
+
+    /// The packet that directly follows what [`JitterBuffer::pop`] has just said is missing, if it waits: it may hold a
+    /// copy of what is lost.
+    pub fn after_missing(&self) -> Option<(Coding, &[u8])> {
+        let front = self.waiting.front().filter(|_| self.is_before_next)?;
+        Some((front.coding, &front.payload))
+    }
+
+    /// Goes on with a stream whose timestamps count at another rate. What waits is dropped.
+    pub fn change_clock(&mut self, clock_hz: u32) {
+        self.clock_hz = clock_hz.max(1);
+        while let Some(dropped) = self.waiting.pop_front() {
+            self.counts.skipped += 1;
+            self.spare.push(dropped.payload);
+        }
+        self.newest = None;
+        self.playing = None;
+        self.played_until = i64::MIN;
+        self.is_before_next = false;
+        self.arrival.restart();
     }
 
     /// Whether a packet can be popped that directly follows the last one.
@@ -323,7 +361,7 @@ impl JitterBuffer {
         if self.spare.len() < JITTER_PACKETS_MAX {
             self.spare.push(used);
         }
-        Popped::Packet { codec: front.codec, payload: &self.popped, skip }
+        Popped::Packet { coding: front.coding, payload: &self.popped, skip }
     }
 
     fn run_dry(&mut self, wanted: u32) -> Popped<'_> {
@@ -504,7 +542,7 @@ mod tests {
         let payload = [7; 240];
         for (sequence, timestamp, len) in [(1, 0, 160), (2, 80, 240), (3, 320, 80)] {
             let payload = &payload[..len];
-            buffer.push(AudioPacket { sequence, timestamp, codec: AudioCodec::Pcmu, payload }, start);
+            buffer.push(AudioPacket { sequence, timestamp, coding: Coding::Audio(AudioCodec::Pcmu), payload }, start);
         }
         let now = start + Duration::from_millis(30);
         let mut popped = vec![];
@@ -522,7 +560,10 @@ mod tests {
         for index in 0..1_000_u16 {
             let payload = &[0; 160][..usize::from(index % 2) * 160];
             let timestamp = u32::from(index) * 160;
-            buffer.push(AudioPacket { sequence: index, timestamp, codec: AudioCodec::Pcmu, payload }, start);
+            buffer.push(
+                AudioPacket { sequence: index, timestamp, coding: Coding::Audio(AudioCodec::Pcmu), payload },
+                start,
+            );
         }
         assert_eq!(buffer.len(), JITTER_PACKETS_MAX);
         assert_eq!(buffer.counts().skipped, 500 - JITTER_PACKETS_MAX as u64);
@@ -591,7 +632,7 @@ mod tests {
             let (sequence, timestamp) =
                 if near { (rng.random_range(0..50), rng.random_range(0..8_000)) } else { (rng.random(), rng.random()) };
             let payload = &payload[..rng.random_range(0..960)];
-            buffer.push(AudioPacket { sequence, timestamp, codec: AudioCodec::Pcma, payload }, now);
+            buffer.push(AudioPacket { sequence, timestamp, coding: Coding::Audio(AudioCodec::Pcma), payload }, now);
             match rng.random_range(0..6) {
                 0 => buffer.splice(),
                 1 => buffer.pass_over(rng.random()),
@@ -669,8 +710,10 @@ mod tests {
                     match arrival {
                         Arrival::Audio { sequence, timestamp, number } => {
                             let payload = &[number; 160];
-                            self.buffer
-                                .push(AudioPacket { sequence, timestamp, codec: AudioCodec::Pcmu, payload }, now);
+                            self.buffer.push(
+                                AudioPacket { sequence, timestamp, coding: Coding::Audio(AudioCodec::Pcmu), payload },
+                                now,
+                            );
                         }
                         Arrival::Event { sequence } => self.buffer.pass_over(sequence),
                         Arrival::Splice => self.buffer.splice(),
@@ -727,7 +770,8 @@ mod tests {
                     let (sequence, timestamp) = (u16::try_from(low & 0xffff).unwrap(), low * 160);
                     let mut payload = [0; 160];
                     payload[..8].copy_from_slice(&index.to_be_bytes());
-                    let packet = AudioPacket { sequence, timestamp, codec: AudioCodec::Pcmu, payload: &payload };
+                    let packet =
+                        AudioPacket { sequence, timestamp, coding: Coding::Audio(AudioCodec::Pcmu), payload: &payload };
                     buffer.push(packet, start + Duration::from_micros(at));
                 }
                 let now = start + Duration::from_micros(tick_us);

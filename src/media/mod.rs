@@ -9,6 +9,7 @@
 
 mod arrival;
 mod control;
+pub mod detect;
 mod dtmf;
 mod incoming;
 pub mod jitter_buffer;
@@ -16,13 +17,16 @@ mod latch;
 pub mod levels;
 mod outgoing;
 pub mod playout;
+pub mod quality;
 mod reception;
 mod report;
 mod session;
+pub mod tones;
 
 pub use dtmf::DtmfEnded;
 pub use latch::{Latching, host_behind_nat};
 pub use playout::{Played, PlayoutFrame, PlayoutFull};
+pub use quality::Quality;
 pub use report::{Dropped, Received, Remote, Report, Sent};
 pub use session::{
     DtmfRefused, Heard, RemoteMedia, Session, SessionConfig, TelephoneEventFormat, Tick, Transmit, TransmitKind,

@@ -1,11 +1,16 @@
-//! What a leg sends: one packet a tick, of an event, of what is to be played, or of silence.
+//! What a leg sends: on every tick 20 ms of an event, of what is to be played, or of silence, in packets of the length
+//! that was agreed on.
+
+use std::collections::VecDeque;
 
 use rand::Rng;
 
 use super::dtmf::DtmfSender;
 use super::playout::{Played, Playout, PlayoutFrame, PlayoutFull};
 use super::session::TelephoneEventFormat;
-use crate::codec::{AudioCodec, Frame, Resampler, SampleRate};
+use super::tones::ToneGenerator;
+use crate::codec::{AudioCodec, Encoder, Frame, OpusSettings, Resampler, SampleRate};
+use crate::limits::{DTMF_DIGIT_MS_MAX, DTMF_DIGIT_MS_MIN, DTMF_DIGITS_MAX};
 use crate::rtp::{Digit, Header, Packet};
 
 #[derive(Debug)]
@@ -18,20 +23,26 @@ pub(super) struct Outgoing {
     was_silent: bool,
     playout: Playout,
     dtmf: DtmfSender,
-    downsampler: Option<Box<Resampler>>,
-    pending: Option<Pending>,
+    /// Digits to be played as tones, and the one that is.
+    tones: VecDeque<(Digit, u16)>,
+    tone: Option<Box<ToneGenerator>>,
+    /// For what is played at another rate than the leg's, and whether it still holds the end of it.
+    resampler: Option<Box<Resampler>>,
+    has_tail: bool,
+    format: Format,
+    encoder: Encoder,
+    /// To be sent: the first `held` samples.
+    samples: [i16; SAMPLES_MAX],
+    held: usize,
+    /// The timestamp of the first of them.
+    held_at: u32,
+    /// Even a short packet is to be sent now.
+    flush: bool,
+    event: Option<(Header, [u8; 4])>,
     /// What the peer was sent in this tick.
     frame: Option<Frame>,
     packets: u64,
     octets: u64,
-}
-
-/// A packet that has not been fetched yet.
-#[derive(Clone, Copy, Debug)]
-struct Pending {
-    header: Header,
-    payload: [u8; 160],
-    len: usize,
 }
 
 impl Outgoing {
@@ -39,6 +50,13 @@ impl Outgoing {
     /// first wrap is far enough away for SRTP receivers that miss the beginning.
     pub(super) fn new(rng: &mut impl Rng) -> Self {
         let [low, high, ..] = rng.next_u32().to_be_bytes();
+        let format = Format {
+            codec: AudioCodec::Pcmu,
+            payload_type: 0,
+            telephone_event: None,
+            ptime_ms: 20,
+            opus: OpusSettings::default(),
+        };
         Self {
             ssrc: rng.next_u32(),
             sequence: u16::from_be_bytes([low, high]) >> 1,
@@ -46,85 +64,119 @@ impl Outgoing {
             was_silent: true,
             playout: Playout::default(),
             dtmf: DtmfSender::default(),
-            downsampler: None,
-            pending: None,
+            tones: VecDeque::new(),
+            tone: None,
+            resampler: None,
+            has_tail: false,
+            format,
+            encoder: Encoder::new(format.codec, format.opus),
+            samples: [0; SAMPLES_MAX],
+            held: 0,
+            held_at: 0,
+            flush: false,
+            event: None,
             frame: None,
             packets: 0,
             octets: 0,
         }
     }
 
-    pub(super) fn play(&mut self, mut frame: PlayoutFrame) -> Result<(), PlayoutFull> {
-        if frame.frame.rate() == SampleRate::Hz16000 {
-            let downsampler = self
-                .downsampler
-                .get_or_insert_with(|| Box::new(Resampler::new(SampleRate::Hz16000, SampleRate::Hz8000)));
-            frame.frame = downsampler.process(&frame.frame);
-        }
+    pub(super) fn play(&mut self, frame: PlayoutFrame) -> Result<(), PlayoutFull> {
         self.playout.push(frame)
     }
 
     pub(super) fn clear(&mut self) {
         self.playout.clear();
+        if let Some(resampler) = &mut self.resampler {
+            resampler.reset();
+        }
+        self.has_tail = false;
     }
 
     pub(super) fn send_dtmf(&mut self, digit: Digit, ms: u16) -> bool {
         self.dtmf.push(digit, ms)
     }
 
-    /// Prepares the packet of the next 20 ms, unless nothing `may` be sent.
+    pub(super) fn play_dtmf(&mut self, digit: Digit, ms: u16) -> bool {
+        let has_room = self.tones.len() < DTMF_DIGITS_MAX;
+        if has_room {
+            self.tones.push_back((digit, ms.clamp(DTMF_DIGIT_MS_MIN, DTMF_DIGIT_MS_MAX)));
+        }
+        has_room
+    }
+
+    /// Prepares the packets of the next 20 ms, unless nothing `may` be sent. What was not fetched of the tick before is
+    /// left out.
     pub(super) fn tick(&mut self, may: Option<Format>) -> Option<Played> {
-        self.timestamp = self.timestamp.wrapping_add(TICK_UNITS);
-        self.pending = None;
+        if let Some(format) = may {
+            self.change_format(format);
+        }
+        self.timestamp = self.timestamp.wrapping_add(self.tick_units());
+        self.event = None;
+        self.flush = false;
         self.frame = None;
         let Some(format) = may else {
+            self.held = 0;
             self.was_silent = true;
             return None;
         };
-        let event = format.telephone_event.and_then(|it| {
-            let packet = self.dtmf.tick(self.timestamp, it.clock_hz)?;
-            Some((it.payload_type, packet))
-        });
-        let mut header = Header {
-            payload_type: format.payload_type,
-            marker: std::mem::take(&mut self.was_silent),
-            sequence: self.sequence,
-            timestamp: self.timestamp,
-            ssrc: self.ssrc,
-        };
-        let mut payload = [0; 160];
-        let (len, played) = if let Some((payload_type, event)) = event {
-            header = Header { payload_type, marker: event.marker, timestamp: event.timestamp, ..header };
-            for (to, from) in payload.iter_mut().zip(event.payload) {
-                *to = from;
+        if self.held >= self.packet_len() {
+            self.held = 0;
+        }
+        let rate = format.codec.rate();
+        if let Some((payload_type, event)) = format.telephone_event.and_then(|it| {
+            let event = self.dtmf.tick(self.timestamp, it.clock_hz)?;
+            Some((it.payload_type, event))
+        }) {
+            let (marker, timestamp) = (event.marker, event.timestamp);
+            self.event =
+                Some((Header { payload_type, marker, sequence: 0, timestamp, ssrc: self.ssrc }, event.payload));
+            self.flush = true;
+            self.frame = Some(Frame::silence(rate));
+            return None;
+        }
+        let tone = self.next_tone(rate);
+        let next = if tone.is_some() { None } else { self.playout.next(rate) };
+        let frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
+        if self.held == 0 {
+            self.held_at = self.timestamp;
+        }
+        if let Some(room) = self.samples.get_mut(self.held..) {
+            for (to, from) in room.iter_mut().zip(frame.samples()) {
+                *to = *from;
             }
-            self.frame = Some(Frame::silence(SampleRate::Hz8000));
-            (event.payload.len(), None)
-        } else {
-            let next = self.playout.next();
-            let frame = next.as_ref().map_or(Frame::silence(SampleRate::Hz8000), |(frame, _)| *frame);
-            self.frame = Some(frame);
-            (format.codec.encode(frame.samples(), &mut payload), next.map(|(_, played)| played))
-        };
-        self.sequence = self.sequence.wrapping_add(1);
-        self.pending = Some(Pending { header, payload, len });
-        played
+            self.held += rate.frame_len();
+        }
+        self.frame = Some(frame);
+        next.map(|(_, played)| played)
     }
 
     /// Lets time pass in which nothing is sent.
     pub(super) const fn skip(&mut self, ticks: u32) {
-        self.timestamp = self.timestamp.wrapping_add(ticks.wrapping_mul(TICK_UNITS));
+        self.timestamp = self.timestamp.wrapping_add(ticks.wrapping_mul(self.tick_units()));
+        self.held = 0;
         self.was_silent = true;
     }
 
-    /// Writes the packet of this tick, once.
+    /// Writes the next packet of this tick.
     pub(super) fn poll_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
-        let Pending { header, payload, len } = self.pending.take()?;
-        let payload = payload.get(..len)?;
-        let len = Packet { header, payload }.write(buffer)?;
-        self.packets += 1;
-        self.octets += u64::try_from(payload.len()).unwrap_or(0);
-        Some(len)
+        let packet_len = self.packet_len();
+        while self.held >= packet_len || (self.flush && self.held > 0) {
+            let timestamp = self.held_at;
+            let mut payload = [0; PAYLOAD_LEN_MAX];
+            let len = self.encode(packet_len.min(self.held), &mut payload);
+            if len == 0 {
+                self.was_silent = true;
+                continue;
+            }
+            let marker = std::mem::take(&mut self.was_silent);
+            let payload_type = self.format.payload_type;
+            let header = Header { payload_type, marker, sequence: self.sequence, timestamp, ssrc: self.ssrc };
+            return self.write(header, payload.get(..len)?, buffer);
+        }
+        let (header, payload) = self.event.take()?;
+        self.was_silent = false;
+        self.write(Header { sequence: self.sequence, ..header }, &payload, buffer)
     }
 
     pub(super) const fn ssrc(&self) -> u32 {
@@ -154,6 +206,76 @@ impl Outgoing {
     pub(super) const fn digits(&self) -> u64 {
         self.dtmf.sent()
     }
+
+    /// The next 20 ms of a digit; what is to be played waits for it.
+    fn next_tone(&mut self, rate: SampleRate) -> Option<Frame> {
+        if let Some(frame) = self.tone.as_mut().and_then(|it| it.next_frame()) {
+            return Some(frame);
+        }
+        self.tone = None;
+        let (digit, ms) = self.tones.pop_front()?;
+        let mut tone = Box::new(ToneGenerator::digit(digit, ms, rate));
+        let frame = tone.next_frame();
+        self.tone = Some(tone);
+        frame
+    }
+
+    fn write(&mut self, header: Header, payload: &[u8], buffer: &mut [u8]) -> Option<usize> {
+        let len = Packet { header, payload }.write(buffer)?;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.packets += 1;
+        self.octets += u64::try_from(payload.len()).unwrap_or(0);
+        Some(len)
+    }
+
+    /// Encodes the first `len` samples held.
+    fn encode(&mut self, len: usize, payload: &mut [u8]) -> usize {
+        let written = self.samples.get(..len).map_or(0, |samples| self.encoder.encode(samples, payload));
+        self.samples.copy_within(len..self.held, 0);
+        self.held -= len;
+        self.held_at = self.held_at.wrapping_add(self.format.codec.units_of(len));
+        written
+    }
+
+    /// Another codec begins anew, with what comes next.
+    fn change_format(&mut self, format: Format) {
+        if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
+            self.encoder = Encoder::new(format.codec, format.opus);
+            self.held = 0;
+        }
+        self.format = format;
+    }
+
+    /// What is to be sent at the leg's rate; silence if there is nothing.
+    fn at_rate(&mut self, frame: Option<Frame>, rate: SampleRate) -> Frame {
+        let Some(frame) = frame else {
+            let tail = self.resampler.as_mut().filter(|it| self.has_tail && it.to() == rate);
+            self.has_tail = false;
+            return tail.map_or_else(|| Frame::silence(rate), |it| it.process(&Frame::silence(it.from())));
+        };
+        if frame.rate() == rate {
+            self.has_tail = false;
+            return frame;
+        }
+        let new = || Box::new(Resampler::new(frame.rate(), rate));
+        let resampler = self.resampler.get_or_insert_with(new);
+        if (resampler.from(), resampler.to()) != (frame.rate(), rate) {
+            *resampler = new();
+        } else if !self.has_tail {
+            resampler.reset();
+        }
+        self.has_tail = true;
+        resampler.process(&frame)
+    }
+
+    const fn packet_len(&self) -> usize {
+        let ptime_ms = self.format.codec.ptime_ms(self.format.ptime_ms);
+        self.format.codec.rate().frame_len() / 2 * (ptime_ms / 10) as usize
+    }
+
+    const fn tick_units(&self) -> u32 {
+        self.format.codec.clock_hz() / 50
+    }
 }
 
 /// How to send.
@@ -162,7 +284,11 @@ pub(super) struct Format {
     pub(super) codec: AudioCodec,
     pub(super) payload_type: u8,
     pub(super) telephone_event: Option<TelephoneEventFormat>,
+    pub(super) ptime_ms: u16,
+    pub(super) opus: OpusSettings,
 }
 
-/// 20 ms at 8 kHz.
-const TICK_UNITS: u32 = 160;
+/// The longest packet of 60 ms at 16 kHz, and almost two frames.
+const SAMPLES_MAX: usize = 1_600;
+/// 40 ms of L16 at 16 kHz.
+const PAYLOAD_LEN_MAX: usize = 1_280;

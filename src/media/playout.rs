@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::Frame;
+use crate::codec::{Frame, SampleRate};
 use crate::limits::PLAYOUT_FRAMES_MAX;
 
 /// 20 ms to be played, and whose they are.
@@ -19,7 +19,7 @@ pub struct PlayoutFrame {
 pub struct Played {
     /// The utterance.
     pub utterance: u32,
-    /// Samples of it sent so far, at the rate of its frames.
+    /// Samples of it sent so far, at the rate of the leg.
     pub position: u32,
 }
 
@@ -32,7 +32,8 @@ pub struct PlayoutFull;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Playout {
     queue: VecDeque<PlayoutFrame>,
-    played: Option<Played>,
+    /// The utterance that was sent last, and how many frames of it.
+    played: Option<(u32, u32)>,
     /// The queue was found empty since the last frame, and not because it had been cleared.
     ran_dry: bool,
     was_cleared: bool,
@@ -48,22 +49,22 @@ impl Playout {
         Ok(())
     }
 
-    /// The frame to send now. To be called once a tick.
-    pub(super) fn next(&mut self) -> Option<(Frame, Played)> {
+    /// The frame to send now on a leg of this rate. To be called once a tick.
+    pub(super) fn next(&mut self, rate: SampleRate) -> Option<(Frame, Played)> {
         let Some(PlayoutFrame { utterance, frame }) = self.queue.pop_front() else {
             self.ran_dry = !self.was_cleared;
             return None;
         };
-        let len = frame.rate().hz() / 1_000 * Frame::MS;
-        let before = self.played.filter(|it| it.utterance == utterance);
+        let before = self.played.filter(|it| it.0 == utterance);
         if before.is_some() && self.ran_dry {
             self.underruns += 1;
         }
         self.ran_dry = false;
         self.was_cleared = false;
-        let played = Played { utterance, position: before.map_or(0, |it| it.position).saturating_add(len) };
-        self.played = Some(played);
-        Some((frame, played))
+        let frames = before.map_or(0, |it| it.1).saturating_add(1);
+        self.played = Some((utterance, frames));
+        let frame_len = rate.hz() / 1_000 * Frame::MS;
+        Some((frame, Played { utterance, position: frames.saturating_mul(frame_len) }))
     }
 
     /// Forgets what has not been sent. What follows of the same utterance counts from where it was cut.
@@ -85,7 +86,6 @@ impl Playout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::SampleRate;
 
     #[test]
     fn positions_count_within_an_utterance() {
@@ -124,7 +124,7 @@ mod tests {
             if word.starts_with('x') {
                 playout.clear();
             }
-            let played = playout.next().map(|(_, it)| format!("{}@{}", it.utterance, it.position));
+            let played = playout.next(SampleRate::Hz8000).map(|(_, it)| format!("{}@{}", it.utterance, it.position));
             log.push(played.unwrap_or_else(|| ".".to_owned()));
         }
         assert_eq!(log.join(" "), expected);

@@ -104,6 +104,14 @@ impl Reception {
         self.restart_at = None;
     }
 
+    /// Times count at another rate from now on.
+    pub(super) fn change_clock(&mut self, from_hz: u32, to_hz: u32) {
+        let scaled = |it: u32| u64::from(it) * u64::from(to_hz) / u64::from(from_hz.max(1));
+        self.jitter = u32::try_from(scaled(self.jitter)).unwrap_or(u32::MAX);
+        self.jitter_max = u32::try_from(scaled(self.jitter_max)).unwrap_or(u32::MAX);
+        self.transit = None;
+    }
+
     /// Packets lost since the beginning.
     pub(super) fn lost(&self) -> u64 {
         let (expected, received) = self.totals();

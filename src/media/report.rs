@@ -1,5 +1,7 @@
 //! [`Report`]: what happened on a leg, for the call record, the metrics and RTCP.
 
+use super::quality::Quality;
+
 /// Everything counted on a leg since its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
@@ -11,6 +13,10 @@ pub struct Report {
     pub dropped: Dropped,
     /// What the peer's RTCP said, if it sent any.
     pub remote: Remote,
+    /// How the peer's audio sounds here.
+    pub quality: Quality,
+    /// How ours sounds at the peer, if its RTCP has told of losses.
+    pub remote_quality: Option<Quality>,
     /// Frames heard and sent, whether or not there was audio.
     pub ticks: u64,
 }

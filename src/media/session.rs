@@ -15,13 +15,16 @@ use super::control::Control;
 use super::dtmf::{DtmfEnded, DtmfEvent, DtmfReceiver};
 pub use super::incoming::Heard;
 use super::incoming::Incoming;
-use super::jitter_buffer::AudioPacket;
+use super::jitter_buffer::{AudioPacket, Coding};
 use super::latch::{Latch, Latching};
 use super::outgoing::{Format, Outgoing};
 use super::playout::{Played, PlayoutFrame, PlayoutFull};
+use super::quality::Quality;
 use super::reception::{Reception, Verdict};
-use super::report::{Dropped, Received, Report, Sent};
-use crate::codec::{AudioCodec, Frame};
+use super::report::{Dropped, Received, Remote, Report, Sent};
+use super::tones::relay::{Means, OneTelling};
+use super::tones::{DtmfToneDetector, DtmfToneEvent};
+use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
 use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::rtp::packet::is_rtcp;
 use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
@@ -33,6 +36,8 @@ use crate::timer::Now;
 pub struct SessionConfig {
     /// The peer, if its SDP is known yet. Before that, every packet comes from a stranger.
     pub remote: Option<RemoteMedia>,
+    /// Whether digits are looked for in the audio as well: for peers that agree on no telephone events.
+    pub hears_tones: bool,
 }
 
 /// What was agreed on with the peer, as seen from here.
@@ -46,8 +51,16 @@ pub struct RemoteMedia {
     pub latching: Latching,
     /// How audio is coded, both ways.
     pub codec: AudioCodec,
-    /// Its payload type, both ways.
+    /// Its payload type in what we send: the peer's number.
     pub payload_type: u8,
+    /// Its payload type in what we are sent: our number. The peer's own is taken as well, as many peers send that.
+    pub received_payload_type: u8,
+    /// How much audio a packet of ours holds, in milliseconds; brought to what [`AudioCodec::ptime_ms`] allows.
+    pub ptime_ms: u16,
+    /// How Opus is sent, if it is that.
+    pub opus: OpusSettings,
+    /// The payload type of the peer's comfort noise, if it was agreed on. That of RFC 3551 is always taken.
+    pub comfort_noise: Option<u8>,
     /// How digits are sent, if they are.
     pub telephone_event: Option<TelephoneEventFormat>,
     /// Whether we may send: not before the answer, and not to a peer that holds us.
@@ -59,8 +72,10 @@ pub struct RemoteMedia {
 /// How digits are sent (RFC 4733).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TelephoneEventFormat {
-    /// The payload type.
+    /// The payload type in what we send.
     pub payload_type: u8,
+    /// The payload type in what we are sent. The other is taken as well.
+    pub received_payload_type: u8,
     /// The rate at which durations count, in hertz.
     pub clock_hz: u32,
 }
@@ -127,6 +142,9 @@ pub struct Session {
     reception: Reception,
     incoming: Incoming,
     dtmf: DtmfReceiver,
+    /// `None` if digits are not looked for in the audio.
+    tones: Option<Box<DtmfToneDetector>>,
+    one_telling: OneTelling,
     outgoing: Outgoing,
     control: Control,
     rtcp_due: Option<RtcpDue>,
@@ -150,14 +168,17 @@ enum RtcpDue {
 impl Session {
     /// A session whose first tick is one [`TICK`] from now.
     pub fn new(config: SessionConfig, rng: &mut ChaCha12Rng, now: Now) -> Self {
+        let codec = config.remote.map_or(AudioCodec::Pcmu, |it| it.codec);
         let mut session = Self {
             remote: None,
             latch: None,
             source: None,
             candidate: None,
             reception: Reception::default(),
-            incoming: Incoming::new(now),
+            incoming: Incoming::new(codec, now),
             dtmf: DtmfReceiver::default(),
+            tones: config.hears_tones.then(|| Box::new(DtmfToneDetector::new(codec.rate()))),
+            one_telling: OneTelling::default(),
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
             rtcp_due: None,
@@ -187,6 +208,16 @@ impl Session {
         if moved {
             self.latch = Some(Latch::new(remote.rtp, remote.latching));
             self.follow_anew();
+        }
+        let before = self.remote.map_or(remote.codec, |it| it.codec);
+        if self.remote.is_none_or(|it| it.codec != remote.codec) {
+            self.incoming.change_codec(remote.codec);
+            if let Some(tones) = &mut self.tones
+                && before.rate() != remote.codec.rate()
+            {
+                **tones = DtmfToneDetector::new(remote.codec.rate());
+            }
+            self.reception.change_clock(before.clock_hz(), remote.codec.clock_hz());
         }
         let expects_rtp = remote.send && remote.receive;
         self.expected_since = if expects_rtp { self.expected_since.or(Some(now)) } else { None };
@@ -236,7 +267,7 @@ impl Session {
         self.read_rtcp(datagram, &remote, now);
     }
 
-    /// Queues 20 ms to be played. Frames at 16 kHz are brought down to the leg's rate.
+    /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
     ///
     /// # Errors
     ///
@@ -262,12 +293,22 @@ impl Session {
         if self.outgoing.send_dtmf(digit, ms) { Ok(()) } else { Err(DtmfRefused::QueueFull) }
     }
 
+    /// Queues a digit as tones in the audio, for peers that take no telephone events.
+    ///
+    /// # Errors
+    ///
+    /// [`DtmfRefused::QueueFull`].
+    pub fn play_dtmf(&mut self, digit: Digit, ms: u16) -> Result<(), DtmfRefused> {
+        if self.outgoing.play_dtmf(digit, ms) { Ok(()) } else { Err(DtmfRefused::QueueFull) }
+    }
+
     /// One frame out, one frame in.
     pub fn handle_tick(&mut self, now: Now) -> Tick {
         self.number += 1;
         self.next_tick += TICK;
         self.dtmf.handle_timeout(now);
         let heard = self.incoming.tick(self.dtmf.is_active(), now);
+        self.hear_tones(&heard);
         let played = self.outgoing.tick(self.format());
         let has_spoken = self.outgoing.packets() > 0 || self.received.packets > 0;
         if self.control.take_due(now) && has_spoken {
@@ -284,11 +325,15 @@ impl Session {
         };
         while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
             match event {
-                DtmfEvent::Began(digit) => {
-                    self.received.digits += 1;
-                    tick.dtmf = Some(digit);
+                DtmfEvent::Began(digit, means) => {
+                    if self.one_telling.admits(digit, means, now) {
+                        self.received.digits += 1;
+                        tick.dtmf = Some(digit);
+                    }
                 }
-                DtmfEvent::Ended(ended) => tick.dtmf_ended = Some(ended),
+                DtmfEvent::Ended(ended, means) => {
+                    tick.dtmf_ended = self.one_telling.is_admitted(ended.digit, means).then_some(ended);
+                }
             }
         }
         tick
@@ -336,6 +381,11 @@ impl Session {
         self.outgoing.frame()
     }
 
+    /// The rate of what is heard and sent; until a codec is agreed on, that of G.711.
+    pub fn rate(&self) -> SampleRate {
+        self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate())
+    }
+
     /// Our SSRC.
     pub const fn ssrc(&self) -> u32 {
         self.outgoing.ssrc()
@@ -347,20 +397,22 @@ impl Session {
         let counts = buffer.counts();
         let (jitter, jitter_max) = self.reception.jitter();
         let clock_hz = self.clock_hz();
+        let remote = self.control.remote();
+        let received = Received {
+            lost: self.reception.lost(),
+            late: counts.late,
+            duplicates: self.reception.duplicates(),
+            skipped: counts.skipped,
+            concealed_frames: self.incoming.concealed_frames(),
+            shortened: self.incoming.shortened(),
+            jitter_us: unit_us(jitter, clock_hz),
+            jitter_max_us: unit_us(jitter_max, clock_hz),
+            target_ms: buffer.target_ms(),
+            delay_us: buffer.delay_now_us(self.incoming.held(), now),
+            ..self.received
+        };
         Report {
-            received: Received {
-                lost: self.reception.lost(),
-                late: counts.late,
-                duplicates: self.reception.duplicates(),
-                skipped: counts.skipped,
-                concealed_frames: self.incoming.concealed_frames(),
-                shortened: self.incoming.shortened(),
-                jitter_us: unit_us(jitter, clock_hz),
-                jitter_max_us: unit_us(jitter_max, clock_hz),
-                target_ms: buffer.target_ms(),
-                delay_us: buffer.delay_now_us(self.incoming.held(), now),
-                ..self.received
-            },
+            received,
             sent: Sent {
                 packets: self.outgoing.packets(),
                 octets: self.outgoing.octets(),
@@ -368,8 +420,47 @@ impl Session {
                 digits: self.outgoing.digits(),
             },
             dropped: self.dropped,
-            remote: self.control.remote(),
+            remote,
+            quality: self.quality(&received, &remote),
+            remote_quality: self.remote_quality(&remote),
             ticks: self.number,
+        }
+    }
+
+    /// Delay: half the round trip if it is known, the jitter buffer, and a packet at the sender.
+    fn quality(&self, received: &Received, remote: &Remote) -> Quality {
+        let network_us = remote.round_trip_us.unwrap_or(0) / 2;
+        let delay_ms = network_us / 1_000 + received.target_ms + PACKET_MS;
+        let missing = received.lost + received.late + received.skipped;
+        Quality::estimate(self.codec(), missing, received.packets + received.lost, delay_ms)
+    }
+
+    /// The same at the peer, whose jitter buffer is taken to be like three times its jitter.
+    fn remote_quality(&self, remote: &Remote) -> Option<Quality> {
+        let round_trip_us = remote.round_trip_us?;
+        let delay_ms = round_trip_us / 2_000 + (3 * (remote.jitter_us / 1_000)).max(PACKET_MS) + PACKET_MS;
+        let lost = u64::try_from(remote.lost).unwrap_or(0);
+        Some(Quality::estimate(self.codec(), lost, self.outgoing.packets(), delay_ms))
+    }
+
+    fn codec(&self) -> AudioCodec {
+        self.remote.map_or(AudioCodec::Pcmu, |it| it.codec)
+    }
+
+    fn hear_tones(&mut self, heard: &Heard) {
+        let Some(tones) = &mut self.tones else {
+            return;
+        };
+        let silence = Frame::silence(self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate()));
+        let frame = match heard {
+            Heard::Audio(frame) | Heard::Concealed(frame) => frame,
+            Heard::Nothing => &silence,
+        };
+        for event in tones.handle_frame(frame).into_iter().flatten() {
+            self.dtmf.notify(match event {
+                DtmfToneEvent::Began(digit) => DtmfEvent::Began(digit, Means::Tone),
+                DtmfToneEvent::Ended(ended) => DtmfEvent::Ended(ended, Means::Tone),
+            });
         }
     }
 
@@ -380,6 +471,8 @@ impl Session {
             codec: remote.codec,
             payload_type: remote.payload_type,
             telephone_event: remote.telephone_event,
+            ptime_ms: remote.ptime_ms,
+            opus: remote.opus,
         })
     }
 
@@ -431,19 +524,23 @@ impl Session {
         if !remote.receive {
             return self.incoming.pass_over(header.sequence);
         }
+        let Header { sequence, timestamp, .. } = *header;
         match kind {
             Kind::Audio => {
                 let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
                 let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
                 self.reception.handle_time(header.timestamp, arrival);
-                let Header { sequence, timestamp, .. } = *header;
-                self.incoming.push(AudioPacket { sequence, timestamp, codec: remote.codec, payload }, now);
+                let coding = Coding::Audio(remote.codec);
+                self.incoming.push(AudioPacket { sequence, timestamp, coding, payload }, now);
             }
             Kind::Event { clock_hz } => {
                 self.incoming.pass_over(header.sequence);
                 self.dtmf.handle(header, payload, clock_hz, now);
             }
-            Kind::ComfortNoise => self.incoming.pass_over(header.sequence),
+            Kind::ComfortNoise if payload.is_empty() => self.incoming.pass_over(sequence),
+            Kind::ComfortNoise => {
+                self.incoming.push(AudioPacket { sequence, timestamp, coding: Coding::ComfortNoise, payload }, now);
+            }
         }
     }
 
@@ -490,8 +587,8 @@ impl Session {
 impl Tick {
     const fn has_room_for(&self, event: &DtmfEvent) -> bool {
         match event {
-            DtmfEvent::Began(_) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
-            DtmfEvent::Ended(_) => self.dtmf_ended.is_none(),
+            DtmfEvent::Began(..) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
+            DtmfEvent::Ended(..) => self.dtmf_ended.is_none(),
         }
     }
 }
@@ -509,12 +606,24 @@ enum Kind {
 
 impl Kind {
     fn of(payload_type: u8, remote: &RemoteMedia) -> Option<Self> {
+        let is_event = |it: &TelephoneEventFormat| it.received_payload_type == payload_type;
+        let is_their_event = |it: &TelephoneEventFormat| it.payload_type == payload_type;
+        if payload_type == remote.received_payload_type {
+            return Some(Self::Audio);
+        }
+        if let Some(event) = remote.telephone_event.filter(is_event) {
+            return Some(Self::Event { clock_hz: event.clock_hz });
+        }
+        if remote.comfort_noise == Some(payload_type) {
+            return Some(Self::ComfortNoise);
+        }
+        // From here on the numbers of a peer that ignores ours.
         if payload_type == remote.payload_type {
             return Some(Self::Audio);
         }
-        match remote.telephone_event {
-            Some(event) if event.payload_type == payload_type => Some(Self::Event { clock_hz: event.clock_hz }),
-            _ => (payload_type == PAYLOAD_TYPE_COMFORT_NOISE).then_some(Self::ComfortNoise),
+        match remote.telephone_event.filter(is_their_event) {
+            Some(event) => Some(Self::Event { clock_hz: event.clock_hz }),
+            None => (payload_type == PAYLOAD_TYPE_COMFORT_NOISE).then_some(Self::ComfortNoise),
         }
     }
 
@@ -540,6 +649,8 @@ fn low_bits(count: u64) -> u32 {
     u32::try_from(count & u64::from(u32::MAX)).unwrap_or(0)
 }
 
+/// As long as most packets are.
+const PACKET_MS: u32 = 20;
 /// Two streams at once are not mixed up: the one that is followed has to fall silent first.
 const SSRC_SILENCE: Duration = Duration::from_millis(100);
 
@@ -548,7 +659,7 @@ mod tests {
     use rand::{Rng, RngExt};
 
     use super::*;
-    use crate::codec::SampleRate;
+    use crate::codec::{Decoder, Encoder};
     use crate::media::host_behind_nat;
     use crate::rtp::rtcp::{Compound, Rtcp};
     use crate::rtp::telephone_event::TelephoneEvent;
@@ -587,7 +698,7 @@ mod tests {
         let before = leg.run(10);
         leg.update(RemoteMedia { send: false, ..peer() });
         assert!(leg.run(5).is_empty());
-        leg.update(RemoteMedia { codec: AudioCodec::Pcma, payload_type: 8, ..peer() });
+        leg.update(RemoteMedia { codec: AudioCodec::Pcma, payload_type: 8, received_payload_type: 8, ..peer() });
         let after = leg.run(10);
         assert_eq!((before.len(), after.len()), (10, 10));
         assert_eq!(after[0].sequence, before[9].sequence.wrapping_add(1));
@@ -623,7 +734,9 @@ mod tests {
         assert_eq!(played, [at(7, 160), at(7, 320), at(7, 480), at(8, 160), None]);
         assert!(leg.sent[..3].iter().all(|it| it.payload == [0x80; 160]));
         assert_ne!(leg.sent[3].payload, [0xff; 160]);
-        assert_eq!(leg.sent[4].payload, [0xff; 160]);
+        // The last 5 ms of what was at another rate, and nothing else.
+        assert_eq!(leg.sent[4].payload[80..], [0xff; 80]);
+        assert_eq!(leg.run(1)[0].payload, [0xff; 160]);
     }
 
     #[test]
@@ -748,7 +861,7 @@ mod tests {
             }
             let mut expected = vec![0; heard.len()];
             let bytes: Vec<u8> = (0..u32::try_from(heard.len()).unwrap()).map(stream_byte).collect();
-            AudioCodec::Pcmu.decode(&bytes, &mut expected);
+            Decoder::new(AudioCodec::Pcmu).decode(&bytes, &mut expected);
             assert!(heard.len() > 1_850 * 8, "{ptime_ms} ms: {}", heard.len());
             assert_eq!(leg.report().received.concealed_frames, 0, "{ptime_ms} ms");
             let same = heard.iter().zip(&expected).take_while(|(a, b)| a == b).count();
@@ -769,6 +882,8 @@ mod tests {
         }
         let received = leg.report().received;
         assert!((80..120).contains(&received.lost), "{received:?}");
+        let quality = leg.report().quality;
+        assert!((330..410).contains(&quality.mos_hundredths) && leg.report().remote_quality.is_none(), "{quality:?}");
         assert!(received.concealed_frames > 60 && quiet < 60, "{received:?} {quiet}");
     }
 
@@ -843,6 +958,31 @@ mod tests {
         assert_eq!(leg.sent[7].payload, [0x80; 160], "audio goes on where it was");
         leg.update(RemoteMedia { telephone_event: None, ..peer() });
         assert_eq!(leg.session.send_dtmf(Digit::from_char('4').unwrap(), 60), Err(DtmfRefused::NotAgreed));
+    }
+
+    #[test]
+    fn digits_are_played_and_heard_as_tones_by_every_codec() {
+        for codec in AudioCodec::ALL {
+            let remote =
+                RemoteMedia { codec, payload_type: 96, received_payload_type: 96, telephone_event: None, ..peer() };
+            let (mut from, mut to) = (Leg::new(remote), Leg::new(remote));
+            let mut heard = String::new();
+            for digit in "0123456789*#ABCD".chars().filter_map(Digit::from_char) {
+                from.session.play_dtmf(digit, 80).unwrap();
+            }
+            let mut ended = 0;
+            for _ in 0..160 {
+                from.tick();
+                for out in from.sent.split_off(0) {
+                    let datagram = packet(96, out.ssrc, out.sequence, out.timestamp, &out.payload);
+                    to.session.handle_rtp(addr(PEER), &datagram, to.now);
+                }
+                let tick = to.tick();
+                heard.extend(tick.dtmf.map(Digit::to_char));
+                ended += u32::from(tick.dtmf_ended.is_some_and(|it| (50..=110).contains(&it.duration_ms)));
+            }
+            assert_eq!((heard.as_str(), ended), ("0123456789*#ABCD", 16), "{codec:?}");
+        }
     }
 
     #[test]
@@ -1016,6 +1156,203 @@ mod tests {
         assert!(matches!(leg.tick().heard, Heard::Audio(_)));
     }
 
+    #[test]
+    fn every_codec_is_heard_and_sent_in_packets_of_any_length() {
+        for codec in AudioCodec::ALL {
+            for ptime_ms in [10, 20, 30, 40, 50, 60] {
+                check_codec(codec, ptime_ms);
+            }
+        }
+    }
+
+    #[test]
+    fn payload_types_may_differ_each_way() {
+        let event = TelephoneEventFormat { payload_type: 100, received_payload_type: 101, clock_hz: 8_000 };
+        let remote = RemoteMedia {
+            codec: AudioCodec::Pcma,
+            payload_type: 96,
+            received_payload_type: 97,
+            telephone_event: Some(event),
+            ..peer()
+        };
+        let mut leg = Leg::new(remote);
+        let digit = TelephoneEvent { code: 5, end: false, volume: 10, duration: 160 }.to_bytes();
+        let mut digits = 0;
+        for index in 0..40 {
+            // Our number, and the peer's own, which many a peer sends.
+            let (audio, event) = if index % 2 == 0 { (97, 101) } else { (96, 100) };
+            let (payload_type, payload) = if index < 20 { (audio, &[0x55; 160][..]) } else { (event, &digit[..]) };
+            let timestamp = u32::from(index.min(20)) * 160;
+            leg.session.handle_rtp(addr(PEER), &packet(payload_type, 1, index, timestamp, payload), leg.now);
+            digits += u32::from(leg.tick().dtmf.is_some());
+        }
+        assert_eq!((leg.report().received.packets, digits), (40, 1));
+        assert_eq!(leg.session.send_dtmf(Digit::from_char('1').unwrap(), 40), Ok(()));
+        let sent = leg.run(3);
+        assert_eq!(sent.iter().map(|it| it.payload_type).collect::<Vec<_>>(), [100, 100, 100]);
+        assert_eq!(leg.run(10).last().map(|it| it.payload_type), Some(96));
+    }
+
+    #[test]
+    fn a_codec_changes_in_place() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..50);
+        let mut before = leg.sent.last().unwrap().clone();
+        let mut heard = 50;
+        for (codec, payload_type) in [(AudioCodec::Opus, 96), (AudioCodec::G722, 9), (AudioCodec::Pcma, 8)] {
+            leg.update(RemoteMedia { codec, payload_type, received_payload_type: payload_type, ..peer() });
+            assert_eq!(leg.session.rate(), codec.rate());
+            let mut encoder = Encoder::new(codec, OpusSettings::default());
+            let mut audible = 0;
+            for index in heard..heard + 50 {
+                let mut payload = [0; 400];
+                let len = encoder.encode(&[1_000; 320][..codec.rate().frame_len()], &mut payload);
+                let timestamp = u32::from(index) * codec.clock_hz() / 50;
+                let datagram = packet(payload_type, 1, index, timestamp, &payload[..len]);
+                leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+                if let Heard::Audio(frame) = leg.tick().heard {
+                    audible += 1;
+                    assert_eq!(frame.rate(), codec.rate());
+                }
+            }
+            heard += 50;
+            assert!(audible >= 47, "{codec:?}: {audible}");
+            for out in &leg.sent[leg.sent.len() - 50..] {
+                assert_eq!((out.ssrc, out.payload_type), (before.ssrc, payload_type));
+                assert_eq!(out.sequence, before.sequence.wrapping_add(1));
+                assert_eq!(out.timestamp, before.timestamp.wrapping_add(codec.clock_hz() / 50));
+                before = out.clone();
+            }
+        }
+        assert_eq!(leg.report().received.lost, 0);
+    }
+
+    #[test]
+    fn comfort_noise_fills_what_the_peer_leaves_out() {
+        let mut leg = Leg::new(RemoteMedia { comfort_noise: Some(77), ..peer() });
+        leg.hear_stream(0..50);
+        let noise = |payload_type, index, at| packet(payload_type, 1, index, at, &[50, 120, 130]);
+        leg.session.handle_rtp(addr(PEER), &noise(13, 50, 8_000), leg.now);
+        let mut levels = vec![];
+        for tick in 0..300_u32 {
+            if tick == 150 {
+                leg.session.handle_rtp(addr(PEER), &noise(77, 51, 8_000 + 150 * 160), leg.now);
+            }
+            match leg.tick().heard {
+                Heard::Audio(frame) => levels.push(super::super::levels::Level::of(&frame).rms),
+                other @ (Heard::Concealed(_) | Heard::Nothing) => panic!("{other:?} at {tick}"),
+            }
+        }
+        assert!(levels[20..].iter().all(|it| (60..160).contains(it)), "{levels:?}");
+        for index in 52..100 {
+            let timestamp = 8_000 + (300 + u32::from(index) - 52) * 160;
+            leg.session.handle_rtp(addr(PEER), &packet(0, 1, index, timestamp, &[0x80; 160]), leg.now);
+            leg.tick();
+        }
+        assert_eq!((leg.report().received.concealed_frames, leg.report().received.lost), (0, 0));
+    }
+
+    #[test]
+    fn opus_conceals_its_losses_and_falls_silent_in_the_end() {
+        let remote = RemoteMedia { codec: AudioCodec::Opus, payload_type: 96, received_payload_type: 96, ..peer() };
+        let mut leg = Leg::new(remote);
+        let mut encoder = Encoder::new(AudioCodec::Opus, OpusSettings::default());
+        let mut heard = vec![];
+        for index in 0..300_u16 {
+            let mut payload = [0; 400];
+            let samples: Vec<i16> = (0..320).map(|at| wave(u32::from(index) * 320 + at, 16_000)).collect();
+            let len = encoder.encode(&samples, &mut payload);
+            if index % 10 != 5 && index < 200 {
+                let datagram = packet(96, 1, index, u32::from(index) * 960, &payload[..len]);
+                leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+            }
+            heard.push(leg.tick().heard);
+        }
+        let level = |it: &Heard| match it {
+            Heard::Audio(frame) | Heard::Concealed(frame) => super::super::levels::Level::of(frame).rms,
+            Heard::Nothing => 0,
+        };
+        let levels: Vec<_> = heard.iter().map(level).collect();
+        assert!(levels[20..200].iter().all(|it| *it > 1_000), "{levels:?}");
+        assert!((15..=27).contains(&leg.report().received.concealed_frames), "{:?}", leg.report().received);
+        assert!(heard[215..].iter().all(|it| *it == Heard::Nothing));
+    }
+
+    /// A tone is heard and sent with this codec, in packets of this length, on a network that is never late.
+    #[track_caller]
+    fn check_codec(codec: AudioCodec, ptime_ms: u16) {
+        let (rate, clock_hz) = (codec.rate(), codec.clock_hz());
+        let event = TelephoneEventFormat { payload_type: 101, received_payload_type: 101, clock_hz };
+        let remote = RemoteMedia {
+            codec,
+            payload_type: 96,
+            received_payload_type: 96,
+            ptime_ms,
+            telephone_event: Some(event),
+            ..peer()
+        };
+        let mut leg = Leg::new(remote);
+        let mut encoder = Encoder::new(codec, OpusSettings::default());
+        let ptime_ms = u32::from(codec.ptime_ms(ptime_ms));
+        let (mut index, mut hum, mut audible) = (0_u16, 0_u32, 0);
+        for ms in 0..2_000_u32 {
+            if ms % ptime_ms == 0 {
+                let first = ms * (rate.hz() / 1_000);
+                let samples: Vec<i16> =
+                    (first..first + ptime_ms * (rate.hz() / 1_000)).map(|it| wave(it, rate.hz())).collect();
+                let mut payload = [0; 1_400];
+                let len = encoder.encode(&samples, &mut payload);
+                let datagram = packet(96, 1, index, ms * (clock_hz / 1_000), &payload[..len]);
+                leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
+                index += 1;
+            }
+            if ms % 20 == 7 {
+                let samples: Vec<i16> = (0..320).map(|at| wave(hum + at, 16_000)).collect();
+                hum += 320;
+                let frame = Frame::from_samples(SampleRate::Hz16000, &samples);
+                leg.session.play(PlayoutFrame { utterance: 1, frame }).unwrap();
+                let tick = leg.session.handle_tick(leg.now);
+                leg.drain();
+                audible += u32::from(matches!(tick.heard, Heard::Audio(frame) if frame.rate() == rate));
+                let position = u32::try_from(tick.number).unwrap() * rate.hz() / 50;
+                assert_eq!(tick.played, Some(Played { utterance: 1, position }));
+            }
+            leg.now = leg.now + Duration::from_millis(1);
+        }
+        let name = format!("{codec:?} {ptime_ms} ms");
+        assert_eq!(leg.report().received.concealed_frames, 0, "{name}");
+        assert!(audible >= 93, "{name}: {audible}");
+        let mut decoder = Decoder::new(codec);
+        let mut samples = vec![];
+        for (at, out) in leg.sent.iter().enumerate() {
+            assert_eq!(codec.duration(&out.payload), clock_hz / 1_000 * ptime_ms, "{name}");
+            assert_eq!(
+                out.timestamp.wrapping_sub(leg.sent[0].timestamp),
+                u32::try_from(at).unwrap() * clock_hz / 1_000 * ptime_ms
+            );
+            let mut decoded = [0; 1_920];
+            let len = decoder.decode(&out.payload, &mut decoded);
+            samples.extend_from_slice(&decoded[..len]);
+        }
+        let level = super::super::levels::Level::of_samples(&samples[samples.len() / 4..]).rms;
+        assert!((4_500..6_500).contains(&level), "{name}: {level}");
+        // A digit cuts what is collected short, and everything keeps its time.
+        leg.session.send_dtmf(Digit::from_char('5').unwrap(), 100).unwrap();
+        let sent = leg.run(40);
+        let events: Vec<_> = sent.iter().filter(|it| it.payload_type == 101).collect();
+        let last = TelephoneEvent::parse(&events.last().unwrap().payload).unwrap();
+        assert_eq!((events.len(), u32::from(last.duration)), (7, clock_hz / 10), "{name}");
+        let span = |it: &Out| if it.payload_type == 101 { clock_hz / 50 } else { codec.duration(&it.payload) };
+        let total: u32 = sent.iter().map(span).sum();
+        assert!(total.abs_diff(clock_hz / 50 * 40) <= clock_hz / 1_000 * ptime_ms, "{name}: {total}");
+    }
+
+    /// A tone of 440 Hz.
+    #[expect(clippy::cast_possible_truncation, reason = "the amplitude fits")]
+    fn wave(at: u32, hz: u32) -> i16 {
+        (8_000.0 * (std::f64::consts::TAU * 440.0 * f64::from(at) / f64::from(hz)).sin()) as i16
+    }
+
     const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
     /// What was sent in one RTP packet.
@@ -1057,7 +1394,7 @@ mod tests {
         fn with(remote: Option<RemoteMedia>, seed: u64) -> Self {
             let now = Now::origin();
             let mut rng = ChaCha12Rng::seed_from_u64(seed);
-            let session = Session::new(SessionConfig { remote }, &mut rng, now);
+            let session = Session::new(SessionConfig { remote, hears_tones: true }, &mut rng, now);
             Self { session, now, sent: vec![], reports: vec![], reported_at: None, reported_after: 0 }
         }
 
@@ -1122,7 +1459,15 @@ mod tests {
             latching: Latching::Exact,
             codec: AudioCodec::Pcmu,
             payload_type: 0,
-            telephone_event: Some(TelephoneEventFormat { payload_type: 101, clock_hz: 8_000 }),
+            received_payload_type: 0,
+            ptime_ms: 20,
+            opus: OpusSettings::default(),
+            comfort_noise: None,
+            telephone_event: Some(TelephoneEventFormat {
+                payload_type: 101,
+                received_payload_type: 101,
+                clock_hz: 8_000,
+            }),
             send: true,
             receive: true,
         }

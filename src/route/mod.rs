@@ -34,6 +34,8 @@ pub struct Routes {
 pub struct Admission {
     /// Whether sources that [`Routes`] does not know may call.
     pub unknown_sources: bool,
+    /// Whether users may call who show to know their password, from whatever source.
+    pub users: bool,
     /// Who answers numbers that [`Routes`] does not know; nobody if `None`.
     pub unknown_numbers: Option<Target>,
 }
@@ -131,7 +133,7 @@ mod tests {
         routes.insert_number("sales", target("sales"));
         routes.insert_source("192.0.2.0/24".parse().expect("a network"));
         let closed = Admission::default();
-        let open = Admission { unknown_sources: true, unknown_numbers: Some(target("demo")) };
+        let open = Admission { unknown_sources: true, unknown_numbers: Some(target("demo")), ..Admission::default() };
         check(&routes, &closed, "192.0.2.7", "+4930(12345)", Ok("reception"));
         check(&routes, &closed, "192.0.2.7", "4930.12345", Ok("reception"));
         check(&routes, &closed, "::ffff:192.0.2.7", "sales", Ok("sales"));

@@ -93,7 +93,7 @@ fn prepare_one(
     let speech = match (&agent.speech, embedded) {
         (Some(own), _) => SocketAddress {
             base: own.url.clone(),
-            key: Secret::new(own.token.as_ref().map_or("", config::Secret::reveal)),
+            key: own.token.clone().unwrap_or_else(|| Secret::new("")),
             connect_timeout: Duration::from_millis(PROVIDER_CONNECT_MS_MAX),
         },
         (None, Some(embedded)) => embedded.clone(),
@@ -101,10 +101,9 @@ fn prepare_one(
     };
     let model = match &agent.brain {
         config::Brain::Pathway(_) => None,
-        config::Brain::Model(model) => Some((
-            ChatConfig::new(model.model.clone()),
-            ModelAddress::new(model.url.clone(), model.api_key.as_ref().map(|it| Secret::new(it.reveal()))),
-        )),
+        config::Brain::Model(model) => {
+            Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
+        }
     };
     let apology = render_apology(name, &apology, agent.voice.as_deref());
     let defaults = AgentTimes::default();

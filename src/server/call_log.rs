@@ -209,6 +209,15 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
         call::Event::Digit { digit, .. } => {
             Event::Digit { digit: Pii::new(digit.to_string()), direction: DigitDirection::Received }
         }
+        call::Event::TransferStarted { to } => Event::Note { topic: "transfer_started".to_owned(), text: to },
+        call::Event::Transferred { to, outcome } => Event::Transfer { target: to, outcome: outcome.name().to_owned() },
+        call::Event::TransferAsked { to, is_accepted: true } => {
+            Event::Note { topic: "transfer_accepted".to_owned(), text: to }
+        }
+        call::Event::TransferAsked { to, is_accepted: false } => {
+            Event::Note { topic: "transfer_refused".to_owned(), text: to }
+        }
+        call::Event::Replaced { by } => Event::Note { topic: "replaced".to_owned(), text: by },
         call::Event::Ended(_) => return None,
     })
 }
@@ -241,7 +250,7 @@ fn cause(end: call::End) -> EndCause {
         call::EndCause::NoCommonMedia => EndCause::NoCommonCodec,
         call::EndCause::NoMediaPort | call::EndCause::Overloaded => EndCause::Overloaded,
         call::EndCause::MediaInactive => EndCause::MediaInactive,
-        call::EndCause::PeerLost | call::EndCause::NotSent => EndCause::SignallingLost,
+        call::EndCause::PeerLost | call::EndCause::SessionExpired | call::EndCause::NotSent => EndCause::SignallingLost,
     }
 }
 

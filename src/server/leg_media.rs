@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::codec::AudioCodec;
+use crate::codec::{AudioCodec, OpusSettings};
 use crate::dialog::offer_answer::{Codec, MediaDescription};
 use crate::media::{Latching, RemoteMedia, TelephoneEventFormat, host_behind_nat};
 
@@ -18,9 +18,15 @@ pub(crate) fn remote(description: &MediaDescription, signalling: Option<IpAddr>)
             Codec::Pcma => AudioCodec::Pcma,
         },
         payload_type: description.payload_type,
-        telephone_event: description
-            .telephone_event
-            .map(|(payload_type, clock_hz)| TelephoneEventFormat { payload_type, clock_hz }),
+        received_payload_type: description.payload_type,
+        ptime_ms: description.ptime_ms,
+        opus: OpusSettings::default(),
+        comfort_noise: None,
+        telephone_event: description.telephone_event.map(|(payload_type, clock_hz)| TelephoneEventFormat {
+            payload_type,
+            received_payload_type: payload_type,
+            clock_hz,
+        }),
         send: description.send,
         receive: description.receive,
     }

@@ -328,8 +328,13 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Transferred { .. } => (),
+            // Nobody here places the call that a peer asks for.
+            Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            // Who asks is told by the registrar itself.
+            Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }
@@ -366,6 +371,7 @@ impl SipWorker {
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
+                hears_tones: remote.is_some_and(|it| it.telephone_event.is_none()),
             },
             link,
             tap,

@@ -10,12 +10,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring};
-use crate::config::{Config, SignallingTransport};
+use crate::auth::DigestServerConfig;
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, UsersConfig};
+use crate::config::{Config, SignallingTransport, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
+use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Routes, Target};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
@@ -251,14 +253,19 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
     for (number, entry) in &config.numbers {
         routes.insert_number(number, target(&entry.agent));
     }
-    let open = Admission { unknown_sources: true, unknown_numbers: config.sip.open_agent.as_deref().map(target) };
+    let open = Admission {
+        unknown_sources: true,
+        unknown_numbers: config.sip.open_agent.as_deref().map(target),
+        ..Admission::default()
+    };
+    let closed = Admission { users: !config.users.is_empty(), ..Admission::default() };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
             SignallingTransport::Tcp => TransportKind::Tcp,
         },
         address: it.address,
-        admission: if it.open { open.clone() } else { Admission::default() },
+        admission: if it.open { open.clone() } else { closed.clone() },
         required: it.required,
     });
     let calls_max = usize::try_from(config.sip.calls_max).unwrap_or(usize::MAX);
@@ -272,6 +279,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         calls: CallsConfig {
             listeners: vec![],
             routes,
+            users: users_config(config),
             capabilities: Capabilities::default(),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             user_agent: config.sip.user_agent.clone(),
@@ -280,6 +288,16 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         },
         record,
     }
+}
+
+fn users_config(config: &Config) -> Option<UsersConfig> {
+    let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
+    let users: Vec<_> = config.users.iter().map(user).collect();
+    (!users.is_empty()).then(|| UsersConfig {
+        digest: DigestServerConfig::new(config.sip.realm.clone()),
+        registrar: RegistrarConfig::default(),
+        users,
+    })
 }
 
 fn warn_of_ephemeral_ports(config: &Config) {

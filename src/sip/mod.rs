@@ -1,5 +1,6 @@
 //! SIP messages: bytes to values and back, without state (RFC 3261 §7, §19, §20, §25).
 
+mod authentication;
 mod build;
 mod cseq;
 mod edit;
@@ -20,6 +21,10 @@ mod uri;
 mod uri_equivalence;
 mod via;
 
+pub use authentication::{
+    AuthParams, AuthenticationInfo, Challenge, Counted, Credentials, DigestAlgorithm, DigestChallenge,
+    DigestCredentials, Qop, QopOffer, is_quotable,
+};
 pub use build::{BuildError, RequestBuilder, ResponseBuilder};
 pub use cseq::{CSeq, RAck};
 pub use edit::Editor;

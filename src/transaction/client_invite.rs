@@ -78,7 +78,7 @@ impl ClientInvite {
             }
             (State::Calling { .. } | State::Proceeding, _) => {
                 // A response that cannot be acknowledged in writing still ends the transaction.
-                let ack = hop_by_hop(&self.invite, Method::Ack, Some(&response)).ok().map(|it| it.to_bytes());
+                let ack = hop_by_hop(&self.invite, Method::Ack, Some(&response)).build().ok().map(|it| it.to_bytes());
                 self.outputs.extend(ack.clone().map(Output::Transmit));
                 self.outputs.push_back(Output::Response(response));
                 self.state = if Timer::D.is_skipped(self.transport) {

@@ -23,7 +23,7 @@ use self::key::{ClientKey, Origin, ServerKey};
 use self::server_invite::ServerInvite;
 use self::server_non_invite::ServerNonInvite;
 use self::token::Tokens;
-use crate::sip::{BuildError, HeaderName, Method, Request, Response, StatusCode};
+use crate::sip::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transport::refusal::Refusal;
 use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport, Wire};
@@ -221,13 +221,15 @@ impl Transactions {
         Ok(id)
     }
 
-    /// Cancels the INVITE `id` (RFC 3261 §9.1), which must have got a provisional response.
-    pub(crate) fn cancel(&mut self, id: TransactionId, now: Now) -> Result<(), TooManyTransactions> {
+    /// Cancels the INVITE `id` (RFC 3261 §9.1), which must have got a provisional response. `reason` is the value of its
+    /// Reason header field (RFC 3326).
+    pub(crate) fn cancel(&mut self, id: TransactionId, reason: &str, now: Now) -> Result<(), TooManyTransactions> {
         let Some(Machine::ClientInvite { machine, flow, .. }) = self.machines.get(&id).map(|it| &it.machine) else {
             return Ok(());
         };
         let flow = *flow;
-        let cancel = hop_by_hop(machine.invite(), Method::Cancel, None).or(Err(TooManyTransactions))?;
+        let cancel = hop_by_hop(machine.invite(), Method::Cancel, None).header(HeaderName::Reason, reason);
+        let cancel = cancel.build().or(Err(TooManyTransactions))?;
         self.request(flow, cancel, now)?;
         Ok(())
     }
@@ -524,7 +526,7 @@ impl Transactions {
 
 /// A request that follows an INVITE of ours hop by hop: its CANCEL (RFC 3261 §9.1), or the ACK of the response that
 /// refused it (§17.1.1.3). Both have the branch of the INVITE; the ACK has the To of the response.
-fn hop_by_hop(invite: &Request, method: Method, refused: Option<&Response>) -> Result<Request, BuildError> {
+fn hop_by_hop(invite: &Request, method: Method, refused: Option<&Response>) -> RequestBuilder {
     let headers = invite.headers();
     let cseq = format!("{} {method}", headers.cseq().number);
     let to = refused.map_or_else(|| headers.to(), |it| it.headers().to());
@@ -536,7 +538,6 @@ fn hop_by_hop(invite: &Request, method: Method, refused: Option<&Response>) -> R
         .header(HeaderName::To, to)
         .header(HeaderName::CallId, headers.call_id())
         .header(HeaderName::CSeq, cseq)
-        .build()
 }
 
 /// The Max-Forwards of every request of ours (RFC 3261 §8.1.1.6).

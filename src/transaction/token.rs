@@ -1,7 +1,7 @@
 //! Tags, branches and Call-IDs (RFC 3261 §8.1.1.7, §19.3): unpredictable, and each begins with the shard that made it, so
 //! that a message finds its owner among several without a shared map.
 
-use rand::Rng;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 /// Makes the tokens of one shard.
@@ -35,6 +35,16 @@ impl Tokens {
     /// A session identifier for the o= line: 62 random bits, which fit the signed integers of careless peers.
     pub(crate) fn session_id(&mut self) -> u64 {
         self.rng.next_u64() >> 2
+    }
+
+    /// The number of a first reliable provisional response (RFC 3262 §3): 30 random bits.
+    pub(crate) fn rseq(&mut self) -> u32 {
+        self.rng.next_u32() >> 2
+    }
+
+    /// Another generator.
+    pub(crate) fn generator(&mut self) -> ChaCha12Rng {
+        ChaCha12Rng::from_rng(&mut self.rng)
     }
 
     /// A duration between `from_ms` and `to_ms` in steps of ten milliseconds, as RFC 3261 §14.1 wants it.

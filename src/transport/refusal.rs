@@ -8,6 +8,8 @@ use crate::sip::{BuildError, HeaderName, Request, Response, StatusCode};
 pub enum Refusal {
     /// 400: it lacks or breaks something that this method needs; the reason phrase tells what.
     BadRequest(&'static str),
+    /// 401: who sends it has to show who that is; the challenges.
+    Unauthenticated(Vec<(HeaderName, String)>),
     /// 403: from where it comes, it may not.
     Forbidden,
     /// 404: nobody answers that number.
@@ -24,6 +26,11 @@ pub enum Refusal {
     UnsupportedUriScheme,
     /// 420: these extensions are required and not known.
     BadExtension(Vec<String>),
+    /// 422: the session would expire too soon.
+    IntervalTooSmall {
+        /// The least interval, in seconds.
+        min_s: u32,
+    },
     /// 480: the one who should answer is not there.
     TemporarilyUnavailable,
     /// 481: no dialog or transaction of that name.
@@ -38,6 +45,8 @@ pub enum Refusal {
     Terminated,
     /// 488: no common ground for media; the warning code of RFC 3261 §20.43 and its text.
     NotAcceptable(u16, &'static str),
+    /// 489: nothing is subscribed to this event.
+    BadEvent,
     /// 491: a re-INVITE of ours is pending.
     RequestPending,
     /// 500: out of order, or an earlier request is still being answered.
@@ -63,6 +72,7 @@ impl Refusal {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -70,6 +80,7 @@ impl Refusal {
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnsupportedUriScheme => StatusCode::UNSUPPORTED_URI_SCHEME,
             Self::BadExtension(_) => StatusCode::BAD_EXTENSION,
+            Self::IntervalTooSmall { .. } => StatusCode::SESSION_INTERVAL_TOO_SMALL,
             Self::TemporarilyUnavailable => StatusCode::TEMPORARILY_UNAVAILABLE,
             Self::DoesNotExist => StatusCode::CALL_DOES_NOT_EXIST,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
@@ -77,6 +88,7 @@ impl Refusal {
             Self::Busy => StatusCode::BUSY_HERE,
             Self::Terminated => StatusCode::REQUEST_TERMINATED,
             Self::NotAcceptable(..) => StatusCode::NOT_ACCEPTABLE_HERE,
+            Self::BadEvent => StatusCode::BAD_EVENT,
             Self::RequestPending => StatusCode::REQUEST_PENDING,
             Self::OutOfOrder { .. } | Self::Failed => StatusCode::SERVER_INTERNAL_ERROR,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
@@ -90,10 +102,15 @@ impl Refusal {
         let reply = Response::reply(request, self.status()).to_tag(request, tag);
         let reply = match self {
             Self::BadRequest(reason) => reply.reason(reason),
+            Self::Unauthenticated(challenges) => {
+                challenges.iter().fold(reply, |reply, (name, value)| reply.header(name.clone(), value))
+            }
             Self::MethodNotAllowed | Self::NotImplemented => reply.header(HeaderName::Allow, ALLOW),
             Self::UnsupportedMediaType(accepted) => reply.header(HeaderName::Accept, accepted),
             Self::UnsupportedEncoding => reply.header(HeaderName::AcceptEncoding, "identity"),
             Self::BadExtension(tags) => reply.header(HeaderName::Unsupported, tags.join(", ")),
+            Self::BadEvent => reply.header(HeaderName::AllowEvents, "refer"),
+            Self::IntervalTooSmall { min_s } => reply.header(HeaderName::MinSe, min_s),
             Self::NotAcceptable(code, text) => {
                 reply.header(HeaderName::Warning, format_args!("{code} {WARN_AGENT} \"{text}\""))
             }
@@ -119,8 +136,8 @@ impl Refusal {
     }
 }
 
-/// The methods we serve. REFER is understood within dialogs, and declined.
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE";
+/// The methods we serve; REFER and NOTIFY within dialogs only.
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
 
 /// Who warns: a pseudonym (RFC 3261 §20.43), so that no address of ours is told.
 const WARN_AGENT: &str = "hookswitch";

@@ -187,3 +187,67 @@ fn our_hold_is_asked_again_after_a_collision() {
         7.100 # Ended",
     );
 }
+
+#[test]
+fn a_reinvite_that_is_never_answered_ends_the_call() {
+    check(
+        "
+        0.000 < place
+        0.000 # Offered
+        0.000 ! open-media
+        0.000 < media-opened
+        0.000 > INVITE sendrecv v1
+        0.400 < 200 sdp=sendrecv
+        0.400 > ACK
+        0.400 ! update-media send receive
+        0.400 ! answered
+        0.400 # Answered Pcmu
+        2.000 < hold
+        2.000 > INVITE sendonly v2
+        2.100 < 100
+       66.000 > BYE
+       66.000 ! close-media
+       66.000 ! ended PeerLost None Remote
+       66.000 # Ended
+       66.010 < 200 method=BYE",
+    );
+}
+
+#[test]
+fn the_side_that_was_called_waits_less_after_a_collision() {
+    check(
+        "
+        0.000 < INVITE
+        0.000 # Offered
+        0.000 ! open-media send receive
+        0.000 ! start-agent demo
+        0.000 > 180 INVITE
+        0.000 # Ringing
+        0.000 < media-opened
+        0.000 > 200 INVITE sendrecv v1
+        0.000 ! answered
+        0.000 # Answered Pcmu
+        0.010 < ACK
+        2.000 < hold
+        2.000 > INVITE sendonly v2
+        2.010 < UPDATE cseq=2 sdp=sendonly
+        2.010 > 491 UPDATE
+        2.020 < UPDATE cseq=3 sdp=none
+        2.020 > 200 UPDATE
+        2.100 < 491
+        2.100 > ACK
+        2.150 < INVITE re cseq=4 branch=4 sdp=moved
+        2.150 > 200 INVITE sendrecv v3
+        2.150 ! update-media send receive
+        2.160 < ACK cseq=4
+        3.450 > INVITE sendonly v4
+        3.560 < 200 sdp=recvonly
+        3.560 > ACK
+        3.560 ! update-media send
+        5.000 < BYE cseq=5
+        5.000 > 200 BYE
+        5.000 ! close-media
+        5.000 ! ended HungUp None Remote
+        5.000 # Ended",
+    );
+}

@@ -6,7 +6,12 @@
 mod changes;
 mod incoming;
 mod outgoing;
+mod reasons;
+mod refreshes;
 mod refusals;
+mod reliable;
+mod transfers;
+mod users;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -30,6 +35,17 @@ fn check(flow: &str) {
     assert_eq!(counts, Counts::default());
 }
 
+/// As [`check`], with a configuration, and with header fields that are shown, too.
+#[track_caller]
+fn check_showing(shown: &[HeaderName], configure: impl FnOnce(&mut CallsConfig), flow: &str) {
+    let expected: Vec<_> = flow.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
+    let mut peer = Peer::new(configure);
+    peer.shown = shown.to_vec();
+    let log = peer.run(flow);
+    assert_eq!(log, expected);
+    assert_eq!(peer.calls.counts(), Counts::default());
+}
+
 /// A peer that does what it is told, and the shell around [`Calls`].
 struct Peer {
     calls: Calls,
@@ -40,18 +56,38 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// Where the peer is.
+    remote: SocketAddr,
+    /// The number of our last reliable provisional response, for `rack`.
+    rseq: u32,
+    /// The last 401 that went out, for `auth`.
+    challenge: Option<Response>,
+    /// Header fields that are shown of whatever goes out.
+    shown: Vec<HeaderName>,
 }
 
 impl Peer {
     fn new(configure: impl FnOnce(&mut CallsConfig)) -> Self {
         let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, flow().local)]);
         let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-        config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+        config.listeners[0].1 =
+            Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         configure(&mut config);
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
-        let received = BTreeMap::new();
-        Self { calls, start: now, now, log: vec![], leg: None, received, tag: String::new() }
+        Self {
+            calls,
+            start: now,
+            now,
+            log: vec![],
+            leg: None,
+            received: BTreeMap::new(),
+            tag: String::new(),
+            remote: flow().remote,
+            rseq: 0,
+            challenge: None,
+            shown: vec![],
+        }
     }
 
     fn run(&mut self, flow: &str) -> Vec<String> {
@@ -99,18 +135,26 @@ impl Peer {
             "busy" => self.calls.hang_up(leg().call, HangUpCause::Busy, now),
             "answer" => self.calls.answer(leg().call, now),
             "hold" => self.calls.hold(leg().call, true, now),
+            "media-moved" => self.calls.handle_media_moved(leg(), "192.0.2.1:20002".parse().expect("valid"), now),
             "resume" => self.calls.hold(leg().call, false, now),
+            "transfer" => {
+                let to = "sip:bob@example.org?Subject=x".parse().expect("a URI");
+                self.calls.transfer(leg().call, &TransferTarget::Uri(to), now);
+            }
+            "transfer-to-self" => self.calls.transfer(leg().call, &TransferTarget::Call(leg().call), now),
+            "report" => self.calls.report_transfer(leg().call, options["status"].parse().expect("a status"), now),
             "drain" => self.calls.drain(now),
-            "place" => self.place(vec![]),
+            "place" => self.place(vec![], None),
+            "place-with-credentials" => self.place(vec![], Some(users::account("secret"))),
             "place-smuggled" => {
-                self.place(vec![(HeaderName::Subject, "x\r\nRoute: <sip:evil>".to_owned())]);
+                self.place(vec![(HeaderName::Subject, "x\r\nRoute: <sip:evil>".to_owned())], None);
             }
             status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(status, &options),
             method => self.request(method, &options),
         }
     }
 
-    fn place(&mut self, headers: Vec<(HeaderName, String)>) {
+    fn place(&mut self, headers: Vec<(HeaderName, String)>, credentials: Option<DigestAccount>) {
         let uri = |it: &str| it.parse().expect("a URI");
         let outbound = Outbound {
             account: AccountId::default(),
@@ -119,17 +163,20 @@ impl Peer {
             display_name: Some("Us".to_owned()),
             flow: flow(),
             headers,
+            credentials,
         };
         self.calls.place(outbound, self.now);
     }
 
-    /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h` (one
-    /// more header), `contact=none`; `re`: within the dialog; `hop`: the ACK of a refusal.
+    /// Sends a request of `method`. Options: `branch`, `cseq`, `call`, `from` (tag), `to` (tag), `sdp`, `body`, `h`
+    /// (more headers, with `|` between them, `~` for blanks and `{tag}` for our last tag), `contact=none`; `re`: within
+    /// the dialog; `auth`: with credentials for our last challenge, of this password; `rack`: with the
+    /// RAck of our last reliable response; `hop`: the ACK of a refusal.
     fn request(&mut self, method: &str, options: &BTreeMap<&str, &str>) {
         let option = |name: &str, default: &str| (*options.get(name).unwrap_or(&default)).to_owned();
         let is_outside = matches!(method, "INVITE" | "CANCEL" | "OPTIONS" | "REGISTER" | "REFER" | "GUESS")
             && !options.contains_key("re")
-            && !(matches!(method, "OPTIONS" | "REFER") && options.contains_key("cseq"));
+            && !(matches!(method, "OPTIONS" | "REFER" | "NOTIFY") && options.contains_key("cseq"));
         // Where our side called, the dialog has its Call-ID and From the other way round.
         let placed = self.received.get("INVITE").map(Request::headers);
         let call = placed.map_or("c", |it| it.call_id()).to_owned();
@@ -145,20 +192,26 @@ impl Peer {
         let (call, from) = (option("call", &call), option("from", "peer"));
         let default = if method == "INVITE" { "sendrecv" } else { "none" };
         let body = match options.get("body").and_then(|it| it.split_once(':')) {
-            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{body}"),
+            Some((content_type, body)) => format!("Content-Type: {content_type}\r\n\r\n{}", body.replace('~', " ")),
             None => sdp(&option("sdp", default)),
         };
         let contact = if options.contains_key("contact") { "" } else { "Contact: <sip:peer@192.0.2.9>\r\n" };
-        let header = options.get("h").map_or_else(String::new, |it| format!("{it}\r\n"));
+        let header: String =
+            extra_headers(options, &self.tag).iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let auth = self.challenge.as_ref().zip(options.get("auth"));
+        let auth = auth.map_or_else(String::new, |(it, password)| users::authorization(it, password, method));
+        let rack =
+            if options.contains_key("rack") { format!("RAck: {} 1 INVITE\r\n", self.rseq) } else { String::new() };
         let text = format!(
             "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;rport;branch=z9hG4bK{branch}\r\n\
              From: <sip:peer@192.0.2.9>;tag={from}\r\nTo: <sip:100@192.0.2.1>{to}\r\nCall-ID: {call}\r\n\
-             CSeq: {cseq} {method}\r\n{contact}{header}{body}"
+             CSeq: {cseq} {method}\r\n{contact}{header}{rack}{auth}{body}"
         );
-        self.calls.handle_datagram(flow(), Bytes::from(text), self.now);
+        let flow = Flow { remote: self.remote, ..flow() };
+        self.calls.handle_datagram(flow, Bytes::from(text), self.now);
     }
 
-    /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`.
+    /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`, `h`.
     fn respond(&mut self, status: &str, options: &BTreeMap<&str, &str>) {
         let status: u16 = status.parse().expect("a status");
         let last = options.get("method").copied().unwrap_or_else(|| {
@@ -174,6 +227,9 @@ impl Peer {
         let mut reply = Response::reply(request, StatusCode::new(status).expect("a status"))
             .to_tag(request, tag)
             .header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
+        for (name, value) in extra_headers(options, &self.tag) {
+            reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
+        }
         if let Some(kind) = options.get("sdp") {
             let body = sdp(kind);
             let (_, body) = body.split_once("\r\n\r\n").expect("a body");
@@ -187,7 +243,7 @@ impl Peer {
         while let Some(output) = self.calls.poll_output() {
             let line = match output {
                 Output::Send { flow: to, data } => {
-                    assert_eq!(to, flow());
+                    assert_eq!(to.local, flow().local);
                     self.receive(data)
                 }
                 Output::Close { .. } => "! close".to_owned(),
@@ -200,8 +256,17 @@ impl Peer {
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
+                Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
+                Output::TransferAsked { to, replaces, .. } => {
+                    format!("! transfer-asked {to}{}", replaces.map_or_else(String::new, |it| format!(" {it}")))
+                }
                 Output::Ended { end, .. } => {
-                    format!("! ended {:?} {:?} {:?}", end.cause, end.sip_status, end.initiator)
+                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
+                }
+                Output::Registration(event) => {
+                    let text = format!("{event:?}");
+                    format!("! registration {}", text.split(' ').next().expect("a name"))
                 }
                 Output::Journal { event: Event::Answered { codec: Some(codec) }, .. } => {
                     format!("# Answered {codec:?}")
@@ -219,7 +284,7 @@ impl Peer {
         match Message::parse(data).expect("what we send can be read") {
             Message::Request(request) => {
                 let method = request.method().as_str().to_owned();
-                let line = format!("> {method}{}", show_sdp(request.body()));
+                let line = format!("> {method}{}{}", show_sdp(request.body()), self.show(request.headers()));
                 self.received.insert(method, request);
                 line
             }
@@ -228,16 +293,34 @@ impl Peer {
                 if let Some(tag) = headers.to().tag().filter(|_| matches!(response.status().code(), 101..=299)) {
                     tag.clone_into(&mut self.tag);
                 }
+                if let Some(Ok(rseq)) = headers.rseq() {
+                    self.rseq = rseq;
+                }
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    self.challenge = Some(response.clone());
+                }
                 let (status, method) = (response.status(), &headers.cseq().method);
-                format!("> {status} {method}{}{}", show_sdp(response.body()), show_headers(status, headers))
+                let shown = show_headers(status, headers) + &self.show(headers);
+                format!("> {status} {method}{}{shown}", show_sdp(response.body()))
             }
         }
+    }
+
+    fn show(&self, headers: &Headers) -> String {
+        let values = self.shown.iter().flat_map(|name| headers.all(name).map(move |value| format!(" {name}:{value}")));
+        values.collect()
     }
 }
 
 fn flow() -> Flow {
     let [local, remote] = ["192.0.2.1:5060", "192.0.2.9:5060"].map(|it| it.parse().expect("an address"));
     Flow { kind: TransportKind::Udp, local, remote }
+}
+
+fn extra_headers(options: &BTreeMap<&str, &str>, tag: &str) -> Vec<(String, String)> {
+    let all = options.get("h").copied().unwrap_or_default();
+    let each = all.split('|').filter_map(|it| it.split_once(':'));
+    each.map(|(name, value)| (name.to_owned(), value.replace('~', " ").replace("{tag}", tag))).collect()
 }
 
 /// Content-Type, empty line and body.
@@ -248,6 +331,7 @@ fn sdp(kind: &str) -> String {
         "g729" => ("192.0.2.9", "m=audio 4000 RTP/AVP 18".to_owned()),
         "black-hole" => ("0.0.0.0", "m=audio 4000 RTP/AVP 0".to_owned()),
         "moved" => ("192.0.2.10", "m=audio 5000 RTP/AVP 0".to_owned()),
+        "pcma" => ("192.0.2.9", "m=audio 4000 RTP/AVP 8".to_owned()),
         direction => ("192.0.2.9", format!("m=audio 4000 RTP/AVP 0\r\na={direction}")),
     };
     format!(
@@ -265,6 +349,9 @@ fn show_media(media: &MediaDescription) -> String {
 fn show_sdp(body: &Bytes) -> String {
     if body.is_empty() {
         return String::new();
+    }
+    if body.starts_with(b"SIP/2.0") {
+        return format!(" [{}]", String::from_utf8_lossy(body).trim_end());
     }
     let description = crate::sdp::SessionDescription::parse(body).expect("a session description");
     let direction = description.direction_of(&description.media[0]);

@@ -72,7 +72,7 @@ fn digits_and_questions_within_the_dialog_are_answered_and_refer_is_declined() {
         6.000 < REFER cseq=7
         6.000 > 400 REFER
         7.000 < NOTIFY cseq=8
-        7.000 > 405 NOTIFY Allow
+        7.000 > 489 NOTIFY
         8.000 < BYE cseq=9
         8.000 > 200 BYE
         8.000 ! close-media
@@ -93,7 +93,7 @@ fn what_is_not_served_is_refused_without_a_call() {
         0.200 > 405 REFER Allow
         0.300 < GUESS
         0.300 > 501 GUESS Allow
-        0.400 < INVITE branch=a h=Require:100rel
+        0.400 < INVITE branch=a h=Require:path
         0.400 > 420 INVITE Unsupported
         0.410 < ACK hop branch=a
         0.500 < INVITE branch=b cseq=2 sdp=g729

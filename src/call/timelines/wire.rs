@@ -37,8 +37,8 @@ fn the_200_of_a_call_that_came_through_proxies() {
          Record-Route: <sip:p2.example.org;lr>\r\n\
          Record-Route: <sip:p1.example.org;lr>, <sip:p0.example.org;lr>\r\n\
          Contact: <sip:sip.example.com:5080>\r\n\
-         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE\r\n\
-         Supported: \r\n\
+         Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY\r\n\
+         Supported: 100rel, norefersub, timer\r\n\
          Content-Type: application/sdp\r\n\
          Server: test\r\n\
          Content-Length: {}\r\n\r\n{body}",
@@ -96,21 +96,24 @@ fn our_invite_and_a_connection_that_is_refused() {
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
+        credentials: None,
     };
     shell.calls.place(outbound, shell.now);
     let sent = shell.drain();
     let text = &sent[0].1;
-    let head: Vec<_> = text.lines().filter(|it| !it.contains("branch=") && !it.contains("Call-ID")).take(11).collect();
+    let head: Vec<_> = text.lines().filter(|it| !it.contains("branch=") && !it.contains("Call-ID")).take(13).collect();
     assert!(head[2].starts_with("From: \"The \\\"Demo\\\"\" <sip:100@example.com>;tag=0000"), "{text}");
     assert_eq!(
-        [head[0], head[1], head[3], head[4], head[5], head[6], head[7], head[8], head[9]],
+        [head[0], head[1], head[3], head[4], head[5], head[6], head[7], head[8], head[9], head[10], head[11]],
         [
             "INVITE sip:bob@example.org;x=y SIP/2.0",
             "Max-Forwards: 70",
             "To: <sip:bob@example.org;x=y>",
             "CSeq: 1 INVITE",
             "Contact: <sip:192.0.2.1:5060;transport=tcp>",
-            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE",
+            "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY",
+            "Supported: 100rel, norefersub, timer",
+            "Session-Expires: 1800",
             "Subject: hello",
             "Content-Type: application/sdp",
             "User-Agent: test",
@@ -153,7 +156,8 @@ impl Shell {
             if kind == TransportKind::Udp { listener.advertised_as("sip.example.com", 5080) } else { listener };
         let mut config = CallsConfig::new(vec![listener]);
         let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
-        config.listeners[0].1 = Admission { unknown_sources: true, unknown_numbers: Some(target) };
+        config.listeners[0].1 =
+            Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         config.user_agent = "test".to_owned();
         let now = Now::origin();
         let calls = Calls::new(config, ChaCha12Rng::seed_from_u64(1), now);
@@ -187,7 +191,10 @@ impl Shell {
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
+                | Output::Transferred { .. }
+                | Output::TransferAsked { .. }
                 | Output::Ended { .. }
+                | Output::Registration(_)
                 | Output::Journal { .. } => (),
             }
         }

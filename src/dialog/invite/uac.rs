@@ -6,16 +6,19 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
-use crate::dialog::end::{End, EndCause, Initiator};
+use crate::auth::DigestAccount;
+use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
+use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event};
-use crate::limits::FORKS_MAX;
+use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transaction::timers::T1;
@@ -36,6 +39,8 @@ pub(crate) struct Invitation {
     pub(crate) local: SocketAddr,
     /// More header fields.
     pub(crate) headers: Vec<(HeaderName, String)>,
+    /// What to show if asked.
+    pub(crate) account: Option<DigestAccount>,
 }
 
 /// A call of ours that is not answered finally.
@@ -44,8 +49,13 @@ pub(crate) struct Calling {
     client: TransactionId,
     flow: Flow,
     negotiation: Negotiation,
+    /// The session timer that the INVITE asks for, and how often it was refused.
+    asked: Option<Asked>,
+    refusals: u8,
     is_proceeding: bool,
     cancel: Cancel,
+    /// Why it is cancelled, if it is.
+    cancel_cause: EndCause,
 }
 
 /// How far a CANCEL is.
@@ -69,7 +79,13 @@ impl Calling {
         }
     }
 
-    const fn is_cancelled(&self) -> bool {
+    /// The INVITE was sent again, with credentials.
+    pub(in crate::dialog) const fn sent_again(&mut self, client: TransactionId) {
+        self.client = client;
+        self.is_proceeding = false;
+    }
+
+    pub(in crate::dialog) const fn is_cancelled(&self) -> bool {
         !matches!(self.cancel, Cancel::NotWanted)
     }
 
@@ -78,7 +94,7 @@ impl Calling {
         if self.cancel == Cancel::Wanted && self.is_proceeding {
             self.cancel = Cancel::Sent { give_up_at: now.instant + T1.saturating_mul(64) };
             // Without room for the CANCEL the call ends when it is given up.
-            shared.transactions.cancel(self.client, now).unwrap_or_default();
+            shared.transactions.cancel(self.client, self.cancel_cause.reason(), now).unwrap_or_default();
         }
     }
 }
@@ -91,7 +107,10 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { to, from, flow, local, headers } = invitation;
+        let Invitation { to, from, flow, local, headers, account } = invitation;
+        if let Some(account) = account {
+            shared.use_account(id, account);
+        }
         let mut negotiation = new_negotiation(local, shared);
         let offer = negotiation.offer();
         let via = shared.transactions.next_via(flow);
@@ -105,24 +124,39 @@ impl Session {
             .header(HeaderName::CallId, call_id)
             .header(HeaderName::CSeq, "1 INVITE")
             .header(HeaderName::Contact, format_args!("<{contact}>"))
-            .header(HeaderName::Allow, ALLOW);
+            .header(HeaderName::Allow, ALLOW)
+            .header(HeaderName::Supported, shared.supported());
+        let asked = shared.config.session_timers.ask();
+        if let Some(asked) = asked {
+            builder = asked.write(builder, None);
+        }
         for (name, value) in headers {
             builder = builder.header(name, value);
         }
         let builder = builder.body(SDP, offer.into());
         let (client, request) = shared.request(id, Purpose::Invite, flow, builder, now)?;
-        let calling = Calling { client, flow, negotiation, is_proceeding: false, cancel: Cancel::NotWanted };
+        let calling = Calling {
+            client,
+            flow,
+            negotiation,
+            asked,
+            refusals: 0,
+            is_proceeding: false,
+            cancel: Cancel::NotWanted,
+            cancel_cause: EndCause::Cancelled,
+        };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
         session.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
         Some(session)
     }
 
     /// Gives the call up before its answer. The end is told once it is certain.
-    pub(in crate::dialog) fn cancel(&mut self, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn cancel(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
         if let State::Calling(calling) = &mut self.state
             && calling.cancel == Cancel::NotWanted
         {
             calling.cancel = Cancel::Wanted;
+            calling.cancel_cause = cause;
             calling.pursue_cancel(shared, now);
         }
     }
@@ -135,7 +169,7 @@ impl Session {
         if calling.gives_up_at().is_some_and(|it| it <= now.instant) {
             shared.transactions.abandon(calling.client);
             self.close(shared);
-            let end = End { cause: EndCause::Cancelled, sip_status: None, initiator: Initiator::Local };
+            let end = End { cause: EndCause::Cancelled, sip_status: None, initiator: Initiator::Local, reason: None };
             self.tell_end(shared, end);
         }
     }
@@ -159,19 +193,68 @@ impl Session {
         if status.is_provisional() {
             calling.is_proceeding = true;
             calling.pursue_cancel(shared, now);
-            if status != StatusCode::TRYING && !calling.is_cancelled() {
-                let media = calling.negotiation.accept(response.body()).ok();
-                shared.tell(Event::Provisional { dialog: self.id, status, media });
+            let (is_cancelled, flow) = (calling.is_cancelled(), calling.flow);
+            if status != StatusCode::TRYING {
+                let negotiation = calling.negotiation.clone();
+                let media = self.note_provisional(response, flow, &negotiation, shared, now);
+                if let Some(media) = media.filter(|_| !is_cancelled) {
+                    shared.tell(Event::Provisional { dialog: self.id, status, media });
+                }
             }
             return;
         }
+        if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.ask_again(response, shared, now) {
+            return;
+        }
+        let State::Calling(calling) = &self.state else {
+            return;
+        };
         let (cause, initiator) = match status {
             _ if calling.is_cancelled() => (EndCause::Cancelled, Initiator::Local),
             StatusCode::REQUEST_TIMEOUT => (EndCause::NoAnswer, Initiator::Remote),
             _ => (EndCause::Rejected, Initiator::Remote),
         };
         self.close(shared);
-        self.tell_end(shared, End { cause, sip_status: Some(status.code()), initiator });
+        self.tell_end(
+            shared,
+            End { cause, sip_status: Some(status.code()), initiator, reason: Reason::of(response.headers()) },
+        );
+    }
+
+    /// Sends the INVITE again, with the session interval that its refusal asks for (RFC 4028 §7.3). Whether it was sent.
+    fn ask_again(&mut self, response: &Response, shared: &mut Shared, now: Now) -> bool {
+        let State::Calling(calling) = &mut self.state else {
+            return false;
+        };
+        if calling.is_cancelled() || calling.refusals >= INTERVAL_ATTEMPTS_MAX {
+            return false;
+        }
+        let asked = calling.asked.and_then(|it| it.after_refusal(response.headers()));
+        let Some((asked, own)) = asked.zip(self.invites.iter().find(|it| it.id == calling.client)) else {
+            return false;
+        };
+        let via = shared.transactions.next_via(calling.flow);
+        let headers = own.request.headers();
+        let number = headers.cseq().number + 1;
+        let mut builder = Request::builder(Method::Invite, own.request.uri())
+            .header(HeaderName::Via, via)
+            .header(HeaderName::CSeq, format_args!("{number} INVITE"));
+        for header in headers.iter() {
+            if !REPLACED.contains(&header.name()) {
+                builder = builder.header(header.name(), header.value());
+            }
+        }
+        let content_type = headers.get(&HeaderName::ContentType).unwrap_or(SDP);
+        let builder = asked.write(builder, None).body(content_type, own.request.body().clone());
+        let Some((client, request)) = shared.request(self.id, Purpose::Invite, calling.flow, builder, now) else {
+            return false;
+        };
+        calling.client = client;
+        calling.asked = Some(asked);
+        calling.refusals += 1;
+        calling.is_proceeding = false;
+        self.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+        true
     }
 
     /// Nothing answered an INVITE that begins a session, or it could not be sent.
@@ -179,7 +262,7 @@ impl Session {
         if let State::Calling(calling) = &self.state {
             let cause = if calling.is_cancelled() { EndCause::Cancelled } else { EndCause::NoAnswer };
             self.close(shared);
-            self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local });
+            self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local, reason: None });
         }
     }
 
@@ -203,30 +286,51 @@ impl Session {
             self.fail_without_dialog(shared);
             return;
         };
+        let early = self.take_early(&mut dialog);
         self.acknowledge(id, &dialog, shared, now);
         let state = std::mem::replace(&mut self.state, State::Ended(None));
         let State::Calling(calling) = state else {
             self.state = state;
             // Another fork answered, too.
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via);
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, ELSEWHERE);
             if let Ok(bye) = bye.build() {
                 shared.transactions.request(flow, bye, now).ok();
             }
             return;
         };
-        self.start(*calling, dialog, response, shared, now);
+        self.start(*calling, dialog, early, response, shared, now);
     }
 
-    fn start(&mut self, calling: Calling, dialog: Dialog, response: &Response, shared: &mut Shared, now: Now) {
+    fn start(
+        &mut self,
+        calling: Calling,
+        dialog: Dialog,
+        early: Option<Early>,
+        response: &Response,
+        shared: &mut Shared,
+        now: Now,
+    ) {
         let is_cancelled = calling.is_cancelled();
-        let media = calling.negotiation.accept(response.body());
+        let agreed = early.as_ref().and_then(Early::agreed);
+        // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
+        let preview = early.as_ref().and_then(|it| it.media).filter(|_| response.body().is_empty());
+        let media = match agreed.or(preview) {
+            Some(media) => Ok(media),
+            None => calling.negotiation.accept(response.body()),
+        };
+        let negotiation = early.map_or(calling.negotiation, |it| it.negotiation);
+        let timer = Terms::granted(response.headers()).map(|it| SessionTimer::start(it, now.instant));
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
-            negotiation: calling.negotiation,
+            negotiation,
             unacknowledged: None,
             reinvite: Reinvite::default(),
-            hangs_up: false,
+            timer,
+            late_prack: None,
+            asking: None,
+            asked: None,
+            hangs_up: None,
             owns_call_id: true,
         }));
         let status = Some(response.status().code());
@@ -234,8 +338,8 @@ impl Session {
             Ok(media) if !is_cancelled => shared.tell(Event::Answered { dialog: self.id, media: Some(media) }),
             Ok(MediaDescription { .. }) | Err(_) => {
                 let cause = if is_cancelled { EndCause::Cancelled } else { EndCause::NoCommonMedia };
-                self.send_bye(shared, now);
-                self.tell_end(shared, End { cause, sip_status: status, initiator: Initiator::Local });
+                self.send_bye(cause, shared, now);
+                self.tell_end(shared, End { cause, sip_status: status, initiator: Initiator::Local, reason: None });
             }
         }
     }
@@ -244,7 +348,12 @@ impl Session {
     fn fail_without_dialog(&mut self, shared: &mut Shared) {
         if matches!(self.state, State::Calling(_)) {
             self.close(shared);
-            let end = End { cause: EndCause::NoCommonMedia, sip_status: Some(200), initiator: Initiator::Local };
+            let end = End {
+                cause: EndCause::NoCommonMedia,
+                sip_status: Some(200),
+                initiator: Initiator::Local,
+                reason: None,
+            };
             self.tell_end(shared, end);
         }
     }
@@ -257,7 +366,11 @@ impl Session {
         let flow = shared.way_out(dialog);
         let via = shared.transactions.next_via(flow);
         let cseq = own.request.headers().cseq().number;
-        let builder = dialog.ack(cseq, &via).header(HeaderName::UserAgent, &shared.config.user_agent);
+        let mut builder = dialog.ack(cseq, &via).header(HeaderName::UserAgent, &shared.config.user_agent);
+        // RFC 3261 §13.2.2.4: the credentials of the INVITE.
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            builder = builder.copy(own.request.headers(), &name);
+        }
         if let Ok(ack) = builder.build() {
             let bytes = ack.to_bytes();
             shared.transactions.send_ack(flow, bytes.clone(), now);
@@ -282,3 +395,17 @@ impl Session {
         true
     }
 }
+
+/// What an INVITE that is sent again does not have from the one before.
+const REPLACED: [HeaderName; 7] = [
+    HeaderName::Via,
+    HeaderName::CSeq,
+    HeaderName::SessionExpires,
+    HeaderName::MinSe,
+    HeaderName::UserAgent,
+    HeaderName::ContentType,
+    HeaderName::ContentLength,
+];
+
+/// What other forks are told that answer, too.
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

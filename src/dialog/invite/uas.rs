@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::reliable::Provisionals;
 use super::unacknowledged::{Due, Unacknowledged};
-use crate::dialog::end::{End, EndCause, Initiator};
-use crate::dialog::inspection::{Body, SDP};
+use crate::dialog::end::{End, EndCause, Initiator, Reason};
+use crate::dialog::inspection::Body;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation, Offer};
 use crate::dialog::session::{AwaitedAck, Confirmed, OfferInOk, Session, State};
+use crate::dialog::session_timer::{SessionTimer, Terms};
 use crate::dialog::shared::Shared;
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event, Offered};
@@ -19,12 +21,21 @@ use crate::transport::refusal::Refusal;
 /// A call that comes in and is not answered finally.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    server: TransactionId,
-    request: Request,
+    pub(super) server: TransactionId,
+    pub(super) request: Request,
     pub(in crate::dialog) dialog: Dialog,
-    offer: Option<Offer>,
+    pub(super) offer: Option<Offer>,
+    /// What the 200 agrees to.
+    timer: Option<Terms>,
     /// Fixed by a 183, and the same in the 200 (RFC 3261 §13.2.1).
-    answered: Option<(Negotiation, String, MediaDescription)>,
+    pub(super) answered: Option<(Negotiation, String, MediaDescription)>,
+    /// An offer of ours in an 18x, whose answer the PRACK brings.
+    pub(super) early_offer: Option<Negotiation>,
+    /// Offer and answer are complete before the 2xx, which says nothing more about them (RFC 3262 §5).
+    pub(super) is_agreed: bool,
+    pub(in crate::dialog) provisionals: Provisionals,
+    /// The call is to be answered once the PRACK is there.
+    pub(super) wants_answer: Option<SocketAddr>,
 }
 
 impl Session {
@@ -35,8 +46,10 @@ impl Session {
         flow: Flow,
         request: Request,
         body: Body,
+        replaces: Option<DialogId>,
         shared: &mut Shared,
     ) -> Result<Self, Refusal> {
+        let timer = shared.config.session_timers.agree(request.headers(), None)?;
         let offer = match body {
             Body::Sdp => {
                 let offer = Offer::read(request.body(), &shared.config.capabilities, flow.local.ip());
@@ -48,32 +61,34 @@ impl Session {
         let dialog = Dialog::from_request(&request, &tag, flow);
         let dialog = dialog.or(Err(Refusal::BadRequest("Missing Contact Or Malformed Record-Route")))?;
         let media = offer.as_ref().map(Offer::media);
-        shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media })));
-        let incoming = Incoming { server, request, dialog, offer, answered: None };
+        shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media, replaces })));
+        let rseq = shared.transactions.tokens().rseq();
+        let provisionals = Provisionals::new(request.headers(), shared.config.reliable_provisionals, rseq);
+        let incoming = Incoming {
+            server,
+            request,
+            dialog,
+            offer,
+            timer,
+            answered: None,
+            early_offer: None,
+            is_agreed: false,
+            provisionals,
+            wants_answer: None,
+        };
         let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
         session.server = Some(server);
         Ok(session)
     }
 
     /// Sends 180.
-    pub(in crate::dialog) fn ring(&self, shared: &mut Shared, now: Now) {
-        if let State::Incoming(it) = &self.state {
-            let reply = shared.reply(&it.request, StatusCode::RINGING, &it.dialog);
-            shared.respond(it.server, reply, now);
-        }
+    pub(in crate::dialog) fn ring(&mut self, shared: &mut Shared, now: Now) {
+        self.provide(StatusCode::RINGING, None, shared, now);
     }
 
     /// Sends 183, with the answer to the offer if there is one, so that audio may flow before the call is answered.
     pub(in crate::dialog) fn progress(&mut self, local: SocketAddr, shared: &mut Shared, now: Now) {
-        if let State::Incoming(it) = &mut self.state {
-            it.fix_answer(local, shared);
-            let reply = shared.reply(&it.request, StatusCode::SESSION_PROGRESS, &it.dialog);
-            let reply = match &it.answered {
-                Some((_, answer, _)) => reply.body(SDP, answer.clone().into()),
-                None => reply,
-            };
-            shared.respond(it.server, reply, now);
-        }
+        self.provide(StatusCode::SESSION_PROGRESS, Some(local), shared, now);
     }
 
     /// Sends 200, which starts the session. `local` is the address of our media session.
@@ -83,17 +98,26 @@ impl Session {
             self.state = state;
             return;
         };
+        // A 2xx may not overtake a session description (RFC 3262 §3).
+        if incoming.provisionals.unconfirmed.as_ref().is_some_and(|it| it.has_description) {
+            incoming.wants_answer = Some(local);
+            self.state = State::Incoming(incoming);
+            return;
+        }
         incoming.fix_answer(local, shared);
-        let Incoming { server, request, dialog, answered, .. } = *incoming;
+        let Incoming { server, request, dialog, answered, timer, is_agreed, provisionals, .. } = *incoming;
+        let late_prack = provisionals.late(&request);
         let (negotiation, description, media, offer) = match answered {
-            Some((negotiation, answer, media)) => (negotiation, answer, Some(media), OfferInOk::None),
+            Some((negotiation, answer, media)) => {
+                (negotiation, Some(answer).filter(|_| !is_agreed), Some(media), OfferInOk::None)
+            }
             None => {
                 let mut negotiation = new_negotiation(local, shared);
                 let description = negotiation.offer();
-                (negotiation, description, None, OfferInOk::First)
+                (negotiation, Some(description), None, OfferInOk::First)
             }
         };
-        let reply = shared.ok(&request, &dialog, Some(description));
+        let reply = shared.ok(&request, &dialog, description, timer);
         let response = shared.respond(server, reply, now);
         let machine =
             response.map(|it| Unacknowledged::new(it.to_bytes(), request.headers().cseq().number, now.instant));
@@ -103,7 +127,11 @@ impl Session {
             negotiation,
             unacknowledged: machine.map(|machine| AwaitedAck { server, machine, offer }),
             reinvite: super::reinvite::Reinvite::default(),
-            hangs_up: false,
+            timer: timer.map(|it| SessionTimer::start(it, now.instant)),
+            late_prack,
+            asking: None,
+            asked: None,
+            hangs_up: None,
             owns_call_id: false,
         }));
         shared.tell(Event::Answered { dialog: self.id, media });
@@ -118,11 +146,12 @@ impl Session {
     }
 
     /// The caller gave up: by CANCEL, or by a BYE in the early dialog. Without effect once the call is answered.
-    pub(in crate::dialog) fn handle_cancel(&mut self, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn handle_cancel(&mut self, reason: Option<Reason>, shared: &mut Shared, now: Now) {
         if matches!(self.state, State::Incoming(_)) {
             self.reject(&Refusal::Terminated, shared, now);
             let status = Refusal::Terminated.status().code();
-            let end = End { cause: EndCause::Cancelled, sip_status: Some(status), initiator: Initiator::Remote };
+            let end =
+                End { cause: EndCause::Cancelled, sip_status: Some(status), initiator: Initiator::Remote, reason };
             self.tell_end(shared, end);
         }
     }
@@ -142,7 +171,7 @@ impl Session {
             OfferInOk::First => Some(confirmed.negotiation.accept(request.body())),
             OfferInOk::Change(changed) => Some(changed.accept(request.body())),
         };
-        let is_hanging_up = confirmed.hangs_up;
+        let hangs_up = confirmed.hangs_up;
         match (answer, awaited.offer) {
             (None, _) => (),
             (Some(Ok(media)), offer) => {
@@ -154,16 +183,17 @@ impl Session {
             // The session goes on as it was (§14.2).
             (Some(Err(_unusable)), OfferInOk::Change(changed)) => confirmed.negotiation.remember(&changed),
             (Some(Err(_unusable)), OfferInOk::None | OfferInOk::First) => {
-                self.send_bye(shared, now);
-                let end = End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local };
+                self.send_bye(EndCause::NoCommonMedia, shared, now);
+                let end =
+                    End { cause: EndCause::NoCommonMedia, sip_status: None, initiator: Initiator::Local, reason: None };
                 self.tell_end(shared, end);
                 return;
             }
         }
-        if is_hanging_up {
-            self.send_bye(shared, now);
+        if let Some(cause) = hangs_up {
+            self.send_bye(cause, shared, now);
         } else {
-            self.pursue_reinvite(shared, now);
+            self.pursue(shared, now);
         }
     }
 
@@ -180,8 +210,13 @@ impl Session {
                 shared.transactions.respond_bytes(awaited.server, StatusCode::OK, response, now);
             }
             Some(Due::GiveUp) => {
-                self.send_bye(shared, now);
-                let end = End { cause: EndCause::NotAcknowledged, sip_status: None, initiator: Initiator::Local };
+                self.send_bye(EndCause::NotAcknowledged, shared, now);
+                let end = End {
+                    cause: EndCause::NotAcknowledged,
+                    sip_status: None,
+                    initiator: Initiator::Local,
+                    reason: None,
+                };
                 self.tell_end(shared, end);
             }
             None => (),
@@ -191,7 +226,7 @@ impl Session {
 
 impl Incoming {
     /// Answers the offer, if there is one and it is not answered yet.
-    fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
+    pub(super) fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
         if let (None, Some(offer)) = (&self.answered, &self.offer) {
             let mut negotiation = new_negotiation(local, shared);
             let (answer, media) = negotiation.answer(offer);

@@ -69,6 +69,7 @@ pub struct MediaLeg {
     handle: Handle,
     /// Tells the thread that this is gone, even if it takes no orders.
     abandoned: Arc<AtomicBool>,
+    is_closing: bool,
 }
 
 /// What a media thread tells of its legs.
@@ -118,7 +119,7 @@ impl MediaWorkers {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
-        Ok(MediaLeg { key, handle, abandoned })
+        Ok(MediaLeg { key, handle, abandoned, is_closing: false })
     }
 
     /// The counters of each thread.
@@ -148,17 +149,20 @@ impl MediaLeg {
 
     /// Closes the leg. The report comes when its sockets are closed; it does not if the thread is too busy or has ended,
     /// but the leg is closed all the same.
-    pub fn close(self) -> oneshot::Receiver<Report> {
+    pub fn close(mut self) -> oneshot::Receiver<Report> {
         let (reply, report) = oneshot::channel();
-        // Refused, the order drops `reply`, and dropping `self` closes the leg.
-        self.handle.order(Order::Close { key: self.key, reply }).unwrap_or(());
+        // Refused, the order drops `reply`, and dropping `self` closes the leg. Taken, it is what closes the leg: were it
+        // abandoned too, the thread might see that first and give no report.
+        self.is_closing = self.handle.order(Order::Close { key: self.key, reply }).is_ok();
         report
     }
 }
 
 impl Drop for MediaLeg {
     fn drop(&mut self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+        if !self.is_closing {
+            self.abandoned.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -546,7 +550,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
     use super::*;
-    use crate::codec::{AudioCodec, Frame, SampleRate};
+    use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
@@ -737,7 +741,7 @@ mod tests {
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
             let (task, link) = link();
-            let session = SessionConfig { remote: Some(phone.remote()) };
+            let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg { leg: self.last_leg(), sockets, session, link, tap: None, inactivity };
             (self.workers.open(open).unwrap(), task)
@@ -795,6 +799,10 @@ mod tests {
                 latching: Latching::Exact,
                 codec: AudioCodec::Pcmu,
                 payload_type: 0,
+                received_payload_type: 0,
+                ptime_ms: 20,
+                opus: OpusSettings::default(),
+                comfort_noise: None,
                 telephone_event: None,
                 send: true,
                 receive: true,

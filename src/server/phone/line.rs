@@ -143,6 +143,7 @@ impl Line {
             display_name: None,
             flow: Flow { kind: target.kind, local, remote: target.address },
             headers: vec![],
+            credentials: None,
         };
         let ears = dial.ears.map(|(address, phrases)| {
             let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
@@ -305,8 +306,12 @@ async fn local_ip_towards(remote: SocketAddr) -> anyhow::Result<std::net::IpAddr
 }
 
 /// The end of a call whose user agent is gone.
-const GONE: End =
-    End { cause: crate::call::EndCause::PeerLost, sip_status: None, initiator: crate::call::Initiator::Local };
+const GONE: End = End {
+    cause: crate::call::EndCause::PeerLost,
+    sip_status: None,
+    initiator: crate::call::Initiator::Local,
+    reason: None,
+};
 /// The level above which the far side speaks: a whisper on a telephone line, above comfort noise.
 const SPEECH_RMS_MIN: u16 = 150;
 /// Looks for the end of the last transaction.

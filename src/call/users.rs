@@ -1,0 +1,82 @@
+//! Users: telephones and PBXs that show to know a password, to register (RFC 3261 §10.3) or to call (§22.2). Requests
+//! within dialogs are never challenged: who is in one has been let in.
+
+use std::net::IpAddr;
+
+use rand_chacha::ChaCha12Rng;
+
+use super::{Calls, Output};
+use crate::auth::{Authenticated, DigestServer, DigestServerConfig, DigestServerStats, NotQuotable, Side, Verdict};
+use crate::identity::{AccountId, Secret};
+use crate::registrar::{Registrar, RegistrarConfig};
+use crate::sip::Request;
+use crate::timer::Now;
+use crate::transaction::TransactionId;
+use crate::transport::Flow;
+use crate::transport::refusal::Refusal;
+
+/// Who may register, and call through listeners that ask for it.
+#[derive(Clone, Debug)]
+pub struct UsersConfig {
+    /// What is asked for.
+    pub digest: DigestServerConfig,
+    /// How registrations are kept.
+    pub registrar: RegistrarConfig,
+    /// Account, name and password of each.
+    pub users: Vec<(AccountId, String, Secret)>,
+}
+
+/// The users and where they are.
+pub(super) struct Users {
+    digest: DigestServer,
+    pub(super) registrar: Registrar,
+}
+
+impl Users {
+    pub(super) fn new(config: UsersConfig, rng: &mut ChaCha12Rng, now: Now) -> Result<Self, NotQuotable> {
+        let UsersConfig { digest, registrar, users } = config;
+        let mut digest = DigestServer::new(digest, rng, now)?;
+        for (account, name, password) in users {
+            digest.insert_user(account, &name, &password)?;
+        }
+        Ok(Self { digest, registrar: Registrar::new(registrar) })
+    }
+
+    pub(super) const fn stats(&self) -> &DigestServerStats {
+        self.digest.stats()
+    }
+
+    /// Who sent `request`, or how it is refused.
+    pub(super) fn check(&mut self, request: &Request, source: IpAddr, now: Now) -> Result<Authenticated, Refusal> {
+        match self.digest.check(request, Side::Server, source, now) {
+            Verdict::Granted(granted) => Ok(granted.who),
+            Verdict::Challenged(fields) => Err(Refusal::Unauthenticated(fields)),
+            Verdict::Blocked => Err(Refusal::Forbidden),
+        }
+    }
+}
+
+impl Calls {
+    /// Somebody registers, or asks who is registered.
+    pub(super) fn handle_registering(&mut self, id: TransactionId, flow: Flow, request: &Request, now: Now) {
+        let Some(users) = &mut self.users else {
+            self.dialogs.refuse(id, request, &Refusal::MethodNotAllowed, now);
+            return;
+        };
+        match users.check(request, flow.remote.ip(), now) {
+            Ok(who) => {
+                let reply = users.registrar.handle_register(&who, request, flow, now);
+                self.dialogs.respond(id, request, reply, now);
+            }
+            Err(refusal) => self.dialogs.refuse(id, request, &refusal, now),
+        }
+        self.tell_registrations();
+    }
+
+    /// What the registrar has to tell.
+    pub(super) fn tell_registrations(&mut self) {
+        while let Some(event) = self.users.as_mut().and_then(|it| it.registrar.poll_event()) {
+            self.tell(Output::Registration(event));
+        }
+    }
+}

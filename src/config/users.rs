@@ -1,0 +1,37 @@
+//! `[users.NAME]`
+
+use std::collections::BTreeMap;
+
+use super::Places;
+use super::agents::check_number;
+use super::reading::Section;
+use crate::identity::Secret;
+
+/// `[users.NAME]`: a telephone or PBX that registers, and may call from anywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `password`, or what the variable named by `password_env` holds.
+    pub password: Secret,
+}
+
+pub(super) fn read_users(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, User> {
+    let mut users = BTreeMap::new();
+    for (name, section) in root.sections("users") {
+        if check_number(&name).is_err() {
+            section.complain_of_section("a user has a name or number such as \"alice\", \"100\" or \"+4930123\"");
+        }
+        let password = places.secret(&section, "password", "password_env");
+        match password {
+            Some(password) if password.reveal().is_empty() => section.complain("password", "it is empty"),
+            Some(password) => {
+                users.insert(name, User { password });
+            }
+            None if section.origin("password").is_none() && section.origin("password_env").is_none() => {
+                section.complain_of_section("`password` or `password_env` is missing");
+            }
+            None => {}
+        }
+        section.finish();
+    }
+    users
+}

@@ -1,0 +1,41 @@
+//! Goertzel's algorithm: how much of one frequency is in a piece of audio.
+
+/// Looks for one frequency.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::media) struct Goertzel {
+    coefficient: f32,
+}
+
+impl Goertzel {
+    /// For a frequency in audio of a rate, both in hertz.
+    pub(in crate::media) fn new(hz: f32, rate_hz: f32) -> Self {
+        Self { coefficient: 2.0 * (std::f32::consts::TAU * hz / rate_hz).cos() }
+    }
+
+    /// The squared magnitude of the frequency; a sine of amplitude `a` gives `(a * n / 2)^2` for `n` samples.
+    pub(in crate::media) fn power(self, samples: &[f32]) -> f32 {
+        let (mut before, mut last) = (0.0_f32, 0.0_f32);
+        for sample in samples {
+            let next = self.coefficient.mul_add(last, sample - before);
+            before = last;
+            last = next;
+        }
+        before * before + last * last - self.coefficient * before * last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_is_that_of_the_sine() {
+        let sine = |hz: f32| -> Vec<f32> {
+            (0..200_u16).map(|at| 1_000.0 * (std::f32::consts::TAU * hz * f32::from(at) / 8_000.0).sin()).collect()
+        };
+        let goertzel = Goertzel::new(800.0, 8_000.0);
+        let expected = (1_000.0 * 200.0 / 2.0_f32).powi(2);
+        assert!((goertzel.power(&sine(800.0)) / expected - 1.0).abs() < 0.01);
+        assert!(goertzel.power(&sine(1_000.0)) / expected < 0.001);
+    }
+}
