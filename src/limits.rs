@@ -166,6 +166,9 @@ pub const SPEECH_PHRASES_MAX: usize = 2_000;
 pub const SPEECH_PHRASE_CHARS_MAX: usize = 200;
 /// Bytes in one websocket message of the speech protocol, in either direction.
 pub const SPEECH_MESSAGE_BYTES_MAX: usize = 512 * 1024;
+/// What a websocket of the speech protocol reads at a time. It is cleared before each look at the socket, with and without
+/// a message there, so it is not larger than a few messages of audio; a larger message takes several reads.
+pub const SPEECH_READ_BYTES: usize = 4 * 1024;
 /// Audio bytes in one binary message: five seconds of 16-bit audio at 16 kHz.
 pub const SPEECH_AUDIO_BYTES_MAX: usize = 160_000;
 /// Longest stretch of audio one AUDIO-GAP may stand for.

@@ -21,7 +21,7 @@ use crate::agent::provider::wire::{Output, RecogniserProtocol, SocketProtocol, S
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent};
 use crate::limits::{
     PROVIDER_COMMANDS_MAX, PROVIDER_EVENTS_MAX, PROVIDER_OUTBOX_MAX, PROVIDER_REASON_CHARS_MAX,
-    SPEECH_MESSAGE_BYTES_MAX,
+    SPEECH_MESSAGE_BYTES_MAX, SPEECH_READ_BYTES,
 };
 use crate::server::outbox::Outbox;
 use crate::server::{clock, task};
@@ -143,6 +143,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 async fn connect(request: Result<Request, String>, timeout: Duration) -> Result<Socket, String> {
     let config = WebSocketConfig::default()
+        .read_buffer_size(SPEECH_READ_BYTES)
         .max_message_size(Some(SPEECH_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(SPEECH_MESSAGE_BYTES_MAX));
     let connecting = connect_async_with_config(request?, Some(config), true);

@@ -21,7 +21,7 @@ use super::{recognise_session, synthesise_session};
 use crate::agent::provider::secret::Secret;
 use crate::agent::provider::speech_protocol::{AudioFormat, RECOGNISE_PATH, SYNTHESISE_PATH};
 use crate::agent::provider::wire::WireMessage;
-use crate::limits::SPEECH_MESSAGE_BYTES_MAX;
+use crate::limits::{SPEECH_MESSAGE_BYTES_MAX, SPEECH_READ_BYTES};
 use crate::server::outbox::Outbox;
 use crate::server::{clock, task};
 
@@ -154,7 +154,10 @@ fn admit(
     let Ok(seat) = Arc::clone(&shared.sessions).try_acquire_owned() else {
         return Err(Refusal::Full);
     };
-    let upgrade = upgrade.max_message_size(SPEECH_MESSAGE_BYTES_MAX).max_frame_size(SPEECH_MESSAGE_BYTES_MAX);
+    let upgrade = upgrade
+        .read_buffer_size(SPEECH_READ_BYTES)
+        .max_message_size(SPEECH_MESSAGE_BYTES_MAX)
+        .max_frame_size(SPEECH_MESSAGE_BYTES_MAX);
     Ok(Admitted { upgrade, format, seat })
 }
 
