@@ -273,7 +273,10 @@ impl World {
         self.now_ms += u64::from(missed) * 20;
         let audio = if self.caller.sends_nothing { None } else { Some(self.caller.frame(self.now_ms)) };
         let queued_frames = u16::try_from(self.leg.queue.len()).expect("the leg has few frames");
-        assert!(queued_frames <= 10, "the leg has more than it should");
+        assert!(
+            u32::from(queued_frames) <= hookswitch::limits::AGENT_LEG_FRAMES_MAX,
+            "the leg has more than it should"
+        );
         Tick { audio, played, digit: self.leg.digits.pop_front(), queued_frames, missed }
     }
 
