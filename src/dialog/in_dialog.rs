@@ -1,7 +1,7 @@
 //! Requests within a dialog: RFC 3261 §12.2.2, §15.1.2, and INFO with digits.
 //!
-//! REFER and NOTIFY are served within dialogs only. Outside they are answered 405 like every request that would have us act
-//! for a stranger.
+//! REFER and NOTIFY are served within dialogs only. Outside, REFER is answered 403, since it would have us act for a
+//! stranger, and NOTIFY 481.
 
 use super::dtmf_info;
 use super::end::{End, EndCause, Initiator, Reason};

@@ -21,14 +21,12 @@ pub(crate) fn inspect(request: &Request, supported: &str) -> Result<Body, Refusa
     match request.method() {
         Method::Invite | Method::Options | Method::Bye | Method::Info | Method::Update | Method::Prack => (),
         Method::Refer | Method::Notify if is_in_dialog => (),
-        Method::Ack
-        | Method::Cancel
-        | Method::Register
-        | Method::Refer
-        | Method::Notify
-        | Method::Subscribe
-        | Method::Message
-        | Method::Publish => return Err(Refusal::MethodNotAllowed),
+        // Nobody outside of a call has us call others, and there is nothing here that reports to us.
+        Method::Refer => return Err(Refusal::Forbidden),
+        Method::Notify => return Err(Refusal::DoesNotExist),
+        Method::Ack | Method::Cancel | Method::Register | Method::Subscribe | Method::Message | Method::Publish => {
+            return Err(Refusal::MethodNotAllowed);
+        }
         Method::Other(_) => return Err(Refusal::NotImplemented),
     }
     if request.uri().scheme() == Scheme::Other {
@@ -94,7 +92,8 @@ mod tests {
         check("INVITE tel:+4930", "Content-Type: Application/SDP;x=y", "v=0", Ok(Body::Sdp));
         check("REGISTER sip:b", "", "", Err(405));
         check("MESSAGE sip:a@b", "", "", Err(405));
-        check("REFER sip:a@b", "", "", Err(405));
+        check("REFER sip:a@b", "", "", Err(403));
+        check("NOTIFY sip:a@b", "", "", Err(481));
         check("PRACK sip:a@b", "", "", Ok(Body::None));
         check("GUESS sip:a@b", "Require: x", "", Err(501));
         check("INVITE soap.beep://a/b", "", "", Err(416));

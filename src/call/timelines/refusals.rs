@@ -90,7 +90,7 @@ fn what_is_not_served_is_refused_without_a_call() {
         0.100 < REGISTER
         0.100 > 405 REGISTER Allow
         0.200 < REFER h=Refer-To:<sip:x@y>
-        0.200 > 405 REFER Allow
+        0.200 > 403 REFER
         0.300 < GUESS
         0.300 > 501 GUESS Allow
         0.400 < INVITE branch=a h=Require:path
