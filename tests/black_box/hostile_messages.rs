@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
 use crate::server_process::Server;
-use crate::sip_phone::{Message, Phone, Wire};
+use crate::sip_phone::{Phone, Wire};
 
 #[test]
 fn garbage_is_dropped() {
