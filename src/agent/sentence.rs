@@ -1,6 +1,6 @@
 //! [`Sentences`]: cuts a text that arrives in pieces into sentences, each of which can be spoken as soon as it is whole.
 
-/// Cuts a growing text. The text that waits to be cut is at most [`SENTENCE_CHARS_MAX`] and one piece long.
+/// Cuts a growing text. The text that waits to be cut is at most `SENTENCE_CHARS_MAX` and one piece long.
 #[derive(Debug, Default)]
 pub struct Sentences {
     rest: String,

@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 /// See the module.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
-    /// Whom to call, as sip:user@host[:port][;transport=tcp].
+    /// Whom to call: sip:user@host, with :port and ;transport=tcp if need be.
     pub target: String,
     /// What to do once the call is answered.
     #[command(flatten)]
