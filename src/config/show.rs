@@ -65,7 +65,6 @@ impl Shown {
         self.plain("max_calls", sip.calls_max);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
-        self.plain("ring_limit_s", sip.ring_limit.as_secs());
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {

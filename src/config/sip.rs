@@ -28,14 +28,11 @@ pub struct Sip {
     pub user_agent: String,
     /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
     pub ring: Duration,
-    /// `ring_limit_s`: a call that is not answered after ringing so long is given up.
-    pub ring_limit: Duration,
 }
 
 impl Sip {
     pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>) -> Self {
         let listeners = read_listeners(section);
-        let seconds = section.number("ring_limit_s", 1..=limits::RING_CONFIGURED_S_MAX).unwrap_or(60);
         let milliseconds = section.number("ring_ms", 0..=limits::RING_CONFIGURED_S_MAX * 1000).unwrap_or(0);
         Self {
             open_agent: read_open_agent(section, &listeners, agents),
@@ -45,7 +42,6 @@ impl Sip {
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             ring: Duration::from_millis(milliseconds.into()),
-            ring_limit: Duration::from_secs(seconds.into()),
         }
     }
 }
