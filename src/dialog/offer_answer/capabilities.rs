@@ -1,7 +1,7 @@
 //! [`Capabilities`]: what our media sessions can do, and what we prefer.
 
 use super::encoding::Encoding;
-use crate::codec::AudioCodec;
+use crate::codec::{AudioCodec, SampleRate};
 
 /// What our media sessions can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
+    /// The highest rate of the audio of these codecs.
+    pub fn rate(&self) -> SampleRate {
+        self.codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
+    }
+
     /// Everything that an offer of ours names: `first`, the other codecs, comfort noise for those at 8 kHz (RFC 3389 §4),
     /// and events at the clocks of all of them, those of most peers first (RFC 4733 §2.1).
     pub(super) fn encodings(&self, first: Option<AudioCodec>) -> Vec<Encoding> {

@@ -598,9 +598,10 @@ mod tests {
         let number = |sent: u8, received: u8| {
             if sent == received { sent.to_string() } else { format!("{sent}<{received}") }
         };
-        let codec = match it.codec {
-            AudioCodec::Opus => show_opus(it.opus),
-            codec => format!("{}/{}", codec.name(), codec.rate().hz()),
+        let codec = if it.codec == AudioCodec::Opus {
+            show_opus(it.opus)
+        } else {
+            format!("{}/{}", it.codec.name(), it.codec.rate().hz())
         };
         let mut text = format!("{} {codec} {}", it.rtp, number(it.payload_type, it.received_payload_type));
         if it.rtcp.port() != it.rtp.port() + 1 || it.rtcp.ip() != it.rtp.ip() {
