@@ -295,7 +295,10 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
     (!users.is_empty()).then(|| UsersConfig {
-        digest: DigestServerConfig::new(config.sip.realm.clone()),
+        digest: DigestServerConfig {
+            algorithms: config.sip.digest.clone(),
+            ..DigestServerConfig::new(config.sip.realm.clone())
+        },
         registrar: RegistrarConfig::default(),
         users,
     })
