@@ -8,10 +8,13 @@
 //!          RTCP  8 bytes | encrypted | tag | E, index | MKI  so are the 8 bytes with E and index
 //! ```
 
+use aes::{Aes128, Aes256};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
-use aws_lc_rs::hmac;
-use aws_lc_rs::iv::FixedLength;
+use ctr::CtrCore;
+use ctr::cipher::{BlockCipherEncrypt, InnerIvInit, StreamCipherCore, consts::U16};
+use ctr::flavors::Ctr128BE;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -24,8 +27,9 @@ pub(super) struct SessionKeys {
 }
 
 /// How packets of one kind are protected.
+#[expect(clippy::large_enum_variant, reason = "the larger one is the usual one, and each leg has four")]
 pub(super) enum Transform {
-    Counter { cipher: EncryptingKey, salt: Zeroizing<[u8; 14]>, authentication: hmac::Key, tag_len: usize },
+    Counter { cipher: Aes128, salt: Zeroizing<[u8; 14]>, authentication: Hmac<Sha1>, tag_len: usize },
     Gcm { key: LessSafeKey, salt: Zeroizing<[u8; 12]> },
 }
 
@@ -56,8 +60,7 @@ impl Transform {
             Suite::AesCm128HmacSha1Tag80 | Suite::AesCm128HmacSha1Tag32 => {
                 let mut authentication = Zeroizing::new([0; 20]);
                 derive_key(master, label + 1, &mut *authentication);
-                let authentication = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &*authentication);
-                Self::Counter { cipher: counter_mode(key), salt, authentication, tag_len }
+                Self::Counter { cipher: aes_128(key), salt, authentication: hmac_key(&*authentication), tag_len }
             }
             suite @ (Suite::AeadAes128Gcm | Suite::AeadAes256Gcm) => {
                 let algorithm = if suite == Suite::AeadAes128Gcm { &AES_128_GCM } else { &AES_256_GCM };
@@ -214,28 +217,32 @@ fn derive_key(master: &MasterKey, label: u8, derived: &mut [u8]) {
     }
     iv[7] ^= label;
     derived.fill(0);
-    encrypt(&counter_mode(master.key()), iv, derived);
+    match master.key().try_into() {
+        Ok(key) => apply_key_stream(&Aes256::new(key), iv, derived),
+        Err(_shorter) => apply_key_stream(&aes_128(master.key()), iv, derived),
+    }
 }
 
-fn counter_mode(key: &[u8]) -> EncryptingKey {
-    let algorithm = if key.len() == 32 { &AES_256 } else { &AES_128 };
-    UnboundCipherKey::new(algorithm, key).and_then(EncryptingKey::ctr).expect("the key has the length of its suite")
+fn aes_128(key: &[u8]) -> Aes128 {
+    Aes128::new_from_slice(key).expect("the key has the length of its suite")
+}
+
+fn hmac_key(key: &[u8]) -> Hmac<Sha1> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
 /// §4.1.1: the initial counter is the salt, with the SSRC in bytes 4 to 7 and the index in bytes 8 to 13.
-fn apply_counter_mode(cipher: &EncryptingKey, salt: &[u8; 14], ssrc: u32, index: u64, data: &mut [u8]) {
+fn apply_counter_mode(cipher: &Aes128, salt: &[u8; 14], ssrc: u32, index: u64, data: &mut [u8]) {
     let block = (u128::from(ssrc) << 64) ^ (u128::from(index) << 16);
     let mut iv = block.to_be_bytes();
     for (byte, salt) in iv.iter_mut().zip(salt) {
         *byte ^= *salt;
     }
-    encrypt(cipher, iv, data);
+    apply_key_stream(cipher, iv, data);
 }
 
-fn encrypt(cipher: &EncryptingKey, iv: [u8; 16], data: &mut [u8]) {
-    cipher
-        .less_safe_encrypt(data, EncryptionContext::Iv128(FixedLength::from(iv)))
-        .expect("counter mode takes any length");
+fn apply_key_stream<C: BlockCipherEncrypt<BlockSize = U16>>(cipher: &C, iv: [u8; 16], data: &mut [u8]) {
+    CtrCore::<&C, Ctr128BE>::inner_iv_init(cipher, &iv.into()).apply_keystream_partial(data.into());
 }
 
 /// RFC 7714 §8.1, §9.1: two zero bytes, the SSRC, and the index in six bytes, all masked by the salt.
@@ -258,15 +265,14 @@ fn rtcp_aad(clear: &[u8], word: [u8; INDEX_LEN]) -> Aad<[u8; RTCP_CLEAR_LEN + IN
 }
 
 /// §4.2: over the packet, and for RTP over its rollover counter, too.
-fn hmac_of(key: &hmac::Key, data: &[u8], rtp_index: Option<u64>) -> [u8; 20] {
-    let mut context = hmac::Context::with_key(key);
-    context.update(data);
+fn hmac_of(key: &Hmac<Sha1>, data: &[u8], rtp_index: Option<u64>) -> [u8; 20] {
+    let mut mac = key.clone();
+    mac.update(data);
     if let Some(index) = rtp_index {
         let rollovers = u32::try_from(index >> 16).unwrap_or(u32::MAX);
-        context.update(&rollovers.to_be_bytes());
+        mac.update(&rollovers.to_be_bytes());
     }
-    let tag = context.sign();
-    tag.as_ref().first_chunk().copied().unwrap_or_default()
+    mac.finalize().into_bytes().into()
 }
 
 fn is_equal(left: &[u8], right: &[u8]) -> bool {
@@ -292,8 +298,7 @@ impl Transform {
     pub(super) fn counter_of(key: &[u8], salt: &[u8]) -> Self {
         let mut own = Zeroizing::new([0; 14]);
         own.copy_from_slice(salt);
-        let authentication = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &[0; 20]);
-        Self::Counter { cipher: counter_mode(key), salt: own, authentication, tag_len: 10 }
+        Self::Counter { cipher: aes_128(key), salt: own, authentication: hmac_key(&[0; 20]), tag_len: 10 }
     }
 
     /// With session keys as they are given.
