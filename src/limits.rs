@@ -88,6 +88,15 @@ pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
+// --- srtp ---
+
+/// SSRCs under one key and in one direction; packets of more are dropped.
+pub const SRTP_STREAMS_MAX: usize = 4;
+/// How long packets under the key before the current one are still taken, in milliseconds.
+pub const SRTP_OLD_KEY_MS: u64 = 2_000;
+/// Bytes of a master key identifier; a key with a longer one is not used.
+pub const SRTP_MKI_BYTES_MAX: usize = 128;
+
 // --- rtp, media ---
 
 /// An RTP or RTCP datagram that is longer is dropped.
