@@ -45,6 +45,41 @@ pub const PATH_HOPS_MAX: usize = 8;
 /// Times in a row that a registration asks for the interval that a registrar wants (423).
 pub const REGISTRATION_INTERVALS_MAX: u8 = 3;
 
+// --- locate, trunks ---
+
+/// Searches for servers under way; one more fails.
+pub const LOCATES_MAX: usize = 2_000;
+/// Answers of name servers that are remembered; beyond it the one that expires first is forgotten.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 4_096;
+/// An answer holds at least so long, in seconds, whatever it says: a TTL of 0 would cost a question for every call.
+pub const DNS_TTL_S_MIN: u64 = 5;
+/// An answer holds at most so long, in seconds.
+pub const DNS_TTL_S_MAX: u64 = 86_400;
+/// That there are no records is believed at most so long, in seconds.
+pub const DNS_NEGATIVE_S_MAX: u64 = 300;
+/// And so long if the answer does not say, in seconds.
+pub const DNS_NEGATIVE_S_DEFAULT: u64 = 60;
+/// After a question that was not answered the next one like it is asked, in seconds.
+pub const DNS_FAILED_S: u64 = 10;
+/// How long after its time an answer stands in for one that does not come, in seconds.
+pub const DNS_STALE_S_MAX: u64 = 86_400;
+/// How long the address is believed from which this machine reaches another, in seconds.
+pub const DNS_ROUTE_S: u64 = 30;
+/// Servers of one target; further ones are left out.
+pub const HOPS_MAX: usize = 16;
+/// Services of a NAPTR set that are used, the preferred ones.
+pub const NAPTR_SERVICES_MAX: usize = 4;
+/// Servers of an SRV set that are used, those with the lowest priority.
+pub const SRV_SERVERS_MAX: usize = 16;
+/// How long a server that failed rests at first, in seconds; twice as long each time that it fails again.
+pub const HOP_REST_S_MIN: u64 = 15;
+/// How long a server that failed rests at most, in seconds.
+pub const HOP_REST_S_MAX: u64 = 300;
+/// How long a server rests at most that asks for it itself (Retry-After), in seconds.
+pub const HOP_RETRY_AFTER_S_MAX: u64 = 3_600;
+/// Servers whose rest is remembered; beyond it the one whose rest ends first may be tried again.
+pub const RESTING_HOPS_MAX: usize = 1_024;
+
 // --- transport, transaction, dialog, call ---
 
 /// TCP connections whose framing state is held.

@@ -24,11 +24,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("transaction", &["transport", "sip", "limits", "timer"]),
     ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
     ("route", &["sip", "limits", "identity"]),
+    ("locate", &["transport", "sip", "limits", "timer"]),
     ("registrar", &["auth", "transport", "sip", "limits", "timer", "identity"]),
     (
         "call",
         &[
             "registrar",
+            "locate",
             "auth",
             "route",
             "dialog",
