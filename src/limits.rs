@@ -86,6 +86,39 @@ pub const RESTING_HOPS_MAX: usize = 1_024;
 pub const STREAMS_MAX: usize = 4_096;
 /// How long a connection may leave a message unfinished.
 pub const STREAM_STALL_MS_MAX: u64 = 32_000;
+/// A connection of ours on which nothing came for so long is pinged (RFC 5626 §4.4.1).
+pub const STREAM_PING_MS: u64 = 95_000;
+/// How long the answer to a ping may take.
+pub const STREAM_PONG_MS_MAX: u64 = 10_000;
+/// Names that are kept of a peer's certificate.
+pub const PEER_NAMES_MAX: usize = 100;
+/// A request of ours over UDP that is larger goes over TCP where it may: RFC 3261 §18.1.1, for a path whose MTU is not
+/// known.
+pub const UDP_REQUEST_BYTES_MAX: usize = 1_300;
+/// How long a peer that did not take TCP gets large requests over UDP at once.
+pub const TCP_REFUSED_S: u64 = 600;
+/// Peers that are remembered for that; beyond it the one that is due first is forgotten.
+pub const TCP_REFUSED_MAX: usize = 1_024;
+/// Sources whose rates are held, by rate; those beyond share buckets.
+pub const SOURCES_HELD_MAX: usize = 65_536;
+/// Buckets that the sources beyond share.
+pub const SOURCES_CROWD_BUCKETS: usize = 1_024;
+/// Sources that are remembered as known; beyond it the one that was heard of longest ago is forgotten.
+pub const SOURCES_KNOWN_MAX: usize = 65_536;
+/// How long a source that had a request admitted is known.
+pub const SOURCE_KNOWN_S: u64 = 3_600;
+/// Messages a second of one source, unless the configuration says otherwise.
+pub const SOURCE_MESSAGES_PER_S: u32 = 4_000;
+/// Requests a second of one source that is not known, unless the configuration says otherwise.
+pub const UNKNOWN_SOURCE_REQUESTS_PER_S: u32 = 40;
+/// Connections a second that one source may open, unless the configuration says otherwise.
+pub const SOURCE_CONNECTIONS_PER_S: u32 = 20;
+/// What a source may send or open at once, as a multiple of what it may in a second.
+pub const SOURCE_BURST_S: u32 = 5;
+/// The highest rate that `[sip.limits]` can allow.
+pub const SOURCE_RATE_CONFIGURED_MAX: u32 = 1_000_000;
+/// Networks of `[sip.limits] exempt`.
+pub const EXEMPT_NETWORKS_MAX: usize = 256;
 /// Transactions held, when the configuration names no other limit: those of 2,000 calls a second.
 pub const TRANSACTIONS_MAX: usize = 160_000;
 /// Transactions kept free for requests within dialogs, so that a flood of INVITEs does not keep calls from ending.
