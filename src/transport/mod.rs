@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 mod flow;
+pub mod precedence;
 pub mod refusal;
 mod stats;
 

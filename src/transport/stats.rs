@@ -45,11 +45,13 @@ pub enum Dropped {
     TooManyCalls,
     /// An INVITE while draining: answered 503.
     Draining,
+    /// An INVITE that waited for too long to be looked at: answered 503.
+    Overloaded,
 }
 
 impl Dropped {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Garbage,
         Self::Malformed,
         Self::FramingLost,
@@ -63,6 +65,7 @@ impl Dropped {
         Self::TooManyUnacknowledged,
         Self::TooManyCalls,
         Self::Draining,
+        Self::Overloaded,
     ];
 
     /// As a metric's label writes it.
@@ -81,6 +84,7 @@ impl Dropped {
             Self::TooManyUnacknowledged => "too_many_unacknowledged",
             Self::TooManyCalls => "too_many_calls",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
         }
     }
 }
