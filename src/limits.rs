@@ -270,6 +270,8 @@ pub const SPEECH_WORD_CHARS_MAX: usize = 40;
 pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
 /// Commands that wait for a provider: five seconds of audio frames.
 pub const PROVIDER_COMMANDS_MAX: usize = 250;
+/// How long a provider is not connected to while there is nothing to tell it.
+pub const PROVIDER_IDLE_MS_MAX: u64 = 100;
 /// Events of a provider that wait for the agent.
 pub const PROVIDER_EVENTS_MAX: usize = 256;
 /// Messages that wait for a provider's socket.
@@ -379,6 +381,12 @@ pub const RECORDINGS_MAX: usize = 1_000;
 pub const SIP_INPUTS_MAX: usize = 8_192;
 /// Of those, how many the SIP worker takes before it looks at its commands and deadlines.
 pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
+/// INVITEs that begin a call and wait for the SIP worker while there is anything else for it; further ones are dropped.
+pub const SIP_NEW_CALLS_MAX: usize = 4_096;
+/// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
+pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
+/// Datagrams that are read from a socket before others get their turn.
+pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Orders that wait for the SIP worker; who gives one waits for room.
 pub const SIP_COMMANDS_MAX: usize = 1_024;
 /// How old the SIP worker's status may be when somebody looks, in milliseconds.

@@ -254,6 +254,13 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
+    /// A datagram came, and waited for too long to be looked at: a call that it begins is refused with 503 and
+    /// Retry-After, everything else goes on.
+    pub fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_late_datagram(flow, data, now);
+        self.drain_dialogs(now);
+    }
+
     /// Bytes of a stream came.
     pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
         self.dialogs.handle_segment(flow, &data, now);

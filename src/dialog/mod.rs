@@ -166,6 +166,13 @@ impl Dialogs {
         self.shared.transactions.transport().identity(flow)
     }
 
+    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
+    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.shed(true);
+        self.handle_datagram(flow, data, now);
+        self.shared.transactions.shed(false);
+    }
+
     /// Bytes of a stream came.
     pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
         self.shared.transactions.handle_segment(flow, data, now);
