@@ -278,6 +278,7 @@ impl Simulation {
                     from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
                     display_name: None,
                     flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
+                    other_flows: vec![],
                     headers: vec![],
                     credentials: None,
                 };
@@ -361,7 +362,13 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
+            Output::StartAgent { .. }
+            | Output::Digit { .. }
+            | Output::Registration(_)
+            | Output::Ask(_)
+            | Output::Trunk { .. }
+            | Output::Secure { .. }
+            | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
         }
     }
