@@ -9,8 +9,8 @@ use crate::limits::{
     CALLS_MAX, DIALOGS_MAX, NEXT_HOP_AFTER_MS, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX,
 };
 use crate::route::{Admission, Routes};
-use crate::transport::Listener;
 use crate::transport::refusal::Refusal;
+use crate::transport::{Listener, SourceLimits};
 
 /// What the call layer is told once.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct CallsConfig {
     pub retry_after_s: u32,
     /// How much is held.
     pub limits: CallLimits,
+    /// How much a source may send.
+    pub sources: SourceLimits,
 }
 
 /// What callers hear until we answer, and when we do.
@@ -163,6 +165,7 @@ impl CallsConfig {
             shard: 0,
             retry_after_s: 30,
             limits: CallLimits::default(),
+            sources: SourceLimits::none(),
         }
     }
 }
