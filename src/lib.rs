@@ -25,6 +25,7 @@ pub mod sip;
 pub mod auth;
 pub mod call;
 pub mod dialog;
+pub mod locate;
 pub mod registrar;
 pub mod route;
 pub mod transaction;

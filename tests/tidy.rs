@@ -22,13 +22,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["sip", "limits", "timer", "identity"]),
     ("transport", &["sip", "limits", "timer"]),
     ("transaction", &["transport", "sip", "limits", "timer"]),
-    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "limits", "timer"]),
+    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
     ("route", &["sip", "limits", "identity"]),
+    ("locate", &["transport", "sip", "limits", "timer"]),
     ("registrar", &["auth", "transport", "sip", "limits", "timer", "identity"]),
     (
         "call",
         &[
             "registrar",
+            "locate",
             "auth",
             "route",
             "dialog",
@@ -36,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
             "sip",
             "sdp",
+            "codec",
             "limits",
             "timer",
             "identity",
@@ -46,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("media", &["codec", "srtp", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
     ("platform", &["limits", "timer", "identity"]),
-    ("config", &["agent", "platform", "route", "sip", "limits", "identity"]),
+    ("config", &["agent", "platform", "route", "codec", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];
 const ANYTHING: &[&str] = &["*"];
