@@ -110,6 +110,10 @@ pub struct RtpSnapshot {
     pub packets_late: u64,
     /// Total of packets that were not of the session at whose port they arrived.
     pub packets_strange: u64,
+    /// Total of packets on secured legs that were not protected with the peer's key.
+    pub packets_unauthenticated: u64,
+    /// Total of packets on secured legs that had come before.
+    pub packets_replayed: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -401,8 +405,11 @@ impl Page {
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
             ([("what", "strange")], rtp.packets_strange),
+            ([("what", "unauthenticated")], rtp.packets_unauthenticated),
+            ([("what", "replayed")], rtp.packets_replayed),
         ];
-        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours.";
+        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
+            not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);

@@ -447,6 +447,7 @@ impl SipWorker {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
                 hears_tones: true,
             },
+            keys: remote.and_then(|it| it.keys.clone()),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -459,8 +460,8 @@ impl SipWorker {
     }
 
     fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated =
-            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
+        let media = leg_media::remote(remote, self.hosts.get(&leg.call).copied());
+        let updated = self.legs.get(&leg).map(|it| it.update(media, remote.keys.clone()));
         if let Some(Err(_)) = updated {
             // Without the update both sides would talk past each other: better to end the call.
             self.media_refusals += 1;

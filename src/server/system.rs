@@ -302,6 +302,7 @@ fn capabilities(media: &config::Media) -> Capabilities {
         telephone_events: true,
         comfort_noise: media.comfort_noise,
         ptime_ms: media.ptime_ms,
+        ..Capabilities::default()
     }
 }
 
