@@ -17,7 +17,7 @@ use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
 use crate::locate::{self, Hop, Reach};
 use crate::media::levels::Level;
-use crate::media::{Heard, PlayoutFrame};
+use crate::media::{Heard, PlayoutFrame, Report};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
@@ -27,7 +27,7 @@ use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
-use crate::server::sip_worker::{Command, Signal};
+use crate::server::sip_worker::{Command, MediaClosed, Signal};
 use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
@@ -88,6 +88,8 @@ pub(crate) struct Line {
     pub(crate) dialogue: Dialogue,
     /// Keeps the recording's thread; and tells how the recording went.
     recording: Option<(Recorder, oneshot::Receiver<Recorded>)>,
+    /// What its media came to, once it is over.
+    media: MediaClosed,
     hung_up: bool,
     waiting: std::collections::VecDeque<LineEvent>,
 }
@@ -175,6 +177,7 @@ impl Line {
             turn: 0,
             dialogue,
             recording,
+            media: None,
             hung_up: false,
             waiting: std::collections::VecDeque::new(),
         })
@@ -196,7 +199,10 @@ impl Line {
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_)) => (),
-                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
+                    Some(Signal::Ended { end, media, .. }) => {
+                        self.media = media;
+                        return LineEvent::Ended(end);
+                    }
                     None => return LineEvent::Ended(GONE),
                 },
                 Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
@@ -221,10 +227,14 @@ impl Line {
         }
     }
 
-    /// Waits until the last messages are out and says how the recording went, if there is one.
-    pub(crate) async fn close(self) -> Option<Recorded> {
-        let Self { endpoint, link, recording, .. } = self;
+    /// Waits until the last messages are out and says what the media came to and how the recording went, if there is one.
+    pub(crate) async fn close(self) -> (Option<Report>, Option<Recorded>) {
+        let Self { endpoint, link, recording, media, .. } = self;
         drop(link);
+        let report = match media {
+            Some((_, report)) => report.await.ok(),
+            None => None,
+        };
         for _ in 0..FAREWELL_LOOKS {
             if endpoint.status().counts.dialogs == 0 {
                 break;
@@ -232,11 +242,13 @@ impl Line {
             crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
         }
         endpoint.stop().await;
-        let (recorder, done) = recording?;
+        let Some((recorder, done)) = recording else {
+            return (report, None);
+        };
         // Finishing the recorder's thread takes a write to the disk.
         let finish = tokio::task::spawn_blocking(move || drop(recorder));
         drop(finish.await);
-        done.await.ok()
+        (report, done.await.ok())
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {

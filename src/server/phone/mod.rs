@@ -16,6 +16,7 @@ use line::{Dial, Line, LineEvent, Target, audio_rate, speak};
 
 use crate::call::{End, EndCause};
 use crate::codec::SampleRate;
+use crate::media::Report;
 use crate::server::speech::{self, SpeechConfig, SpeechServer, converted, render_text};
 use crate::server::system::random_token;
 use crate::server::{clock, system, task};
@@ -35,7 +36,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
     let end = talk(&mut line, arguments).await;
-    if let Some(recorded) = line.close().await {
+    let (report, recorded) = line.close().await;
+    if let Some(report) = report {
+        print_media(&report);
+    }
+    if let Some(recorded) = recorded {
         if let Some(error) = recorded.error {
             anyhow::bail!("the recording {} ended early: {error}", recorded.path.display());
         }
@@ -81,6 +86,32 @@ async fn talk(line: &mut Line, arguments: &Arguments) -> Option<End> {
             LineEvent::Ended(end) => return Some(end),
         }
     }
+}
+
+/// How the call sounded, at both ends.
+fn print_media(report: &Report) {
+    let Some(codec) = report.codec else { return };
+    let Report { received, remote, quality, remote_quality, .. } = report;
+    println!(
+        "heard {} of {} packets in {}, jitter {} ms, MOS {}",
+        received.packets,
+        received.packets + received.lost,
+        codec.name(),
+        received.jitter_us / 1_000,
+        score(quality.mos_hundredths)
+    );
+    if let (Some(round_trip_us), Some(quality)) = (remote.round_trip_us, remote_quality) {
+        let (lost, score) = (remote.lost, score(quality.mos_hundredths));
+        println!(
+            "the far side lost {lost} of {}, round trip {} ms, MOS {score}",
+            report.sent.packets,
+            round_trip_us / 1_000
+        );
+    }
+}
+
+fn score(hundredths: u16) -> String {
+    if hundredths == 0 { "unknown".to_owned() } else { format!("{}.{:02}", hundredths / 100, hundredths % 100) }
 }
 
 fn outcome(end: End) -> anyhow::Result<()> {
