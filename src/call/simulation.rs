@@ -215,7 +215,7 @@ impl Simulation {
         let now = Now::origin();
         let sides = [0, 1].map(|side| {
             let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
-            let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+            let target = Target::agent("demo");
             config.listeners[0].1 =
                 Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
             config.ring.answer_after = Some(Duration::from_millis(800));
@@ -333,7 +333,7 @@ impl Simulation {
                 }
                 self.after(ms, Event::Media { side, leg, is_open });
             }
-            Output::UpdateMedia { leg, remote } => {
+            Output::UpdateMedia { leg, remote, .. } => {
                 let seen = self.seen(side, leg.call).expect("the call is known");
                 seen.media = (remote.send, remote.receive);
             }
@@ -363,6 +363,7 @@ impl Simulation {
             }
             Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } => panic!("a call has one leg"),
         }
     }
 

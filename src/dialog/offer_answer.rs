@@ -186,6 +186,11 @@ impl Negotiation {
         Self { capabilities, session_id, version: 0, local, holds: false, streams: vec![], index: 0, written: None }
     }
 
+    /// Offers `codec` before the others, if it is one of ours: what the other leg of a call has needs no transcoding.
+    pub(crate) fn prefer(&mut self, codec: Codec) {
+        self.capabilities.codecs.sort_by_key(|it| *it != codec);
+    }
+
     /// The address of our media session, without its port.
     pub(crate) const fn local_ip(&self) -> IpAddr {
         self.local.ip()

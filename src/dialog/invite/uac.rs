@@ -12,7 +12,7 @@ use super::uas::new_negotiation;
 use crate::auth::DigestAccount;
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
-use crate::dialog::offer_answer::{MediaDescription, Negotiation};
+use crate::dialog::offer_answer::{Codec, MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
@@ -22,14 +22,16 @@ use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transaction::timers::T1;
-use crate::transaction::{MAX_FORWARDS, TransactionId};
+use crate::transaction::TransactionId;
 use crate::transport::Flow;
 use crate::transport::refusal::ALLOW;
 
 /// Whom to call, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Invitation {
-    /// Whom: Request-URI and To.
+    /// Where it goes: the Request-URI.
+    pub(crate) target: Uri,
+    /// Whom: the To.
     pub(crate) to: Uri,
     /// As whom.
     pub(crate) from: NameAddr,
@@ -37,6 +39,10 @@ pub(crate) struct Invitation {
     pub(crate) flow: Flow,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
+    /// Through how many more hops it may go.
+    pub(crate) max_forwards: u8,
+    /// The codec to offer first, if it is one of ours.
+    pub(crate) prefers: Option<Codec>,
     /// More header fields.
     pub(crate) headers: Vec<(HeaderName, String)>,
     /// What to show if asked.
@@ -107,18 +113,21 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { to, from, flow, local, headers, account } = invitation;
+        let Invitation { target, to, from, flow, local, max_forwards, prefers, headers, account } = invitation;
         if let Some(account) = account {
             shared.use_account(id, account);
         }
         let mut negotiation = new_negotiation(local, shared);
+        if let Some(codec) = prefers {
+            negotiation.prefer(codec);
+        }
         let offer = negotiation.offer();
         let via = shared.transactions.next_via(flow);
         let contact = shared.transactions.transport().contact_uri(flow);
         let (tag, call_id) = (shared.transactions.tokens().tag(), shared.transactions.tokens().call_id());
-        let mut builder = Request::builder(Method::Invite, &to)
+        let mut builder = Request::builder(Method::Invite, &target)
             .header(HeaderName::Via, via)
-            .header(HeaderName::MaxForwards, MAX_FORWARDS)
+            .header(HeaderName::MaxForwards, max_forwards)
             .header(HeaderName::From, format_args!("{from};tag={tag}"))
             .header(HeaderName::To, format_args!("<{to}>"))
             .header(HeaderName::CallId, call_id)
