@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["sip", "limits", "timer", "identity"]),
     ("transport", &["sip", "limits", "timer"]),
     ("transaction", &["transport", "sip", "limits", "timer"]),
-    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "limits", "timer"]),
+    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
     ("route", &["sip", "limits", "identity"]),
     ("registrar", &["auth", "transport", "sip", "limits", "timer", "identity"]),
     (
@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "transport",
             "sip",
             "sdp",
+            "codec",
             "limits",
             "timer",
             "identity",
@@ -45,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("media", &["codec", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
     ("platform", &["limits", "timer", "identity"]),
-    ("config", &["agent", "platform", "route", "sip", "limits", "identity"]),
+    ("config", &["agent", "platform", "route", "codec", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];
 const ANYTHING: &[&str] = &["*"];

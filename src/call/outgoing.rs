@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::leg::{Leg, State};
 use super::party::{Party, user_of};
 use super::{Call, Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
+use crate::codec::AudioCodec;
 use crate::dialog::invite::uac::Invitation;
-use crate::dialog::offer_answer::Codec;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_MS_MAX};
 use crate::sip::{HeaderName, NameAddr, Uri};
@@ -23,7 +23,7 @@ pub(super) struct Outgoing {
     /// Proxies on the way (RFC 3327).
     pub(super) path: Vec<NameAddr>,
     pub(super) max_forwards: u8,
-    pub(super) prefers: Option<Codec>,
+    pub(super) prefers: Option<AudioCodec>,
 }
 
 impl Calls {

@@ -10,9 +10,10 @@ use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
 use crate::auth::DigestAccount;
+use crate::codec::AudioCodec;
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
-use crate::dialog::offer_answer::{Codec, MediaDescription, Negotiation};
+use crate::dialog::offer_answer::{MediaDescription, Negotiation};
 use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
@@ -42,7 +43,7 @@ pub(crate) struct Invitation {
     /// Through how many more hops it may go.
     pub(crate) max_forwards: u8,
     /// The codec to offer first, if it is one of ours.
-    pub(crate) prefers: Option<Codec>,
+    pub(crate) prefers: Option<AudioCodec>,
     /// More header fields.
     pub(crate) headers: Vec<(HeaderName, String)>,
     /// What to show if asked.
