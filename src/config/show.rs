@@ -20,7 +20,11 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            shown.text("agent", &to.agent);
+            match to {
+                Number::Agent(agent) => shown.text("agent", agent),
+                Number::User(user) => shown.text("user", user),
+                Number::Uri(uri) => shown.text("uri", uri.as_str()),
+            }
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -66,6 +70,8 @@ impl Shown {
         self.plain("max_calls", sip.calls_max);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
+        self.text("transfers", sip.transfers.as_str());
+        self.list("pass_headers", sip.pass_headers.iter());
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {
