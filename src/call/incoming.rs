@@ -66,6 +66,7 @@ impl Calls {
                 return;
             }
         };
+        self.dialogs.note_known(flow.remote.ip(), now);
         let party = Party::of(request, &caller, *flow);
         match target.to {
             Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::users::User;
 use super::reading::{Section, nearest};
+use super::users::User;
 use super::{Origin, Places};
 use crate::identity::Secret;
 use crate::limits;
+use crate::sip::{Scheme, Uri};
 
 /// `[agents.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
-pub use sip::Sip;
+pub use sip::{Sip, TransfersFor};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.

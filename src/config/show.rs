@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Pathway, Secret, Sip};
+use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Number, Pathway, Secret, Sip};
 
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,7 +15,7 @@ use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX};
+use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::media_worker::MediaWorkers;
@@ -139,6 +139,7 @@ impl Endpoint {
     /// When an address cannot be bound or a thread cannot be started; nothing is left running then.
     pub(crate) fn start(config: EndpointConfig, log: CallLog) -> Result<Self, EndpointError> {
         let (inputs, input_queue) = mpsc::channel(SIP_INPUTS_MAX);
+        let (invites, invite_queue) = mpsc::channel(SIP_NEW_CALLS_MAX);
         let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
@@ -152,7 +153,7 @@ impl Endpoint {
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
         for (local, socket) in &bound.udp {
-            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), Arc::clone(&input_drops));
+            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), invites.clone(), Arc::clone(&input_drops));
             task::spawn("sip-udp-read", read);
         }
         for listener in bound.tcp {
@@ -173,7 +174,7 @@ impl Endpoint {
         let now = clock::now();
         let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
-        task::spawn("sip-worker", worker.run(input_queue, command_queue, media_queue));
+        task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// How SIP messages are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +127,35 @@ pub struct Flow {
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.kind.scheme(), self.local, self.remote)
+    }
+}
+
+/// Who is at the other end of a connection, as its certificate shows to somebody who trusts its issuer (RFC 5922 §7.1).
+/// Without a certificate nobody in particular.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerIdentity {
+    names: Arc<[Box<str>]>,
+}
+
+impl PeerIdentity {
+    /// One with these names: host names, and addresses as text.
+    pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self { names: names.into_iter().map(|it| it.as_ref().to_ascii_lowercase().into()).collect() }
+    }
+
+    /// Its names, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|it| &**it)
+    }
+
+    /// Whether it shows no name.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether it is `name`, in any case. A wildcard stands for no SIP domain (RFC 5922 §7.2).
+    pub fn is(&self, name: &str) -> bool {
+        self.names().any(|it| it.eq_ignore_ascii_case(name))
     }
 }
 
