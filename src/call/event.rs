@@ -64,6 +64,41 @@ pub enum Event {
         /// Whether we do.
         is_accepted: bool,
     },
+    /// Somebody is called for the call: one more leg of it.
+    Dialled {
+        /// The number of the leg.
+        leg: u8,
+        /// Whom.
+        to: Pii<String>,
+        /// The way the INVITE goes.
+        flow: Flow,
+    },
+    /// Who is called for the call rings.
+    LegRinging {
+        /// The number of the leg.
+        leg: u8,
+    },
+    /// Who is called for the call has answered.
+    LegAnswered {
+        /// The number of the leg.
+        leg: u8,
+        /// The codec.
+        codec: Option<AudioCodec>,
+    },
+    /// A leg other than the first is over.
+    LegEnded {
+        /// The number of the leg.
+        leg: u8,
+        /// How.
+        end: End,
+    },
+    /// Two legs hear each other from here on, and nobody else.
+    Bridged {
+        /// The number of the one.
+        a: u8,
+        /// The number of the other.
+        b: u8,
+    },
     /// Somebody has taken the peer's place.
     Replaced {
         /// Who.
