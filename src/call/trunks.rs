@@ -1,6 +1,7 @@
 //! Trunks: the carriers and PBXs that we call through, register with, and are called by. Their servers are found and kept
 //! up to date, asked whether they live (OPTIONS, RFC 3261 §11), and let in as known sources.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -241,6 +242,23 @@ impl Trunks {
         let registered = trunk.registration.as_ref().map_or(&[][..], Registration::service_route);
         let route: Vec<_> = registered.iter().map(|it| (HeaderName::Route, it.to_string())).collect();
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
+    }
+
+    /// Whom a trunk calls: the user of the Request-URI, unless that is only our own name there, as carriers write it that we
+    /// register with.
+    pub(super) fn called_user<'a>(&self, name: Option<&TrunkName>, request: &'a Request) -> Cow<'a, str> {
+        let user = request.uri().user_decoded().unwrap_or_default();
+        let own = name.and_then(|it| self.of(it)).and_then(|it| it.config.username.as_deref());
+        match request.headers().to().uri().user_decoded() {
+            Some(to) if own == Some(&*user) => Cow::Owned(to.into_owned()),
+            Some(_) | None => user,
+        }
+    }
+
+    pub(super) fn count_in(&mut self, name: Option<&TrunkName>) {
+        if let Some(trunk) = self.all.iter_mut().find(|it| Some(&it.config.name) == name) {
+            trunk.calls_in += 1;
+        }
     }
 
     pub(super) fn count_out(&mut self, name: &TrunkName) {
