@@ -48,6 +48,17 @@ pub struct TrunkConfig {
     pub ping_every: Option<Duration>,
 }
 
+impl TrunkConfig {
+    /// What its servers are found by.
+    pub fn targets(&self) -> Vec<Target> {
+        let over = |it: Target| match self.transport {
+            Some(kind) => it.over(kind),
+            None => it,
+        };
+        self.gateways.iter().filter_map(|it| Target::of(it).ok()).map(over).collect()
+    }
+}
+
 /// Something that is learnt of a trunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrunkEvent {
@@ -138,14 +149,6 @@ impl Trunk {
         registration.into_iter().chain(self.refresh_at).chain(self.ping_at).min()
     }
 
-    fn targets(&self) -> Vec<Target> {
-        let over = |it: Target| match self.config.transport {
-            Some(kind) => it.over(kind),
-            None => it,
-        };
-        self.config.gateways.iter().filter_map(|it| Target::of(it).ok()).map(over).collect()
-    }
-
     /// Where calls from it come from.
     fn sources(&self) -> Vec<Network> {
         let of_servers = self.hops.iter().map(|it| Network::from(it.remote.ip()));
@@ -209,7 +212,7 @@ impl Trunks {
     }
 
     pub(super) fn targets_of(&self, name: &TrunkName) -> Vec<Target> {
-        self.of(name).map_or_else(Vec::new, Trunk::targets)
+        self.of(name).map_or_else(Vec::new, |it| it.config.targets())
     }
 
     pub(super) fn credentials_of(&self, name: &TrunkName) -> Option<DigestAccount> {
@@ -307,7 +310,7 @@ impl Calls {
             let is_ping_due = trunk.ping_at.is_some_and(|it| it <= now.instant);
             if trunk.refresh_at.is_some_and(|it| it <= now.instant) {
                 trunk.refresh_at = Some(now.instant + Duration::from_secs(TRUNK_REFRESH_S));
-                let targets = trunk.targets();
+                let targets = trunk.config.targets();
                 self.servers.seek(Seeker::Trunk(index), targets, now);
             }
             if is_ping_due {
