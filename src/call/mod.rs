@@ -471,9 +471,9 @@ impl Calls {
 
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
-        if !self.give_up_order(call)
-            && let Some(leg) = self.main_leg(call)
-        {
+        if self.give_up_order(call) {
+            // It had no leg yet.
+        } else if let Some(leg) = self.main_leg(call) {
             self.end_leg(leg, &self.config.refusal(cause), None, now);
         }
         self.drain_dialogs(now);

@@ -12,10 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
+use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
-use crate::media::{RemoteMedia, Report, SessionConfig};
+use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrationState;
 use crate::route::AgentName;
@@ -381,10 +382,10 @@ impl SipWorker {
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
             Output::OpenMedia { leg, local_ip, peer, remote } => {
-                self.open_media(leg, local_ip, remote.map(|it| leg_media::remote(&it, peer)));
+                self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer)));
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), None));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
@@ -427,9 +428,9 @@ impl SipWorker {
         }
     }
 
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<RemoteMedia>) {
+    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
-        match self.try_open_media(leg, local_ip, remote) {
+        match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
                 if let Some((from, to)) = self.placed.remove(&leg.call) {
@@ -444,14 +445,28 @@ impl SipWorker {
     }
 
     /// Opens the leg and returns the RTP address to tell the peer; `None` if there is no port or no worker for it.
-    fn try_open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<RemoteMedia>) -> Option<SocketAddr> {
+    fn try_open_media(
+        &mut self,
+        leg: LegId,
+        local_ip: IpAddr,
+        peer: IpAddr,
+        offered: Option<&MediaDescription>,
+    ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let remote = offered.map(|it| leg_media::remote(it, peer));
         let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
-        let inactivity = Some(self.shell.inactivity);
-        let open = OpenLeg { leg, sockets, session: SessionConfig { remote, hears_tones }, link, tap, inactivity };
+        let open = OpenLeg {
+            leg,
+            sockets,
+            session: SessionConfig { remote, hears_tones },
+            keys: None,
+            link,
+            tap,
+            inactivity: Some(self.shell.inactivity),
+        };
         let media = self.shell.media.open(open).ok()?;
         self.legs.insert(leg, media);
         self.links.insert(leg, task_end);
