@@ -169,6 +169,8 @@ pub enum Output {
         from: Pii<String>,
         /// The called URI.
         to: Pii<String>,
+        /// The trunk it came over.
+        trunk: Option<TrunkName>,
         /// Header fields that carriers and PBXs tell about the call, by name.
         headers: Vec<(String, Pii<String>)>,
     },

@@ -293,6 +293,7 @@ impl Calls {
             from: Pii::new(from),
             to: Pii::new(order.to.to_string()),
             flow: self.servers.nowhere(),
+            trunk: order.trunk.clone(),
             agent: None,
         };
         self.journal(call, offered);

@@ -408,7 +408,7 @@ impl SipWorker {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
                 }
             }
-            Output::StartAgent { call: _, account: _, agent, leg, from, to, headers: _ } => {
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
                 self.start_actor(leg, Some(agent), from, to);
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),

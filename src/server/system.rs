@@ -328,7 +328,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     })
 }
 
-fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+/// A trunk of the configuration, as the call layer takes it.
+pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()
