@@ -7,6 +7,7 @@
 
 #[path = "../benches/allocations/mod.rs"]
 mod allocations;
+#[expect(unreachable_pub, reason = "it is a library for the fuzz targets")]
 #[path = "../fuzz/src/lib.rs"]
 mod promises;
 
@@ -32,7 +33,7 @@ const SHARES: [(&str, u32, u32); 10] = [
     ("uri", 12, 20),
     ("authentication", 15, 20),
     ("rtp", 5, 20),
-    ("rtcp", 5, 10),
+    ("rtcp", 5, 5),
     ("telephone_event", 2, 20),
     ("opus", 1, 5),
     ("speech_protocol", 5, 10),
