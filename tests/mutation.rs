@@ -36,7 +36,7 @@ const SHARES: [(&str, u32, u32); 10] = [
     ("rtcp", 5, 5),
     ("telephone_event", 2, 20),
     ("opus", 1, 5),
-    ("speech_protocol", 5, 10),
+    ("speech_protocol", 5, 4),
 ];
 /// What a target may hold, apart from what the input's length explains: an Opus decoder is the largest.
 const HELD_BYTES_MAX: i64 = 128 << 10;
