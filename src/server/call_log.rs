@@ -276,5 +276,5 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
 }
 
 fn source(flow: Flow) -> String {
-    format!("{}://{}", flow.kind.uri_parameter(), flow.remote)
+    format!("{}://{}", flow.kind.scheme(), flow.remote)
 }

@@ -271,7 +271,7 @@ impl Bound {
     fn bind(listen: &[ListenOn], advertise: &Advertise) -> Result<Self, EndpointError> {
         let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
         for on in listen {
-            let scheme = on.kind.uri_parameter();
+            let scheme = on.kind.scheme();
             let failed = |source: std::io::Error, address| {
                 if source.kind() == std::io::ErrorKind::AddrInUse {
                     return EndpointError::InUse { scheme, address };
@@ -304,6 +304,9 @@ impl Bound {
                 let local = socket.local_addr()?;
                 self.tcp.push(socket);
                 local
+            }
+            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                return Err(std::io::ErrorKind::Unsupported.into());
             }
         };
         let advertised = advertise.of(local);

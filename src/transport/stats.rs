@@ -29,6 +29,12 @@ pub enum Dropped {
     TooManyStreams,
     /// A connection that left a message unfinished: closed.
     StreamStalled,
+    /// A connection of ours whose peer no longer answers pings: closed.
+    PingUnanswered,
+    /// A message beyond the rate of its source.
+    SourceTooFast,
+    /// A request beyond the rate of a source that is not known.
+    UnknownSourceTooFast,
     /// A response that belongs to no transaction.
     StrayResponse,
     /// An ACK that belongs to no transaction and no dialog.
@@ -51,12 +57,15 @@ pub enum Dropped {
 
 impl Dropped {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Garbage,
         Self::Malformed,
         Self::FramingLost,
         Self::TooManyStreams,
         Self::StreamStalled,
+        Self::PingUnanswered,
+        Self::SourceTooFast,
+        Self::UnknownSourceTooFast,
         Self::StrayResponse,
         Self::StrayAck,
         Self::Merged,
@@ -76,6 +85,9 @@ impl Dropped {
             Self::FramingLost => "framing_lost",
             Self::TooManyStreams => "too_many_streams",
             Self::StreamStalled => "stream_stalled",
+            Self::PingUnanswered => "ping_unanswered",
+            Self::SourceTooFast => "source_too_fast",
+            Self::UnknownSourceTooFast => "unknown_source_too_fast",
             Self::StrayResponse => "stray_response",
             Self::StrayAck => "stray_ack",
             Self::Merged => "merged",
