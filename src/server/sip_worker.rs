@@ -9,20 +9,23 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
+use crate::registrar::RegistrationState;
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -41,6 +44,8 @@ pub(crate) enum Input {
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
+    /// What came of a question to the name server.
+    Answer(Question, Answer),
 }
 
 /// An INVITE that begins a call, as far as can be seen at a glance: it waits until nothing else does.
@@ -59,6 +64,8 @@ pub(crate) struct WaitingInvite {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes.
+    Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Refuse new calls from here on.
@@ -82,6 +89,8 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// How the trunks are.
+    pub(crate) trunks: Vec<TrunkState>,
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -132,6 +141,9 @@ pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
 pub(crate) struct Shell {
     /// Its sockets.
     pub(crate) sockets: SipSockets,
+    /// Who looks names up, and where its answers go.
+    pub(crate) resolver: Resolver,
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
     /// Where legs run.
@@ -273,6 +285,7 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            trunks: self.calls.trunks(now),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -301,6 +314,7 @@ impl SipWorker {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, now);
@@ -320,6 +334,15 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
+            }
+            Command::Order(order, reply) => {
+                let to = Pii::new(order.to.to_string());
+                let call = self.calls.order(*order, now);
+                self.placed.insert(call, (Pii::default(), to));
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -377,6 +400,10 @@ impl SipWorker {
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
+            Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
+            // Who may be at the far end is not restricted here.
+            Output::Secure { .. } => (),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
@@ -487,6 +514,29 @@ impl SipWorker {
         if let Some(event) = call_log::signalling(event) {
             self.shell.log.write_now(call, event, clock::now());
         }
+    }
+}
+
+/// Logs what is learnt of a trunk.
+fn tell_trunk(trunk: &str, event: TrunkEvent) {
+    let registration = match event {
+        TrunkEvent::Registration(it) => it,
+        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
+        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
+        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
+    };
+    let server = registration.server.map(tracing::field::display);
+    match registration.state {
+        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
+        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
+        RegistrationState::Failed(failure) => {
+            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
+        }
+        RegistrationState::AuthFailed => match registration.gave_up {
+            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
+            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
+        },
+        RegistrationState::Pending => (),
     }
 }
 
