@@ -355,9 +355,9 @@ pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
 pub const MEDIA_EVENTS_MAX: usize = 1_024;
 /// How long a key that an agent presses sounds, in milliseconds.
 pub const DTMF_SENT_MS: u16 = 160;
-/// Open SIP connections; further ones are closed at once.
+/// Open SIP connections, unless the configuration names fewer; further ones are closed at once.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
-/// Open SIP connections of one source address; further ones are closed at once.
+/// Open SIP connections of one source, unless the configuration says otherwise; further ones are closed at once.
 pub const TCP_CONNECTIONS_PER_SOURCE_MAX: usize = 256;
 /// Bytes read from a SIP connection at once.
 pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
@@ -365,8 +365,20 @@ pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
 pub const TCP_WRITE_QUEUE_MESSAGES_MAX: usize = 256;
 /// Messages that wait for a SIP connection to be opened; further ones are dropped.
 pub const TCP_CONNECTING_MESSAGES_MAX: usize = 32;
-/// How long opening a SIP connection may take, in seconds.
-pub const TCP_CONNECT_S_MAX: u64 = 5;
+/// How long opening a SIP connection may take, in seconds: two repetitions of its first packet.
+pub const TCP_CONNECT_S_MAX: u64 = 4;
+/// How long a TLS handshake and the opening of a websocket may take, both together, in seconds.
+pub const SIP_HANDSHAKE_S_MAX: u64 = 10;
+/// A connection whose peer says nothing at all is closed, in seconds.
+pub const TCP_FIRST_BYTE_S_MAX: u64 = 60;
+/// A websocket on which nothing came for so long is pinged, in seconds.
+pub const WEBSOCKET_PING_S: u64 = 30;
+/// How long the answer to a websocket's ping may take, in seconds.
+pub const WEBSOCKET_PONG_S_MAX: u64 = 10;
+/// How often the files of TLS are looked at, in seconds.
+pub const TLS_RELOAD_S: u64 = 30;
+/// Peers whose TLS settings are remembered; beyond it those without a connection give way, oldest first.
+pub const TLS_PEERS_MAX: usize = 1_024;
 /// How long a peer may take to read one message, in seconds.
 pub const TCP_WRITE_S_MAX: u64 = 10;
 /// A SIP connection on which nothing came for so long is closed, in seconds.

@@ -14,6 +14,8 @@ mod operation;
 mod reading;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod users;
 mod written;
 
@@ -29,6 +31,8 @@ pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::Sip;
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.
@@ -102,7 +106,7 @@ impl Config {
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
         let agents = agents::read_agents(&root, &places);
-        let sip = Sip::read(&sip_section, &agents);
+        let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let numbers = agents::read_numbers(&root, &agents);
         let users = users::read_users(&root, &places);

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Pathway, Secret, Sip};
+use super::{Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Pathway, Secret, Sip, SipTls, TlsClients};
 
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,7 +55,7 @@ struct Shown(String);
 impl Shown {
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
-        self.list("listen", sip.listeners.iter());
+        self.listeners(&sip.listeners);
         self.list("open", sip.listeners.iter().filter(|it| it.open));
         if let Some(agent) = &sip.open_agent {
             self.text("open_agent", agent);
@@ -65,6 +65,53 @@ impl Shown {
         self.plain("max_calls", sip.calls_max);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
+        self.list("origins", sip.origins.iter());
+        self.tls(&sip.tls);
+        let limits = &sip.limits;
+        self.section("sip.limits");
+        self.plain("messages_per_s", limits.messages_per_s);
+        self.plain("unknown_requests_per_s", limits.unknown_requests_per_s);
+        self.plain("connections_per_s", limits.connections_per_s);
+        self.plain("connections", limits.connections);
+        self.plain("connections_per_source", limits.connections_per_source);
+        self.list("exempt", limits.exempt.iter());
+    }
+
+    fn listeners(&mut self, listeners: &[Listener]) {
+        let listeners = listeners.iter().map(|listener| {
+            let url = quoted(&listener.to_string());
+            match listener.advertise {
+                None => url,
+                Some((ip, None)) => format!("{{ url = {url}, advertise = \"{ip}\" }}"),
+                Some((ip, Some(port))) => {
+                    format!("{{ url = {url}, advertise = \"{}\" }}", std::net::SocketAddr::new(ip, port))
+                }
+            }
+        });
+        self.line(format_args!("listen = [{}]", listeners.collect::<Vec<_>>().join(", ")));
+    }
+
+    fn tls(&mut self, tls: &SipTls) {
+        self.section("sip.tls");
+        let mut path = |key, path: &std::path::Path| self.text(key, &path.display().to_string());
+        if let Some((certificate, key)) = &tls.certificate {
+            path("certificate", certificate);
+            path("key", key);
+        }
+        match &tls.clients {
+            TlsClients::None => {}
+            TlsClients::Optional(ca) | TlsClients::Required(ca) => path("client_ca", ca),
+        }
+        if let Some(ca) = &tls.ca {
+            path("ca", ca);
+        }
+        let clients = match tls.clients {
+            TlsClients::None => "none",
+            TlsClients::Optional(_) => "optional",
+            TlsClients::Required(_) => "required",
+        };
+        self.text("client_certificates", clients);
+        self.plain("alpn", tls.alpn);
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {

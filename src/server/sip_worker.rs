@@ -19,25 +19,26 @@ use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
+use crate::server::connections::Connected;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::sip_sockets::SipSockets;
-use crate::server::{clock, leg_media, task, tcp};
+use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram.
+    /// A UDP datagram, or the message of a websocket.
     Datagram(Flow, Bytes),
-    /// A TCP connection is open, accepted or asked for.
-    Connected(Flow, tcp::Writer),
-    /// Bytes of a TCP connection.
+    /// A connection is open, accepted or asked for.
+    Connected(Connected),
+    /// Bytes of a connection.
     Segment(Flow, Bytes),
-    /// A TCP connection ended.
+    /// A connection ended.
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
@@ -256,7 +257,11 @@ impl SipWorker {
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Connected(connected) => {
+                let Connected { flow, is_ours, identity, .. } = &connected;
+                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
+                self.shell.sockets.connected(connected);
+            }
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, now);

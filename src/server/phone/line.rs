@@ -20,12 +20,15 @@ use crate::media::{Heard, PlayoutFrame};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
+use crate::server::connections::ConnectionLimits;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::sip_worker::{Command, Signal};
-use crate::sip::{Host, Uri};
+use crate::server::tls::TlsClientFiles;
+use crate::server::websocket::Origins;
+use crate::sip::{Host, Scheme, Uri};
 use crate::transport::{Flow, TransportKind};
 
 /// Whom to call, found on the network.
@@ -33,6 +36,7 @@ use crate::transport::{Flow, TransportKind};
 pub(crate) struct Target {
     uri: Uri,
     kind: TransportKind,
+    host: String,
     address: SocketAddr,
 }
 
@@ -43,6 +47,8 @@ pub(crate) struct Dial {
     pub(crate) from: String,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
+    /// The authorities that a TLS server's certificate is from; those of the system if `None`.
+    pub(crate) tls_ca: Option<PathBuf>,
     /// The recogniser for the far side's words, and what it may say.
     pub(crate) ears: Option<(SocketAddress, Vec<String>)>,
 }
@@ -89,24 +95,26 @@ impl Target {
     pub(crate) async fn find(text: &str) -> anyhow::Result<Self> {
         let written = if text.contains(':') { text.to_owned() } else { format!("sip:{text}") };
         let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
-        let kind = match uri.transport() {
+        let is_sips = uri.scheme() == Scheme::Sips;
+        let named = uri.transport().map(|it| TransportKind::of_uri_parameter(it, is_sips));
+        let kind = match named {
+            None if is_sips => TransportKind::Tls,
             None => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("udp") => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("tcp") => TransportKind::Tcp,
-            Some(other) => bail!("transport `{other}` is not supported; use udp or tcp"),
+            Some(Some(kind @ (TransportKind::Udp | TransportKind::Tcp | TransportKind::Tls))) => kind,
+            Some(_) => bail!("`{text}` names a transport that is not supported; use udp, tcp or tls"),
         };
         let host = match uri.host() {
             Some(Host::Name(name)) => name.to_owned(),
             Some(host) => host.ip().map(|it| it.to_string()).context("the URI has no host")?,
             None => bail!("`{text}` has no host: write it as sip:user@host"),
         };
-        let port = uri.port().unwrap_or(5060);
+        let port = uri.port().unwrap_or(kind.default_port());
         let address = tokio::net::lookup_host((host.as_str(), port))
             .await
             .with_context(|| format!("`{host}` is not found"))?
             .next()
             .with_context(|| format!("`{host}` has no address"))?;
-        Ok(Self { uri, kind, address })
+        Ok(Self { uri, kind, host, address })
     }
 }
 
@@ -118,6 +126,7 @@ impl Line {
             kind: target.kind,
             address: SocketAddr::new(local_ip, 0),
             admission: Admission::default(),
+            advertise: None,
             required: true,
         };
         let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
@@ -129,6 +138,13 @@ impl Line {
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
+            tls: Tls {
+                server: None,
+                client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                peer: Some((target.address, target.host.clone())),
+            },
+            origins: Origins::default(),
+            connections: ConnectionLimits::default(),
             calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
             record: Some(Recording::new(move |_, _| tap.take())),
         };
