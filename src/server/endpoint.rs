@@ -12,18 +12,20 @@ use rand::Rng;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
+use crate::call::{Calls, CallsConfig, HangUpCause, Order, Outbound, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX};
+use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
+use crate::registrar::RegistrationState;
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
 use crate::server::media_worker::MediaWorkers;
-use crate::server::metrics::{PortsSnapshot, Snapshot, Way};
+use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
 use crate::server::tcp::{self, Acceptor};
@@ -55,6 +57,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) advertise_sip: Advertise,
     /// What peers are told instead of a local RTP address.
     pub(crate) advertise_rtp: Advertise,
+    /// The name servers to ask; those of the system if there are none.
+    pub(crate) dns: Vec<SocketAddr>,
     /// Ports for media.
     pub(crate) rtp_ports: RangeInclusive<u16>,
     /// After so long without RTP a call is ended.
@@ -80,8 +84,8 @@ pub(crate) struct Tls {
     pub(crate) server: Option<TlsServerFiles>,
     /// To those whom we connect to, unless somebody knows better.
     pub(crate) client: TlsClientFiles,
-    /// The host whom we connect to at an address, if that is known from the start: nobody connects to us then.
-    pub(crate) peer: Option<(SocketAddr, String)>,
+    /// The hosts whom we connect to, by address, if that is known from the start: nobody connects to us then.
+    pub(crate) peers: Vec<(SocketAddr, Box<str>)>,
 }
 
 /// Where the audio of each leg is written.
@@ -178,6 +182,7 @@ impl Endpoint {
     /// When an address cannot be bound or a thread cannot be started; nothing is left running then.
     pub(crate) fn start(config: EndpointConfig, log: CallLog) -> Result<Self, EndpointError> {
         let (inputs, input_queue) = mpsc::channel(SIP_INPUTS_MAX);
+        let (invites, invite_queue) = mpsc::channel(SIP_NEW_CALLS_MAX);
         let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
@@ -192,7 +197,7 @@ impl Endpoint {
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
         for (local, socket) in &bound.udp {
-            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), Arc::clone(&input_drops));
+            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), invites.clone(), Arc::clone(&input_drops));
             task::spawn("sip-udp-read", read);
         }
         for (kind, listener) in bound.streams {
@@ -209,12 +214,16 @@ impl Endpoint {
             task::spawn("sip-tls-reload", tls::reload(Arc::clone(server), inputs.clone()));
         }
         let status = SharedStatus::default();
-        let mut sockets = SipSockets::new(bound.udp, client.clone(), Arc::clone(&connections), inputs);
-        if let (Some((address, name)), Some(client)) = (&config.tls.peer, &client) {
-            // Nothing is connected yet.
-            sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
+        let mut sockets = SipSockets::new(bound.udp, client.clone(), Arc::clone(&connections), inputs.clone());
+        for (address, name) in &config.tls.peers {
+            if let Some(client) = &client {
+                // Nothing is connected yet.
+                sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
+            }
         }
         let shell = Shell {
+            resolver: Resolver::new(&config.dns),
+            inputs,
             sockets,
             ports: Arc::clone(&ports),
             media: Arc::clone(&media),
@@ -228,7 +237,7 @@ impl Endpoint {
         let now = clock::now();
         let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
-        task::spawn("sip-worker", worker.run(input_queue, command_queue, media_queue));
+        task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
     }
@@ -239,6 +248,14 @@ impl EndpointHandle {
     pub(crate) async fn place(&self, outbound: Outbound) -> Option<CallId> {
         let (reply, placed) = oneshot::channel();
         self.worker.send(Command::Place(Box::new(outbound), reply)).await.ok()?;
+        placed.await.ok()
+    }
+
+    /// Places a call over whatever servers it takes; it comes out of the queue of new calls once it has media. `None` if the
+    /// worker is gone.
+    pub(crate) async fn order(&self, order: Order) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Order(Box::new(order), reply)).await.ok()?;
         placed.await.ok()
     }
 
@@ -267,6 +284,8 @@ impl EndpointHandle {
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         let status = self.status();
         self.add_sip(&status, snapshot);
+        let trunks = status.trunks.iter().map(|it| (it.name.0.clone(), trunk_snapshot(it)));
+        snapshot.trunks.extend(trunks);
         for worker in self.media.metrics() {
             let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let rtp = &mut snapshot.rtp;
@@ -327,7 +346,7 @@ fn load_tls(config: &EndpointConfig) -> Result<(Option<Arc<TlsServer>>, Option<T
     let Some(secure) = secure else { return Ok((None, None)) };
     let server = match &config.tls.server {
         Some(files) => Some(Arc::new(TlsServer::load(files.clone())?)),
-        None if config.tls.peer.is_some() => None,
+        None if !config.tls.peers.is_empty() => None,
         None => return Err(EndpointError::NoCertificate { scheme: secure.kind.scheme(), address: secure.address }),
     };
     let client = match TlsClient::load(&config.tls.client) {
@@ -338,6 +357,21 @@ fn load_tls(config: &EndpointConfig) -> Result<(Option<Arc<TlsServer>>, Option<T
         loaded => Some(loaded?),
     };
     Ok((server, client))
+}
+
+fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
+    let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+    let registered = trunk.registration.is_some_and(|it| it.state == RegistrationState::Registered);
+    let stats = trunk.registration.map(|it| it.stats).unwrap_or_default();
+    TrunkSnapshot {
+        registered: trunk.registers.then_some(registered),
+        registrations_accepted: stats.accepted,
+        registrations_failed: stats.failed,
+        gateways: count(trunk.gateways.len()),
+        gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
+        calls_in: trunk.calls.0,
+        calls_out: trunk.calls.1,
+    }
 }
 
 /// The sockets of all listeners.

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::limits::{TCP_CONNECTING_MESSAGES_MAX, TCP_CONNECTIONS_MAX, TLS_PEERS_MAX};
 use crate::server::connections::{Connected, Connections, Writer};
 use crate::server::sip_worker::Input;
-use crate::server::tls::{TlsClient, TlsPeer};
+use crate::server::tls::{TlsClient, TlsError, TlsPeer};
 use crate::server::{task, tcp};
 use crate::transport::{Flow, PeerIdentity, TransportKind};
 
@@ -60,6 +60,20 @@ pub(crate) struct SendFailed;
 #[error("a connection to this address is in use for another host name")]
 pub(crate) struct OtherNameInUse;
 
+/// A host cannot be connected to over TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotExpected {
+    /// We do not speak TLS.
+    #[error("there is no TLS: add a tls:// listener, and [sip.tls] ca if the system has no authorities")]
+    NoClient,
+    /// Its name is none.
+    #[error(transparent)]
+    Name(#[from] TlsError),
+    /// Somebody else is connected there.
+    #[error(transparent)]
+    OtherNameInUse(#[from] OtherNameInUse),
+}
+
 impl SipSockets {
     /// Writes to these UDP sockets, and opens connections that report to `worker`. `tls` is for TLS peers that nobody told
     /// about; without it there are no connections to those.
@@ -104,6 +118,15 @@ impl SipSockets {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::expect_tls`], of a host for which there is nothing special but its name.
+    ///
+    /// # Errors
+    /// As there; or when nobody can be trusted, or that is no host name.
+    pub(crate) fn expect_tls_name(&mut self, remote: SocketAddr, name: &str) -> Result<(), NotExpected> {
+        let peer = self.tls.as_ref().ok_or(NotExpected::NoClient)?.peer(name)?;
+        Ok(self.expect_tls(remote, peer)?)
     }
 
     /// Whether a connection to `remote` is open or being opened that must not carry what is for `peer`.

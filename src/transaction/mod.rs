@@ -44,6 +44,8 @@ pub(crate) struct Transactions {
     clients_by_flow: BTreeSet<(Flow, TransactionId)>,
     deadlines: Deadlines<TransactionId>,
     next_id: u64,
+    /// Whether INVITEs that begin a call are refused without being held.
+    sheds: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -132,6 +134,7 @@ impl Transactions {
             clients_by_flow: BTreeSet::new(),
             deadlines: Deadlines::new(),
             next_id: 0,
+            sheds: false,
             outputs: VecDeque::new(),
         }
     }
@@ -150,6 +153,11 @@ impl Transactions {
     /// A source had a request admitted: it is no stranger.
     pub(crate) fn note_known(&mut self, source: IpAddr, now: Now) {
         self.transport.note_known(source, now);
+    }
+
+    /// While `sheds`, INVITEs that begin a call are answered 503 at once; copies of those that are held are not.
+    pub(crate) const fn shed(&mut self, sheds: bool) {
+        self.sheds = sheds;
     }
 
     /// Bytes of a stream came.
@@ -349,6 +357,11 @@ impl Transactions {
         if origin.as_ref().is_some_and(|it| self.origins.contains_key(it)) {
             self.stats_mut().count_dropped(Dropped::Merged);
             self.refuse(&request, &path, &Refusal::LoopDetected);
+            return;
+        }
+        if self.sheds && origin.is_some() && *request.method() == Method::Invite {
+            self.stats_mut().count_dropped(Dropped::Overloaded);
+            self.refuse(&request, &path, &Refusal::Unavailable { retry_after_s: RETRY_AFTER_S });
             return;
         }
         if !self.has_room(is_cancel || origin.is_none()) {

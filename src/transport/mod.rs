@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 mod connection;
 mod flow;
+pub mod precedence;
 pub mod refusal;
 pub(crate) mod sources;
 mod stats;

@@ -51,11 +51,13 @@ pub enum Dropped {
     TooManyCalls,
     /// An INVITE while draining: answered 503.
     Draining,
+    /// An INVITE that waited for too long to be looked at: answered 503.
+    Overloaded,
 }
 
 impl Dropped {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Garbage,
         Self::Malformed,
         Self::FramingLost,
@@ -72,6 +74,7 @@ impl Dropped {
         Self::TooManyUnacknowledged,
         Self::TooManyCalls,
         Self::Draining,
+        Self::Overloaded,
     ];
 
     /// As a metric's label writes it.
@@ -93,6 +96,7 @@ impl Dropped {
             Self::TooManyUnacknowledged => "too_many_unacknowledged",
             Self::TooManyCalls => "too_many_calls",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
         }
     }
 }
