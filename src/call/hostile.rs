@@ -164,6 +164,7 @@ impl Victim {
                     display_name: None,
                     flow,
                     other_flows: vec![],
+                    keeps_transport: false,
                     headers: vec![],
                     credentials: None,
                 },

@@ -243,6 +243,11 @@ impl Trunks {
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
     }
 
+    /// Whether a trunk names its transport.
+    pub(super) fn pins_transport(&self, name: &TrunkName) -> bool {
+        self.all.iter().any(|it| it.config.name == *name && it.config.transport.is_some())
+    }
+
     pub(super) fn count_out(&mut self, name: &TrunkName) {
         if let Some(trunk) = self.all.iter_mut().find(|it| it.config.name == *name) {
             trunk.calls_out += 1;

@@ -3,7 +3,9 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Pathway, Secret, Sip, SipTls, TlsClients, Trunk};
+use super::{
+    Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Pathway, Secret, Sip, SipTls, TlsClients, Trunk,
+};
 use crate::sip::Uri;
 
 impl Display for Config {

@@ -42,6 +42,8 @@ pub(crate) struct Invitation {
     pub(crate) flow: Flow,
     /// The ways to try if that one fails.
     pub(crate) other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP.
+    pub(crate) keeps_transport: bool,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
     /// More header fields.
@@ -135,7 +137,8 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { to, from, flow, other_flows, local, headers, account } = invitation;
+        let Invitation { to, from, flow, other_flows, keeps_transport, local, headers, account } = invitation;
+        shared.keep_transport(id, keeps_transport);
         if let Some(account) = account {
             shared.use_account(id, account);
         }

@@ -98,7 +98,8 @@ impl Target {
         let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
         let target = locate::Target::of(&uri)
             .map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}; write it as sip:user@host"))?;
-        let reach = Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp, TransportKind::Tls], v4: true, v6: true };
+        let reach =
+            Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp, TransportKind::Tls], v4: true, v6: true };
         let found = resolver::locate(&Resolver::new(&[]), target, reach).await;
         let hops = found.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
         Ok(Self { uri, hops })
@@ -164,6 +165,7 @@ impl Line {
             display_name: None,
             flow: flows.next().context("the phone does not listen")?,
             other_flows: flows.collect(),
+            keeps_transport: false,
             headers: vec![],
             credentials: None,
         };
