@@ -4,7 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Pathway, Secret, Sip, SipTls, TlsClients, Trunk,
+    Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Number, Pathway, Secret, Sip, SipTls, TlsClients,
+    Trunk,
 };
 use crate::sip::Uri;
 
@@ -23,7 +24,11 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            shown.text("agent", &to.agent);
+            match to {
+                Number::Agent(agent) => shown.text("agent", agent),
+                Number::User(user) => shown.text("user", user),
+                Number::Uri(uri) => shown.text("uri", uri.as_str()),
+            }
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -77,6 +82,8 @@ impl Shown {
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
+        self.text("transfers", sip.transfers.as_str());
+        self.list("pass_headers", sip.pass_headers.iter());
         self.list("origins", sip.origins.iter());
         self.tls(&sip.tls);
         let limits = &sip.limits;
