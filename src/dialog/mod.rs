@@ -299,6 +299,21 @@ impl Dialogs {
         }
     }
 
+    /// How a peer reaches us over `flow`: the URI of our Contact.
+    pub(crate) fn contact_uri(&self, flow: Flow) -> String {
+        self.shared.transactions.transport().contact_uri(flow)
+    }
+
+    /// The answered session that `replaces` names.
+    pub(crate) fn named_by(&self, replaces: &Replaces) -> Option<DialogId> {
+        let session = self.by_local_tag.get(&*replaces.to_tag).and_then(|it| self.sessions.get(it))?;
+        let State::Confirmed(it) = &session.state else {
+            return None;
+        };
+        let is_named = *it.dialog.call_id == *replaces.call_id && *it.dialog.remote_tag == *replaces.from_tag;
+        (is_named && it.hangs_up.is_none()).then_some(session.id)
+    }
+
     /// Decides about the transfer that a peer asks for.
     pub(crate) fn decide_transfer(&mut self, id: DialogId, decision: Result<(), Refusal>, now: Now) {
         self.with(id, now, |session, shared| session.decide_transfer(decision, shared, now));
