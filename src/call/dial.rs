@@ -88,6 +88,8 @@ impl Calls {
                 display_name,
                 flow,
                 other_flows: vec![],
+                // A telephone behind a translator is reached the way that it registered, and no other.
+                keeps_transport: true,
                 headers,
                 credentials: None,
             };

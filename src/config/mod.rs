@@ -15,6 +15,8 @@ mod operation;
 mod reading;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod trunks;
 mod users;
 mod written;
@@ -32,6 +34,8 @@ pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -112,7 +116,7 @@ impl Config {
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
         let agents = agents::read_agents(&root, &places);
-        let sip = Sip::read(&sip_section, &agents);
+        let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let users = users::read_users(&root, &places);
         let trunks = trunks::read_trunks(&root, &places);

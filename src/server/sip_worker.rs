@@ -14,7 +14,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
@@ -22,26 +22,28 @@ use crate::registrar::RegistrationState;
 use crate::route::AgentName;
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
+use crate::server::connections::Connected;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
-use crate::server::{clock, leg_media, task, tcp};
+use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
+use crate::transport::precedence::Patience;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram.
+    /// A UDP datagram, or the message of a websocket.
     Datagram(Flow, Bytes),
-    /// A TCP connection is open, accepted or asked for.
-    Connected(Flow, tcp::Writer),
-    /// Bytes of a TCP connection.
+    /// A connection is open, accepted or asked for.
+    Connected(Connected),
+    /// Bytes of a connection.
     Segment(Flow, Bytes),
-    /// A TCP connection ended.
+    /// A connection ended.
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
@@ -168,6 +170,7 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
+    patience: Patience,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -191,6 +194,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
+            patience: Patience::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -264,8 +268,7 @@ impl SipWorker {
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
-        if is_late || self.shell.log.is_behind() {
+        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -313,7 +316,11 @@ impl SipWorker {
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Connected(connected) => {
+                let Connected { flow, is_ours, identity, .. } = &connected;
+                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
+                self.shell.sockets.connected(connected);
+            }
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -422,11 +429,18 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            // Who may be at the far end is not restricted here.
-            Output::Secure { .. } => (),
+            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
+        }
+    }
+
+    /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
+    fn secure(&mut self, flow: Flow, server_name: &str) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+            self.calls.handle_send_failed(flow, clock::now());
         }
     }
 

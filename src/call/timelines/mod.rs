@@ -184,6 +184,7 @@ impl Peer {
             display_name: Some("Us".to_owned()),
             flow: flow(),
             other_flows: self.other_flows.clone(),
+            keeps_transport: false,
             headers,
             credentials,
         };

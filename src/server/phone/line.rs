@@ -22,13 +22,16 @@ use crate::platform::calls::{Entry, Event};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
+use crate::server::connections::ConnectionLimits;
 use crate::server::detection::Listening;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
 use crate::server::sip_worker::{Command, MediaClosed, Signal};
+use crate::server::tls::TlsClientFiles;
+use crate::server::websocket::Origins;
 use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
@@ -51,6 +54,8 @@ pub(crate) struct Dial {
     pub(crate) codecs: Vec<AudioCodec>,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
+    /// The authorities that a TLS server's certificate is from; those of the system if `None`.
+    pub(crate) tls_ca: Option<PathBuf>,
     /// The recogniser for the far side's words, and what it may say.
     pub(crate) ears: Option<(SocketAddress, Vec<String>)>,
 }
@@ -131,7 +136,13 @@ impl Target {
             let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
             let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
             if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
-                listen.push(ListenOn { kind, address, admission: Admission::default(), required: true });
+                listen.push(ListenOn {
+                    kind,
+                    address,
+                    admission: Admission::default(),
+                    advertise: None,
+                    required: true,
+                });
             }
         }
         anyhow::ensure!(!listen.is_empty(), "there is no way to {}", self.uri);
@@ -141,7 +152,7 @@ impl Target {
 
 /// What the phone can speak.
 fn reach() -> Reach {
-    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp], v4: true, v6: true }
+    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp, TransportKind::Tls], v4: true, v6: true }
 }
 
 impl Line {
@@ -158,6 +169,13 @@ impl Line {
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
+            tls: Tls {
+                server: None,
+                client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
+            },
+            origins: Origins::default(),
+            connections: ConnectionLimits::default(),
             calls: CallsConfig {
                 ring: Ring { answer_after: None, ..Ring::default() },
                 capabilities: Capabilities { codecs: dial.codecs, ..Capabilities::default() },
@@ -349,6 +367,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
             display_name: None,
             flow,
             other_flows: flows.collect(),
+            keeps_transport: false,
             headers: vec![],
             credentials: None,
         };
