@@ -8,8 +8,8 @@ pub use crate::dialog::session_timer::SessionTimers;
 use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
 use crate::route::{Admission, Routes};
 use crate::sip::HeaderName;
-use crate::transport::{Listener, SourceLimits};
 use crate::transport::refusal::Refusal;
+use crate::transport::{Listener, SourceLimits};
 
 /// What the call layer is told once.
 #[derive(Clone, Debug)]

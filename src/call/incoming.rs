@@ -70,7 +70,9 @@ impl Calls {
         let party = Party::of(request, &caller, *flow);
         match target.to {
             Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),
-            Destination::User(_) | Destination::Uri(_) => self.begin_with_dialling(offered, party, target, carried, now),
+            Destination::User(_) | Destination::Uri(_) => {
+                self.begin_with_dialling(offered, party, target, carried, now)
+            }
         }
     }
 
@@ -94,7 +96,7 @@ impl Calls {
         let leg = self.begin(&offered, party.clone(), target.account.clone(), None, RingTone::None, now);
         let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried };
         if let Err(refusal) = self.dial(leg.call, errand, now) {
-            self.refuse_leg(leg, &refusal, EndCause::Rejected, now);
+            self.refuse_leg(leg, &refusal, EndCause::Rejected, Initiator::Local, now);
         }
         self.settle(leg);
     }

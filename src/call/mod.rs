@@ -34,8 +34,8 @@ use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
 pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
-pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::dial::Dialling;
+pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
 use self::users::Users;
 pub use self::users::UsersConfig;

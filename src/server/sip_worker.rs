@@ -424,8 +424,7 @@ impl SipWorker {
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
         let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
         let inactivity = Some(self.shell.inactivity);
-        let open =
-            OpenLeg { leg, sockets, session: SessionConfig { remote, hears_tones }, link, tap, inactivity };
+        let open = OpenLeg { leg, sockets, session: SessionConfig { remote, hears_tones }, link, tap, inactivity };
         let media = self.shell.media.open(open).ok()?;
         self.legs.insert(leg, media);
         self.links.insert(leg, task_end);

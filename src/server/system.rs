@@ -13,7 +13,7 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::DigestServerConfig;
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{Config, Number, TransfersFor, SignallingTransport, User};
+use crate::config::{Config, Number, SignallingTransport, TransfersFor, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::limits::{SOURCES_CROWD_BUCKETS, SOURCES_HELD_MAX, SOURCES_KNOWN_MAX, SOURCE_KNOWN_S};
+use crate::limits::{SOURCE_KNOWN_S, SOURCES_CROWD_BUCKETS, SOURCES_HELD_MAX, SOURCES_KNOWN_MAX};
 use crate::timer::Deadlines;
 
 /// How many messages a source may send.

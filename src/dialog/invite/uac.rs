@@ -22,8 +22,8 @@ use crate::dialog::{DialogId, Event};
 use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
-use crate::transaction::timers::T1;
 use crate::transaction::TransactionId;
+use crate::transaction::timers::T1;
 use crate::transport::Flow;
 use crate::transport::refusal::ALLOW;
 
