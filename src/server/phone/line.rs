@@ -218,7 +218,7 @@ impl Line {
                         self.dialogue.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
                     Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
                     None => return LineEvent::Ended(GONE),
                 },
