@@ -41,10 +41,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "identity",
         ],
     ),
+    ("capture", &["transport", "limits", "timer", "identity"]),
     ("codec", &["limits"]),
     ("media", &["codec", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
-    ("platform", &["limits", "timer", "identity"]),
+    ("platform", &["capture", "limits", "timer", "identity"]),
     ("config", &["agent", "platform", "route", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];

@@ -31,6 +31,9 @@ pub struct CallsConfig {
     pub transfers: Transfers,
     /// What INVITEs with Replaces may take over.
     pub replacements: Replacements,
+    /// Whether [`Output::Received`](super::Output::Received) and
+    /// [`Output::CallIdKnown`](super::Output::CallIdKnown) are told.
+    pub captures: bool,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -151,6 +154,7 @@ impl CallsConfig {
             reliable_provisionals: false,
             transfers: Transfers::Refused,
             replacements: Replacements::Refused,
+            captures: false,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

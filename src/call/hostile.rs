@@ -212,6 +212,8 @@ impl Victim {
                     }
                 }
                 Output::Close { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Answered { .. }

@@ -185,6 +185,7 @@ impl Calls {
         let held = Leg { dialog: Some(dialog), is_held, is_silent, ..Leg::new(leg, state) };
         self.calls.insert(call, held);
         self.by_dialog.insert(dialog, call);
+        self.tell_call_id(call, request.headers().call_id());
         let (from, to) = (from_of(&request), Pii::new(request.uri_str().to_owned()));
         let offered = Event::Offered {
             direction: Direction::Inbound,
@@ -226,6 +227,7 @@ impl Calls {
     /// A known source asked for a number that nobody answers: that is worth an entry.
     fn journal_unanswered(&mut self, flow: Flow, request: &Request, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
+        self.tell_call_id(call, request.headers().call_id());
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account: crate::identity::AccountId::default(),
@@ -313,6 +315,9 @@ impl Calls {
         leg.dialog = Some(dialog);
         leg.state = State::Calling { give_up_at: now.instant + Duration::from_millis(RING_MS_MAX) };
         self.by_dialog.insert(dialog, call);
+        if let Some(call_id) = self.dialogs.call_id_of_placed(dialog).map(str::to_owned) {
+            self.tell_call_id(call, &call_id);
+        }
     }
 
     pub(super) fn media_refused(&mut self, call: CallId, now: Now) {

@@ -361,7 +361,12 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
+            Output::StartAgent { .. }
+            | Output::Received { .. }
+            | Output::CallIdKnown { .. }
+            | Output::Digit { .. }
+            | Output::Registration(_)
+            | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("there are no streams"),
         }
     }

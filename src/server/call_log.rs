@@ -99,14 +99,20 @@ impl CallLog {
         self.open.clone()
     }
 
-    /// Writes without waiting: for the SIP worker, which never does.
-    pub(crate) fn write_now(&self, call: CallId, event: Event, now: Now) {
-        self.follow(call, &event);
-        let entry = entry(call, event, now);
-        self.tell(entry.clone());
-        if let Some(journal) = &self.journal {
-            report(call, journal.try_append(entry));
+    /// Writes without waiting: for the SIP worker, which never does. A first event that cannot be written is told to
+    /// nobody, as there is to be no such call.
+    ///
+    /// # Errors
+    /// When the event is not in the journal, which has been logged.
+    pub(crate) fn write_now(&self, call: CallId, event: Event, now: Now) -> Result<(), NotWritten> {
+        let entry = entry(call, event.clone(), now);
+        let written = self.journal.as_ref().map_or(Ok(()), |it| it.try_append(entry.clone()));
+        report(call, written);
+        if written.is_ok() || !matches!(event, Event::Offered { .. }) {
+            self.follow(call, &event);
+            self.tell(entry);
         }
+        written
     }
 
     /// Writes, waiting for room if need be.
@@ -152,6 +158,7 @@ impl CallLog {
                 if let (Some((_, open)), Some(metrics)) = (self.open.0.remove(&call), &self.metrics) {
                     let status = Status::at_the_end(open.state.is_answered(), *sip_status, cause);
                     metrics.call_ended(open.direction, status);
+                    metrics.call_result(open.direction, open.state.is_answered(), *sip_status);
                 }
             }
             Event::MediaReport(report) => {

@@ -1,7 +1,7 @@
 //! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::auth::DigestServerStats;
 use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output};
+use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
@@ -17,8 +19,10 @@ use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
+use crate::registrar::{self, RegistrarStats};
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
+use crate::server::capture::CaptureTap;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
@@ -71,6 +75,10 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// Calls refused because the journal could not take their first event.
+    pub(crate) journal_refusals: u64,
+    /// Places where users can be reached, what became of registrations, and what was judged of credentials.
+    pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -135,6 +143,8 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// Who keeps the messages, if they are kept.
+    pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
 }
@@ -156,6 +166,9 @@ pub(crate) struct SipWorker {
     is_hanging_up: bool,
     new_call_drops: u64,
     media_refusals: u64,
+    journal_refusals: u64,
+    /// Calls that are being refused because the journal could not take their first event: it gets no other.
+    unrecorded: BTreeSet<CallId>,
     shown: Now,
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
@@ -177,6 +190,8 @@ impl SipWorker {
             is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
+            journal_refusals: 0,
+            unrecorded: BTreeSet::new(),
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
@@ -229,11 +244,18 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            journal_refusals: self.journal_refusals,
+            users: self.users(),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
         None
+    }
+
+    fn users(&self) -> Option<(usize, RegistrarStats, DigestServerStats)> {
+        let (registrar, credentials) = self.calls.registrar().zip(self.calls.credentials_stats())?;
+        Some((registrar.len(), *registrar.stats(), *credentials))
     }
 
     /// Logs what was refused because a limit was reached: a line for each limit, at most one a second.
@@ -310,11 +332,24 @@ impl SipWorker {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { flow, data } => {
+                if let Some(capture) = &self.shell.capture {
+                    capture.message(capture::Direction::Sent, flow, data.clone());
+                }
                 if self.shell.sockets.send(flow, data).is_err() {
                     self.calls.handle_send_failed(flow, clock::now());
                 }
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
+            Output::Received { flow, data } => {
+                if let Some(capture) = &self.shell.capture {
+                    capture.message(capture::Direction::Received, flow, data);
+                }
+            }
+            Output::CallIdKnown { call, call_id } => {
+                if let Some(capture) = &self.shell.capture {
+                    capture.call_id(call, call_id);
+                }
+            }
             Output::OpenMedia { leg, local_ip, remote } => self.open_media(leg, local_ip, remote.as_ref()),
             Output::UpdateMedia { leg, remote } => self.update_media(leg, &remote),
             Output::CloseMedia { leg } => {
@@ -334,7 +369,7 @@ impl SipWorker {
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
             // Who asks is told by the registrar itself.
-            Output::Registration(_) => (),
+            Output::Registration(event) => tell_registration(event),
             Output::Journal { call, event } => self.record(call, event),
         }
     }
@@ -395,6 +430,10 @@ impl SipWorker {
     }
 
     fn start_actor(&mut self, call: CallId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+        if self.unrecorded.contains(&call) {
+            self.links.remove(&call);
+            return;
+        }
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
         let Some(link) = self.links.remove(&call) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
@@ -419,14 +458,21 @@ impl SipWorker {
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
         self.hosts.remove(&call);
+        if let Some(capture) = &self.shell.capture {
+            capture.ended(call);
+        }
         let media = self.closing.remove(&call);
+        if self.unrecorded.remove(&call) {
+            return;
+        }
         let cause = self.is_hanging_up.then_some(EndCause::Drained);
         let unheard = match self.actors.remove(&call) {
             Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
             None => true,
         };
         if unheard {
-            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
+            // Reported by the log.
+            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()).unwrap_or(());
         }
     }
 
@@ -434,14 +480,36 @@ impl SipWorker {
         if let crate::call::Event::Offered { flow, .. } = &event {
             self.hosts.insert(call, flow.remote.ip());
         }
+        if self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
+            return;
+        }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
         }
         if let crate::call::Event::Ended(end) = event {
             return self.end(call, end);
         }
-        if let Some(event) = call_log::signalling(event) {
-            self.shell.log.write_now(call, event, clock::now());
+        let is_first = matches!(event, crate::call::Event::Offered { .. });
+        let written = call_log::signalling(event).map_or(Ok(()), |it| self.shell.log.write_now(call, it, clock::now()));
+        if written.is_err() && is_first {
+            // A call is a journal of events: one that cannot have a journal is refused with 503.
+            self.journal_refusals += 1;
+            self.unrecorded.insert(call);
+            self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
+        }
+    }
+}
+
+/// Whether a telephone can be reached is the first question when it does not ring.
+fn tell_registration(event: registrar::Event) {
+    match event {
+        registrar::Event::Bound { account, user, contact, flow } => {
+            let remote = Pii::new(flow.remote.to_string());
+            let transport = flow.kind.via();
+            tracing::info!(%account, user = %Pii::new(user), %contact, %remote, transport, "registered");
+        }
+        registrar::Event::Unbound { account, user, contact, why } => {
+            tracing::info!(%account, user = %Pii::new(user), %contact, ?why, "not registered any more");
         }
     }
 }

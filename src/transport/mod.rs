@@ -34,6 +34,8 @@ pub(crate) struct Transport {
     shard: u16,
     tag_secret: u64,
     stats: Stats,
+    /// Whether every message that comes is told as [`Wire::Received`].
+    is_tapped: bool,
     wire: VecDeque<Wire>,
     outputs: VecDeque<Output>,
 }
@@ -45,6 +47,8 @@ pub(crate) enum Wire {
     Send { flow: Flow, data: Bytes },
     /// Framing is lost, or the peer stalls: drop the connection.
     Close { flow: Flow },
+    /// For whoever watches: this message came. Only if [`Transport::tap`] was called.
+    Received { flow: Flow, data: Bytes },
 }
 
 /// What the transport layer tells. Drain with [`Transport::poll_output`].
@@ -78,9 +82,15 @@ impl Transport {
             shard,
             tag_secret,
             stats: Stats::new(),
+            is_tapped: false,
             wire: VecDeque::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Has every message that comes told as [`Wire::Received`] from here on.
+    pub(crate) const fn tap(&mut self) {
+        self.is_tapped = true;
     }
 
     /// A datagram came.
@@ -88,6 +98,9 @@ impl Transport {
         // Keep-alives of network address translators: line ends, or zeros.
         if data.iter().all(|it| matches!(it, b'\r' | b'\n' | 0)) {
             return;
+        }
+        if self.is_tapped {
+            self.wire.push_back(Wire::Received { flow, data: data.clone() });
         }
         match Message::parse(data) {
             Ok(message) => self.handle_message(flow, message),
@@ -110,7 +123,12 @@ impl Transport {
         for frame in framer.by_ref() {
             is_new = true;
             match frame {
-                Ok(Frame::Message(message)) => self.handle_message(flow, message),
+                Ok(Frame::Message(message)) => {
+                    if self.is_tapped {
+                        self.wire.push_back(Wire::Received { flow, data: message.to_bytes() });
+                    }
+                    self.handle_message(flow, message);
+                }
                 Ok(Frame::Malformed(error)) => self.handle_malformed(flow, &error),
                 Ok(Frame::Ping) => self.send(flow, Bytes::from_static(b"\r\n")),
                 Ok(Frame::Pong) => (),
@@ -492,6 +510,7 @@ mod tests {
                 format!("{} {}", flow.remote, text.lines().next().unwrap_or_default())
             }
             Wire::Close { flow } => format!("close {}", flow.remote),
+            Wire::Received { flow, .. } => format!("received {}", flow.remote),
         })
         .collect()
     }

@@ -186,6 +186,8 @@ impl Shell {
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
                 Output::Close { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::StartAgent { .. }

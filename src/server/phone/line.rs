@@ -131,6 +131,7 @@ impl Line {
             media_threads: 1,
             calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
             record: Some(Recording::new(move |_, _| tap.take())),
+            capture: None,
         };
         let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
         let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
