@@ -7,8 +7,8 @@ use crate::dialog::offer_answer::Capabilities;
 pub use crate::dialog::session_timer::SessionTimers;
 use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
 use crate::route::{Admission, Routes};
-use crate::transport::Listener;
 use crate::transport::refusal::Refusal;
+use crate::transport::{Listener, SourceLimits};
 
 /// What the call layer is told once.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub struct CallsConfig {
     pub retry_after_s: u32,
     /// How much is held.
     pub limits: CallLimits,
+    /// How much a source may send.
+    pub sources: SourceLimits,
 }
 
 /// What callers hear until we answer, and when we do.
@@ -159,6 +161,7 @@ impl CallsConfig {
             shard: 0,
             retry_after_s: 30,
             limits: CallLimits::default(),
+            sources: SourceLimits::none(),
         }
     }
 }

@@ -171,6 +171,7 @@ impl Calls {
                 return;
             }
         };
+        self.dialogs.note_known(flow.remote.ip(), now);
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         let leg = LegId { call, index: 0 };
         let ring = self.config.ring;

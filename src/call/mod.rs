@@ -39,7 +39,7 @@ use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
 use crate::transaction::{TransactionLimits, Transactions};
-use crate::transport::{Flow, Stats, Transport, Wire};
+use crate::transport::{Flow, PeerIdentity, Stats, Transport, Wire};
 
 /// A whole user agent.
 ///
@@ -225,7 +225,7 @@ impl Calls {
     pub fn new(mut config: CallsConfig, mut rng: ChaCha12Rng, now: Now) -> Self {
         let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
-        let mut transport = Transport::new(listeners, config.shard, rng.next_u64());
+        let mut transport = Transport::new(listeners, config.sources.clone(), config.shard, rng.next_u64());
         if config.captures {
             transport.tap();
         }
@@ -259,9 +259,22 @@ impl Calls {
         }
     }
 
-    /// A datagram came.
+    /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
+    pub fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
+        self.dialogs.handle_connected(flow, is_ours, identity, now);
+        self.drain_dialogs(now);
+    }
+
+    /// A datagram or the message of a websocket came.
     pub fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
         self.dialogs.handle_datagram(flow, data, now);
+        self.drain_dialogs(now);
+    }
+
+    /// A datagram came, and waited for too long to be looked at: a call that it begins is refused with 503 and
+    /// Retry-After, everything else goes on.
+    pub fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.dialogs.handle_late_datagram(flow, data, now);
         self.drain_dialogs(now);
     }
 
@@ -405,6 +418,11 @@ impl Calls {
     /// What was judged of users' credentials, if there are users.
     pub fn credentials_stats(&self) -> Option<&DigestServerStats> {
         self.users.as_ref().map(Users::stats)
+    }
+
+    /// Who is at the other end of `flow`, as its certificate shows; `None` if it shows none, or nobody we trust issued it.
+    pub fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
+        self.dialogs.identity(flow)
     }
 
     /// What was counted since the start.

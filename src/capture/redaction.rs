@@ -61,10 +61,10 @@ fn secrets_of_line(line: &[u8]) -> Vec<Range<usize>> {
     }
     if let Some(value) = value_of(line, &CREDENTIALS) {
         secrets.extend(shifted(credentials(value), offset(line, value)));
-    } else if let Some(name) = memchr::memchr(b':', line).and_then(|it| line.get(..it)) {
-        if SECRET_NAMES.iter().any(|it| find(name, it, 0).is_some()) {
-            secrets.push(name.len() + 1..line.len());
-        }
+    }
+    let name = memchr::memchr(b':', line).and_then(|it| line.get(..it)).unwrap_or_default();
+    if SECRET_NAMES.iter().any(|it| find(name, it, 0).is_some()) {
+        secrets.push(name.len() + 1..line.len());
     }
     secrets.extend(passwords_of_uris(line));
     for (word, ends) in SECRET_VALUES {
@@ -87,7 +87,11 @@ fn credentials(value: &[u8]) -> Vec<Range<usize>> {
         return parameters(value, scheme);
     }
     // Authentication-Info has no scheme.
-    if word.contains(&b'=') { parameters(value, 0) } else { vec![scheme..value.len()] }
+    if word.contains(&b'=') {
+        return parameters(value, 0);
+    }
+    let behind = scheme..value.len();
+    vec![behind]
 }
 
 /// The values of those parameters that are not known to be harmless.

@@ -53,7 +53,7 @@ fn parse_homer(text: &str) -> Result<(String, u16), String> {
     let rest = text.strip_prefix("udp://").filter(|it| !it.is_empty()).ok_or_else(expected)?;
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            (host, port.parse().map_err(|_| expected())?)
+            (host, port.parse().map_err(|_error: std::num::ParseIntError| expected())?)
         }
         Some(_) | None => (rest, HEP_PORT),
     };

@@ -69,6 +69,7 @@ impl Shown {
         }
         self.advertise(&sip.advertise);
         self.text("realm", &sip.realm);
+        self.list("digest", sip.digest.iter().map(|it| it.as_str()));
         self.plain("max_calls", sip.calls_max);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);

@@ -37,7 +37,7 @@ use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilde
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
-use crate::transport::{Dropped, Flow, Stats, Wire};
+use crate::transport::{Dropped, Flow, PeerIdentity, Stats, Wire};
 
 /// The dialog layer.
 ///
@@ -149,6 +149,28 @@ impl Dialogs {
     pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
         self.shared.transactions.handle_datagram(flow, data, now);
         self.drain(now);
+    }
+
+    /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
+    pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
+        self.shared.transactions.handle_connected(flow, is_ours, identity, now);
+    }
+
+    /// A source had a request admitted: it is no stranger.
+    pub(crate) fn note_known(&mut self, source: IpAddr, now: Now) {
+        self.shared.transactions.note_known(source, now);
+    }
+
+    /// Who is at the other end of `flow`, as its certificate shows.
+    pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
+        self.shared.transactions.transport().identity(flow)
+    }
+
+    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
+    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.shed(true);
+        self.handle_datagram(flow, data, now);
+        self.shared.transactions.shed(false);
     }
 
     /// Bytes of a stream came.

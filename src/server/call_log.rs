@@ -94,6 +94,11 @@ impl CallLog {
         self.open.0.len()
     }
 
+    /// Whether the journal has so much to write that more calls would lose events.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_behind)
+    }
+
     /// The calls in progress, for metrics: without the log itself, which holds those.
     pub(crate) fn calls_in_progress(&self) -> OpenCalls {
         self.open.clone()
@@ -278,5 +283,44 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
 }
 
 fn source(flow: Flow) -> String {
-    format!("{}://{}", flow.kind.uri_parameter(), flow.remote)
+    format!("{}://{}", flow.kind.scheme(), flow.remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::clock;
+
+    fn call(number: u16) -> CallId {
+        format!("call_{number:032x}").parse().unwrap()
+    }
+
+    fn offered() -> Event {
+        Event::Offered {
+            direction: Direction::Inbound,
+            from: Pii::new("100".to_owned()),
+            to: Pii::new("200".to_owned()),
+            source: Pii::new("udp://192.0.2.1:5060".to_owned()),
+            agent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn without_room_in_the_journal_there_is_no_new_call_and_the_others_end() {
+        let directory = std::env::temp_dir().join(format!("hookswitch-full-journal-{}", std::process::id()));
+        let (journal, writer) = Journal::open(&directory, clock::now).await.unwrap();
+        let log = CallLog::new(Some(journal.clone()), None);
+        let mut watcher = log.watch();
+        assert_eq!(log.write_now(call(1), offered(), clock::now()), Ok(()));
+        while log.write_now(call(1), Event::Ringing, clock::now()).is_ok() {}
+        while watcher.try_recv().is_ok() {}
+        assert_eq!(log.write_now(call(2), offered(), clock::now()), Err(NotWritten::Full));
+        assert_eq!(log.open_calls(), 1);
+        assert!(watcher.try_recv().is_err());
+        let end = Event::Ended { cause: EndCause::HangUp, initiator: Initiator::Remote, sip_status: None };
+        assert_eq!(log.write_now(call(1), end, clock::now()), Ok(()));
+        assert_eq!(log.open_calls(), 0);
+        drop((log, journal, writer));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

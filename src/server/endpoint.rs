@@ -15,7 +15,7 @@ use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX};
+use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::capture::CaptureTap;
@@ -142,6 +142,7 @@ impl Endpoint {
     /// When an address cannot be bound or a thread cannot be started; nothing is left running then.
     pub(crate) fn start(config: EndpointConfig, log: CallLog) -> Result<Self, EndpointError> {
         let (inputs, input_queue) = mpsc::channel(SIP_INPUTS_MAX);
+        let (invites, invite_queue) = mpsc::channel(SIP_NEW_CALLS_MAX);
         let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
@@ -155,7 +156,7 @@ impl Endpoint {
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
         for (local, socket) in &bound.udp {
-            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), Arc::clone(&input_drops));
+            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), invites.clone(), Arc::clone(&input_drops));
             task::spawn("sip-udp-read", read);
         }
         for listener in bound.tcp {
@@ -178,7 +179,7 @@ impl Endpoint {
         let captures = shell.capture.is_some();
         let calls = Calls::new(CallsConfig { listeners: bound.listeners, captures, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
-        task::spawn("sip-worker", worker.run(input_queue, command_queue, media_queue));
+        task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
     }
@@ -279,7 +280,7 @@ impl Bound {
     fn bind(listen: &[ListenOn], advertise: &Advertise) -> Result<Self, EndpointError> {
         let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
         for on in listen {
-            let scheme = on.kind.uri_parameter();
+            let scheme = on.kind.scheme();
             let failed = |source: std::io::Error, address| {
                 if source.kind() == std::io::ErrorKind::AddrInUse {
                     return EndpointError::InUse { scheme, address };
@@ -312,6 +313,9 @@ impl Bound {
                 let local = socket.local_addr()?;
                 self.tcp.push(socket);
                 local
+            }
+            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                return Err(std::io::ErrorKind::Unsupported.into());
             }
         };
         let advertised = advertise.of(local);

@@ -13,7 +13,6 @@ use crate::config::{self, Config};
 use crate::identity::Secret;
 use crate::server::logging;
 use crate::server::system::System;
-use crate::transport::TransportKind;
 
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends it at once.
 ///
@@ -47,11 +46,7 @@ pub async fn run(file: Option<&Path>) -> anyhow::Result<()> {
 
 fn announce(system: &System) {
     for (kind, address) in &system.sip {
-        let scheme = match kind {
-            TransportKind::Udp => "udp",
-            TransportKind::Tcp => "tcp",
-        };
-        tracing::info!("SIP on {scheme}://{address}");
+        tracing::info!("SIP on {}://{address}", kind.scheme());
     }
     if let Some(key) = &system.new_api_key {
         tell_api_key(key);

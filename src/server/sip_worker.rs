@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
@@ -16,7 +16,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats};
@@ -45,6 +45,17 @@ pub(crate) enum Input {
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
+}
+
+/// An INVITE that begins a call, as far as can be seen at a glance: it waits until nothing else does.
+#[derive(Debug)]
+pub(crate) struct WaitingInvite {
+    /// The way it came.
+    pub(crate) flow: Flow,
+    /// The datagram.
+    pub(crate) data: Bytes,
+    /// Since when it waits.
+    pub(crate) since: Instant,
 }
 
 /// What the rest of the program asks of the worker.
@@ -202,6 +213,7 @@ impl SipWorker {
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
+        mut invites: mpsc::Receiver<WaitingInvite>,
         mut commands: mpsc::Receiver<Command>,
         mut media: mpsc::Receiver<MediaEvent>,
     ) {
@@ -210,6 +222,7 @@ impl SipWorker {
             let show_at = self.show_status(clock::now());
             let deadline = self.calls.poll_timeout().map(|(at, _)| at);
             let wake = deadline.into_iter().chain(show_at).min();
+            let mut is_behind = false;
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -219,21 +232,52 @@ impl SipWorker {
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
                     self.handle_input(input);
-                    // A burst is worked off in one turn, but never so long that a deadline or a command waits for it.
-                    for _ in 1..SIP_INPUTS_PER_TURN_MAX {
-                        let Ok(input) = inputs.try_recv() else { break };
-                        self.handle_input(input);
-                    }
+                    is_behind = self.work_off(&mut inputs, &mut invites);
+                }
+                Some(invite) = invites.recv() => {
+                    self.handle_invite(invite);
+                    is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 () = task::deadline_if_any(wake) => (),
             }
             // Expiry is told by the clock, not by the timer that woke us.
             self.calls.handle_timeout(clock::now());
+            if is_behind {
+                // Sockets are read and calls are served by other tasks, perhaps on this thread.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
+    /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
+    /// Whether more may wait.
+    fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
+        for _ in 1..SIP_INPUTS_PER_TURN_MAX {
+            if let Ok(input) = inputs.try_recv() {
+                self.handle_input(input);
+            } else if let Ok(invite) = invites.try_recv() {
+                self.handle_invite(invite);
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn handle_invite(&mut self, invite: WaitingInvite) {
+        let WaitingInvite { flow, data, since } = invite;
+        let now = clock::now();
+        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
+        if is_late || self.shell.log.is_behind() {
+            self.calls.handle_late_datagram(flow, data, now);
+        } else {
+            self.calls.handle_datagram(flow, data, now);
+        }
+        self.perform_outputs();
+    }
+
     /// Shows how things are, but not too often; says when it should be done again because something is not shown yet.
-    fn show_status(&mut self, now: Now) -> Option<std::time::Instant> {
+    fn show_status(&mut self, now: Now) -> Option<Instant> {
         let interval = Duration::from_millis(SIP_STATUS_MS);
         if now.since(self.shown) < interval {
             return Some(self.shown.instant + interval);
@@ -515,12 +559,13 @@ fn tell_registration(event: registrar::Event) {
 }
 
 /// What refuses requests that are in order.
-const LIMITS: [Dropped; 5] = [
+const LIMITS: [Dropped; 6] = [
     Dropped::TooManyTransactions,
     Dropped::TooManyDialogs,
     Dropped::TooManyUnacknowledged,
     Dropped::TooManyCalls,
     Dropped::Draining,
+    Dropped::Overloaded,
 ];
 /// Between lines about refusals.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);

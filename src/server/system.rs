@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::DigestServerConfig;
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, UsersConfig};
+use crate::codec::AudioCodec;
 use crate::config::{Config, SignallingTransport, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
@@ -326,7 +327,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             listeners: vec![],
             routes,
             users: users_config(config),
-            capabilities: Capabilities::default(),
+            capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
@@ -341,7 +342,10 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
     (!users.is_empty()).then(|| UsersConfig {
-        digest: DigestServerConfig::new(config.sip.realm.clone()),
+        digest: DigestServerConfig {
+            algorithms: config.sip.digest.clone(),
+            ..DigestServerConfig::new(config.sip.realm.clone())
+        },
         registrar: RegistrarConfig::default(),
         users,
     })

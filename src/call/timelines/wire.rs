@@ -212,8 +212,10 @@ impl Shell {
             self.tag
         );
         match self.kind {
-            TransportKind::Udp => self.calls.handle_datagram(flow, Bytes::from(ack), self.now),
-            TransportKind::Tcp => self.calls.handle_segment(flow, Bytes::from(ack), self.now),
+            TransportKind::Tcp | TransportKind::Tls => self.calls.handle_segment(flow, Bytes::from(ack), self.now),
+            TransportKind::Udp | TransportKind::Ws | TransportKind::Wss => {
+                self.calls.handle_datagram(flow, Bytes::from(ack), self.now);
+            }
         }
         assert_eq!(self.calls.counts().unacknowledged, 0);
     }

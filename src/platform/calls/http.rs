@@ -17,7 +17,7 @@ use super::record::CallRecord;
 use super::sql::Journal;
 use crate::capture::ladder::{self, Rung};
 use crate::capture::{self, Direction, pcap};
-use crate::identity::{AccountId, CallId};
+use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits;
 use crate::platform::problem::Problem;
 
@@ -86,15 +86,14 @@ async fn list(
 ) -> Result<Json<Calls>, Problem> {
     let expected = format!("a whole number from 1 to {}", limits::LIST_CALLS_MAX);
     let bad_limit = || Problem::invalid_parameter("limit", &expected);
-    let Query(Page { limit, cursor }) = page.map_err(|_: QueryRejection| bad_limit())?;
-    let limit = limit.unwrap_or(limits::LIST_CALLS_MAX.min(50));
+    let Query(Page { limit, cursor }) = page.map_err(|_rejection: QueryRejection| bad_limit())?;
+    let limit = limit.unwrap_or(PAGE_CALLS);
     if !(1..=limits::LIST_CALLS_MAX).contains(&limit) {
         return Err(bad_limit());
     }
     let before = cursor.map(|it| it.parse::<CallId>()).transpose();
-    let before = before.map_err(|_: crate::identity::InvalidCallId| {
-        Problem::invalid_parameter("cursor", "the cursor of a page before this one")
-    })?;
+    let expected = "the cursor of a page before this one";
+    let before = before.map_err(|_error: InvalidCallId| Problem::invalid_parameter("cursor", expected))?;
     let calls = journal.list(&account, limit, before).await.map_err(failed)?;
     let is_full = calls.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let cursor = calls.last().filter(|_| is_full).map(|it| it.call);
@@ -185,6 +184,8 @@ struct Kind {
 const JSON: Kind = Kind { name: "json", accept: "application/json" };
 const TEXT: Kind = Kind { name: "text", accept: "text/plain" };
 const PCAP: Kind = Kind { name: "pcap", accept: "application/vnd.tcpdump.pcap" };
+/// Of a page, unless another number is asked for.
+const PAGE_CALLS: u32 = 50;
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 
 /// `?format=` goes before Accept, of which the first type counts that there is; without either, or with any other, it is
@@ -206,7 +207,7 @@ fn typed(kind: &'static str, body: Vec<u8>) -> Response {
 }
 
 fn named(call: &str) -> Result<CallId, Problem> {
-    call.parse().map_err(|_: crate::identity::InvalidCallId| no_call())
+    call.parse().map_err(|_error: InvalidCallId| no_call())
 }
 
 fn no_call() -> Problem {

@@ -11,8 +11,9 @@ use super::dialogue::{Action, Dialogue, Output};
 use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
 use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{AudioCodec, Frame, SampleRate};
 use crate::config::Advertise;
+use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
 use crate::media::levels::Level;
@@ -129,7 +130,14 @@ impl Line {
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
-            calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
+            calls: CallsConfig {
+                ring: Ring { answer_after: None, ..Ring::default() },
+                capabilities: Capabilities {
+                    codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+                    ..Capabilities::default()
+                },
+                ..CallsConfig::new(vec![])
+            },
             record: Some(Recording::new(move |_, _| tap.take())),
             capture: None,
         };
