@@ -185,8 +185,7 @@ impl Calls {
         let (is_held, is_silent) = media.map_or((false, false), |it| (!it.send, !it.receive));
         let held = Leg { dialog: Some(dialog), is_held, is_silent, ..Leg::new(leg, state) };
         self.calls.insert(call, held);
-        self.by_dialog.insert(dialog, call);
-        self.tell_call_id(call, request.headers().call_id());
+        self.bind(dialog, call, request.headers().call_id());
         let (from, to) = (from_of(&request), Pii::new(request.uri_str().to_owned()));
         let offered = Event::Offered {
             direction: Direction::Inbound,
@@ -315,10 +314,8 @@ impl Calls {
         };
         leg.dialog = Some(dialog);
         leg.state = State::Calling { give_up_at: now.instant + Duration::from_millis(RING_MS_MAX) };
-        self.by_dialog.insert(dialog, call);
-        if let Some(call_id) = self.dialogs.call_id_of_placed(dialog).map(str::to_owned) {
-            self.tell_call_id(call, &call_id);
-        }
+        let call_id = self.dialogs.call_id_of_placed(dialog).unwrap_or_default().to_owned();
+        self.bind(dialog, call, &call_id);
     }
 
     pub(super) fn media_refused(&mut self, call: CallId, now: Now) {

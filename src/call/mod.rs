@@ -448,7 +448,13 @@ impl Calls {
         }
     }
 
-    /// Tells whose the messages with this Call-ID are, before any of them that still waits to be told.
+    /// A dialog is one of a call. Whoever captures is told its Call-ID before any of its messages that still wait.
+    fn bind(&mut self, dialog: DialogId, call: CallId, call_id: &str) {
+        self.by_dialog.insert(dialog, call);
+        self.tell_call_id(call, call_id);
+    }
+
+    /// Tells whose the messages with this Call-ID are.
     fn tell_call_id(&mut self, call: CallId, call_id: &str) {
         if self.config.captures {
             self.outputs.push_back(Output::CallIdKnown { call, call_id: call_id.into() });

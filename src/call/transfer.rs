@@ -89,8 +89,7 @@ impl Calls {
         };
         leg.dialog = Some(*dialog);
         self.by_dialog.remove(&replaced);
-        self.by_dialog.insert(*dialog, call);
-        self.tell_call_id(call, request.headers().call_id());
+        self.bind(*dialog, call, request.headers().call_id());
         self.finish_transfer(call, TransferOutcome::Unknown);
         self.journal(call, Event::Replaced { by: from_of(request) });
         self.dialogs.answer(*dialog, local, now);
