@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{HangUpCause, UsersConfig};
+use super::{HangUpCause, TrunkConfig, UsersConfig};
 use crate::dialog::offer_answer::Capabilities;
 pub use crate::dialog::session_timer::SessionTimers;
-use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
+use crate::limits::{
+    CALLS_MAX, DIALOGS_MAX, NEXT_HOP_AFTER_MS, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX,
+};
 use crate::route::{Admission, Routes};
 use crate::transport::refusal::Refusal;
 use crate::transport::{Listener, SourceLimits};
@@ -34,6 +36,10 @@ pub struct CallsConfig {
     /// Whether [`Output::Received`](super::Output::Received) and
     /// [`Output::CallIdKnown`](super::Output::CallIdKnown) are told.
     pub captures: bool,
+    /// The carriers and PBXs we call through, and register with.
+    pub trunks: Vec<TrunkConfig>,
+    /// After so long without any answer an INVITE goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -157,6 +163,8 @@ impl CallsConfig {
             transfers: Transfers::Refused,
             replacements: Replacements::Refused,
             captures: false,
+            trunks: vec![],
+            next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

@@ -416,6 +416,7 @@ impl Simulation {
                     from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
                     display_name: None,
                     flow: Flow { kind: self.network.kind(), local: self.network.caller(), remote: address(1) },
+                    other_flows: vec![],
                     headers: vec![],
                     credentials: Some(account).filter(|_| self.network.asks_for_password),
                 };
@@ -510,6 +511,9 @@ impl Simulation {
             | Output::CallIdKnown { .. }
             | Output::Digit { .. }
             | Output::Registration(_)
+            | Output::Ask(_)
+            | Output::Trunk { .. }
+            | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
         }

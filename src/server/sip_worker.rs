@@ -10,16 +10,17 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::DigestServerStats;
-use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
-use crate::registrar::{self, RegistrarStats};
+use crate::registrar::{self, RegistrarStats, RegistrationState};
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
@@ -27,6 +28,7 @@ use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -45,6 +47,8 @@ pub(crate) enum Input {
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
+    /// What came of a question to the name server.
+    Answer(Question, Answer),
 }
 
 /// An INVITE that begins a call, as far as can be seen at a glance: it waits until nothing else does.
@@ -63,6 +67,8 @@ pub(crate) struct WaitingInvite {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes.
+    Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Refuse new calls from here on.
@@ -90,6 +96,8 @@ pub(crate) struct Status {
     pub(crate) journal_refusals: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
+    /// How the trunks are.
+    pub(crate) trunks: Vec<TrunkState>,
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -140,6 +148,9 @@ pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
 pub(crate) struct Shell {
     /// Its sockets.
     pub(crate) sockets: SipSockets,
+    /// Who looks names up, and where its answers go.
+    pub(crate) resolver: Resolver,
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
     /// Where legs run.
@@ -290,6 +301,7 @@ impl SipWorker {
             media_refusals: self.media_refusals,
             journal_refusals: self.journal_refusals,
             users: self.users(),
+            trunks: self.calls.trunks(now),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -323,6 +335,7 @@ impl SipWorker {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, now);
@@ -342,6 +355,15 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
+            }
+            Command::Order(order, reply) => {
+                let to = Pii::new(order.to.to_string());
+                let call = self.calls.order(*order, now);
+                self.placed.insert(call, (Pii::default(), to));
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -412,6 +434,10 @@ impl SipWorker {
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
+            Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
+            // Who may be at the far end is not restricted here.
+            Output::Secure { .. } => (),
             // Who asks is told by the registrar itself.
             Output::Registration(event) => tell_registration(event),
             Output::Journal { call, event } => self.record(call, event),
@@ -555,6 +581,29 @@ fn tell_registration(event: registrar::Event) {
         registrar::Event::Unbound { account, user, contact, why } => {
             tracing::info!(%account, user = %Pii::new(user), %contact, ?why, "not registered any more");
         }
+    }
+}
+
+/// Logs what is learnt of a trunk.
+fn tell_trunk(trunk: &str, event: TrunkEvent) {
+    let registration = match event {
+        TrunkEvent::Registration(it) => it,
+        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
+        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
+        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
+    };
+    let server = registration.server.map(tracing::field::display);
+    match registration.state {
+        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
+        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
+        RegistrationState::Failed(failure) => {
+            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
+        }
+        RegistrationState::AuthFailed => match registration.gave_up {
+            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
+            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
+        },
+        RegistrationState::Pending => (),
     }
 }
 
