@@ -152,6 +152,14 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// Frames of 20 ms that wait on a bridged leg; what comes beyond is left out, so that no delay builds up.
+pub const BRIDGE_FRAMES_MAX: u16 = 4;
+/// Legs of one call at a time.
+pub const CALL_LEGS_MAX: usize = 16;
+/// Places where a user is registered that are called at once.
+pub const CALL_FORKS_MAX: usize = 8;
+/// How long a peer that had its partner transferred may take to hang up before we do.
+pub const TRANSFER_LEAVE_MS: u64 = 4_000;
 /// How long the media session of a call may take to open.
 pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
 /// How long a call may ring, in either direction.

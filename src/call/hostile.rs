@@ -133,7 +133,7 @@ impl Victim {
         let kinds = [TransportKind::Udp, TransportKind::Tcp];
         let mut config = CallsConfig::new(kinds.map(|it| Listener::new(it, flow(it, 1).local)).to_vec());
         for (_, admission) in &mut config.listeners {
-            let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+            let target = Target::agent("demo");
             *admission = Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         }
         configure(&mut config);
@@ -225,6 +225,9 @@ impl Victim {
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
+                | Output::Bridge { .. }
+                | Output::Unbridge { .. }
+                | Output::SendDigit { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
                 | Output::Registration(_)

@@ -200,7 +200,7 @@ impl Calls {
         match self.servers.poll(now) {
             Some((Seeker::Call(call, order), found)) => {
                 match found {
-                    Ok(hops) => self.carry_out(call, *order, &hops, now),
+                    Ok(hops) => self.place_order(call, *order, &hops, now),
                     Err(_) => self.refuse_order(call, &order),
                 }
                 true
@@ -229,7 +229,7 @@ impl Calls {
     }
 
     /// Places a call whose servers are found.
-    fn carry_out(&mut self, call: CallId, order: Order, hops: &[Hop], now: Now) {
+    fn place_order(&mut self, call: CallId, order: Order, hops: &[Hop], now: Now) {
         let flows = self.flows_to(hops, order.trunk.as_ref());
         let Some((flow, other_flows)) = flows.split_first() else {
             self.refuse_order(call, &order);
@@ -293,6 +293,7 @@ impl Calls {
             from: Pii::new(from),
             to: Pii::new(order.to.to_string()),
             flow: self.servers.nowhere(),
+            trunk: order.trunk.clone(),
             agent: None,
         };
         self.journal(call, offered);

@@ -31,7 +31,7 @@ pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use capture::{Capture, Homer};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
-pub use sip::Sip;
+pub use sip::{Sip, TransfersFor};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -114,9 +114,9 @@ impl Config {
         let agents = agents::read_agents(&root, &places);
         let sip = Sip::read(&sip_section, &agents);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let numbers = agents::read_numbers(&root, &agents);
         let users = users::read_users(&root, &places);
         let trunks = trunks::read_trunks(&root, &places);
+        let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let dns = read(&root, "dns", Dns::read, &mut finish);
@@ -625,8 +625,8 @@ agent = "front-desk"
         ];
         let config = parse(text, &variables).unwrap();
         assert_eq!(config.agents["front-desk"].voice.as_deref(), Some("awb"));
-        assert_eq!(config.numbers["+4930123"].agent, "night");
-        assert_eq!(config.numbers["+4930124"].agent, "front-desk");
+        assert_eq!(config.numbers["+4930123"], Number::Agent("night".to_owned()));
+        assert_eq!(config.numbers["+4930124"], Number::Agent("front-desk".to_owned()));
         assert_eq!((config.sip.calls_max, config.speech.enabled), (7, false));
         assert_eq!(config.data.directory, Path::new("/var/lib/hookswitch"));
         assert_eq!(config.sip.advertise.of("10.1.2.3:5060".parse().unwrap()).to_string(), "203.0.113.7:5060");

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Capture, Config, LogFormat, Model, Pathway, Secret, Sip, Trunk};
+use super::{Advertise, Agent, Brain, Capture, Config, LogFormat, Model, Number, Pathway, Secret, Sip, Trunk};
 use crate::sip::Uri;
 
 impl Display for Config {
@@ -27,7 +27,11 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            shown.text("agent", &to.agent);
+            match to {
+                Number::Agent(agent) => shown.text("agent", agent),
+                Number::User(user) => shown.text("user", user),
+                Number::Uri(uri) => shown.text("uri", uri.as_str()),
+            }
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -82,6 +86,8 @@ impl Shown {
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
+        self.text("transfers", sip.transfers.as_str());
+        self.list("pass_headers", sip.pass_headers.iter());
     }
 
     fn capture(&mut self, capture: &Capture) {

@@ -9,7 +9,7 @@ use super::network::{Advertise, Listener, SignallingTransport, parse_listener};
 use super::reading::Section;
 use super::written::Origin;
 use crate::limits;
-use crate::sip::DigestAlgorithm;
+use crate::sip::{DigestAlgorithm, HeaderName};
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +31,42 @@ pub struct Sip {
     pub next_hop_after: Duration,
     /// `user_agent`: what the headers User-Agent and Server say.
     pub user_agent: String,
+    /// `transfers`: who may have calls transferred by REFER.
+    pub transfers: TransfersFor,
+    /// `pass_headers`: header fields of a call that comes in that whoever is called for it gets, too.
+    pub pass_headers: Vec<HeaderName>,
     /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
     pub ring: Duration,
+}
+
+/// Who may have calls transferred by REFER, always to those only whom they could call themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransfersFor {
+    /// `refused`: nobody.
+    #[default]
+    Nobody,
+    /// `users`: those who have shown their password.
+    Users,
+    /// `known`: they and known sources.
+    Known,
+}
+
+impl TransfersFor {
+    const ALL: [Self; 3] = [Self::Nobody, Self::Users, Self::Known];
+
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "refused",
+            Self::Users => "users",
+            Self::Known => "known",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        found.ok_or_else(|| "expected \"refused\", \"users\" or \"known\"".to_owned())
+    }
 }
 
 impl Sip {
@@ -50,9 +84,28 @@ impl Sip {
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
+            transfers: section.parsed("transfers", TransfersFor::parse).unwrap_or_default(),
+            pass_headers: section.list("pass_headers", parse_passed).unwrap_or_default(),
             ring: Duration::from_millis(milliseconds.into()),
         }
     }
+}
+
+/// A header field that means the same in another dialog: not what names or routes this one.
+fn parse_passed(text: &str) -> Result<HeaderName, String> {
+    const PASSABLE: [HeaderName; 5] = [
+        HeaderName::AlertInfo,
+        HeaderName::CallInfo,
+        HeaderName::Priority,
+        HeaderName::Subject,
+        HeaderName::UserToUser,
+    ];
+    let name = HeaderName::parse(text).ok_or("expected the name of a header field")?;
+    let is_own = text.get(..2).is_some_and(|it| it.eq_ignore_ascii_case("x-"));
+    if is_own || PASSABLE.contains(&name) {
+        return Ok(name);
+    }
+    Err("only X-… fields, Alert-Info, Call-Info, Priority, Subject and User-to-User can be passed on".to_owned())
 }
 
 /// What can stand in quotes as it is.

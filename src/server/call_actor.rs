@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -12,18 +11,18 @@ use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
-use crate::call::{End, HangUpCause};
+use crate::call::HangUpCause;
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
-use crate::server::call_log::{self, CallLog};
+use crate::server::call_log::CallLog;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
-use crate::server::sip_worker::{Command, MediaClosed, NewCall, Signal};
+use crate::server::sip_worker::{Command, NewCall, Signal};
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
 
@@ -128,7 +127,7 @@ impl CallActor {
         // Closes the connections before the call counts as ended.
         self.services = None;
         if let Some((end, media)) = ended {
-            self.finish(end, media).await;
+            self.shared.log.finish(self.call, end, self.cause, media).await;
         }
     }
 
@@ -286,19 +285,6 @@ impl CallActor {
         for event in self.events.drain(..) {
             self.shared.log.write(self.call, event, clock::now()).await;
         }
-    }
-
-    /// The leg's report and the last event. When this returns, the call is in the journal from beginning to end.
-    async fn finish(self, end: End, media: MediaClosed) {
-        if let Some((leg, report)) = media {
-            let patience = Duration::from_secs(CALL_CLOSE_S_MAX);
-            if let Ok(Ok(report)) = tokio::time::timeout(patience, report).await {
-                let event = call_log::media_report(leg.index, &report);
-                self.shared.log.write(self.call, event, clock::now()).await;
-            }
-        }
-        let event = call_log::ended(end, self.cause);
-        self.shared.log.write_last(self.call, event, clock::now()).await;
     }
 }
 

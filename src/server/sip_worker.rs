@@ -22,11 +22,12 @@ use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
 use crate::route::AgentName;
+use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
-use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
@@ -136,13 +137,13 @@ pub(crate) enum Signal {
         end: End,
         /// Why, if the worker knows better than signalling does.
         cause: Option<EndCause>,
-        /// What will come of its leg.
+        /// What will come of its legs.
         media: MediaClosed,
     },
 }
 
-/// The final report of a call's leg, once its media worker has closed it; `None` if it never had one.
-pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
+/// The final report of each of a call's legs, once its media worker has closed it.
+pub(crate) type MediaClosed = Vec<(LegId, oneshot::Receiver<Report>)>;
 
 /// What the worker works with.
 pub(crate) struct Shell {
@@ -177,13 +178,11 @@ pub(crate) struct SipWorker {
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
-    links: BTreeMap<CallId, TaskEnd>,
+    links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
-    closing: BTreeMap<CallId, (LegId, oneshot::Receiver<Report>)>,
+    closing: BTreeMap<CallId, MediaClosed>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
-    /// Where the signalling of each call comes from.
-    hosts: BTreeMap<CallId, IpAddr>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
     new_call_drops: u64,
@@ -208,7 +207,6 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
-            hosts: BTreeMap::new(),
             is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
@@ -372,7 +370,8 @@ impl SipWorker {
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
-                for call in self.actors.keys().copied().collect::<Vec<_>>() {
+                let with_media = self.legs.keys().map(|it| it.call);
+                for call in self.actors.keys().copied().chain(with_media).collect::<BTreeSet<_>>() {
                     self.calls.hang_up(call, cause, now);
                 }
             }
@@ -398,34 +397,45 @@ impl SipWorker {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { flow, data } => {
-                if let Some(capture) = &self.shell.capture {
-                    capture.message(capture::Direction::Sent, flow, data.clone());
-                }
+                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
                 if self.shell.sockets.send(flow, data).is_err() {
                     self.calls.handle_send_failed(flow, clock::now());
                 }
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
             Output::Received { flow, data } => {
-                if let Some(capture) = &self.shell.capture {
-                    capture.message(capture::Direction::Received, flow, data);
-                }
+                self.capture(|it| it.message(capture::Direction::Received, flow, data));
             }
-            Output::CallIdKnown { call, call_id } => {
-                if let Some(capture) = &self.shell.capture {
-                    capture.call_id(call, call_id);
-                }
+            Output::CallIdKnown { call, call_id } => self.capture(|it| it.call_id(call, call_id)),
+            Output::OpenMedia { leg, local_ip, peer, remote } => {
+                self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::OpenMedia { leg, local_ip, remote } => self.open_media(leg, local_ip, remote.as_ref()),
-            Output::UpdateMedia { leg, remote } => self.update_media(leg, &remote),
+            Output::UpdateMedia { leg, peer, remote } => {
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), None));
+            }
             Output::CloseMedia { leg } => {
-                self.links.remove(&leg.call);
+                self.links.remove(&leg);
                 if let Some(media) = self.legs.remove(&leg) {
-                    self.closing.insert(leg.call, (leg, media.close()));
+                    self.closing.entry(leg.call).or_default().push((leg, media.close()));
                 }
             }
-            Output::StartAgent { call, account: _, agent, leg: _, from, to, headers: _ } => {
-                self.start_actor(call, Some(agent), from, to);
+            Output::Bridge { a, b } => {
+                // Nobody else listens to these.
+                self.links.remove(&a);
+                self.links.remove(&b);
+                if let Some(other) = self.legs.remove(&b) {
+                    self.order_media(a, |it| it.bridge(&other));
+                    self.legs.insert(b, other);
+                }
+            }
+            Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
+            Output::SendDigit { leg, digit, duration_ms } => {
+                if let Some(digit) = Digit::from_char(digit) {
+                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+                }
+            }
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
+                self.start_actor(leg, Some(agent), from, to);
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
@@ -444,13 +454,13 @@ impl SipWorker {
         }
     }
 
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<&MediaDescription>) {
+    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
-        match self.try_open_media(leg, local_ip, remote) {
+        match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
                 if let Some((from, to)) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg.call, None, from, to);
+                    self.start_actor(leg, None, from, to);
                 }
             }
             None => {
@@ -465,47 +475,48 @@ impl SipWorker {
         &mut self,
         leg: LegId,
         local_ip: IpAddr,
-        remote: Option<&MediaDescription>,
+        peer: IpAddr,
+        offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let remote = offered.map(|it| leg_media::remote(it, peer));
+        let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig {
-                remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                hears_tones: remote.is_some_and(|it| it.telephone_event.is_none()),
-            },
+            session: SessionConfig { remote, hears_tones },
+            keys: None,
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
         };
         let media = self.shell.media.open(open).ok()?;
         self.legs.insert(leg, media);
-        self.links.insert(leg.call, task_end);
+        self.links.insert(leg, task_end);
         let advertised = self.shell.advertise.of(local);
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
-    fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated =
-            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
-        if let Some(Err(_)) = updated {
-            // Without the update both sides would talk past each other: better to end the call.
+    /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
+    /// call.
+    fn order_media(&mut self, leg: LegId, order: impl FnOnce(&MediaLeg) -> Result<(), MediaBusy>) {
+        if let Some(Err(MediaBusy)) = self.legs.get(&leg).map(order) {
             self.media_refusals += 1;
             self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
         }
     }
 
-    fn start_actor(&mut self, call: CallId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+    fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+        let call = leg.call;
         if self.unrecorded.contains(&call) {
-            self.links.remove(&call);
+            self.links.remove(&leg);
             return;
         }
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
-        let Some(link) = self.links.remove(&call) else {
+        let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
         let new = NewCall { call, agent, from, to, link, signals: queue };
@@ -525,31 +536,40 @@ impl SipWorker {
         }
     }
 
+    fn capture(&self, tell: impl FnOnce(&CaptureTap)) {
+        if let Some(capture) = &self.shell.capture {
+            tell(capture);
+        }
+    }
+
+    fn write_end(&self, call: CallId, end: End, cause: Option<EndCause>) {
+        // What cannot be written is reported by the log.
+        self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()).unwrap_or(());
+    }
+
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
-        self.hosts.remove(&call);
-        if let Some(capture) = &self.shell.capture {
-            capture.ended(call);
-        }
-        let media = self.closing.remove(&call);
+        self.capture(|it| it.ended(call));
+        let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
             return;
         }
         let cause = self.is_hanging_up.then_some(EndCause::Drained);
-        let unheard = match self.actors.remove(&call) {
-            Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
-            None => true,
-        };
-        if unheard {
-            // Reported by the log.
-            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()).unwrap_or(());
+        match self.actors.remove(&call) {
+            Some(actor) => {
+                if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {
+                    self.write_end(call, end, cause);
+                }
+            }
+            None if media.is_empty() => self.write_end(call, end, cause),
+            None => {
+                let log = self.shell.log.clone();
+                task::spawn("call-end", async move { log.finish(call, end, cause, media).await });
+            }
         }
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
-        if let crate::call::Event::Offered { flow, .. } = &event {
-            self.hosts.insert(call, flow.remote.ip());
-        }
         if self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
             return;
         }

@@ -11,16 +11,16 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, TrunkConfig, UsersConfig};
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{Config, SignallingTransport, Trunk, User};
+use crate::config::{Config, Number, SignallingTransport, TransfersFor, Trunk, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Routes, Target, TrunkName};
+use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
@@ -297,14 +297,10 @@ fn add_sources(
 }
 
 fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
-    let target = |agent: &str| Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) };
-    let mut routes = Routes::default();
-    for (number, entry) in &config.numbers {
-        routes.insert_number(number, target(&entry.agent));
-    }
+    let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
-        unknown_numbers: config.sip.open_agent.as_deref().map(target),
+        unknown_numbers: config.sip.open_agent.as_deref().map(Target::agent),
         ..Admission::default()
     };
     let closed = Admission { users: !config.users.is_empty(), ..Admission::default() };
@@ -334,6 +330,12 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             next_hop_after: config.sip.next_hop_after,
             capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
+            transfers: match config.sip.transfers {
+                TransfersFor::Nobody => Transfers::Refused,
+                TransfersFor::Users => Transfers::CarriedOut { for_known_sources: false },
+                TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
+            },
+            passed_headers: config.sip.pass_headers.clone(),
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
@@ -341,6 +343,23 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         record,
         capture: None,
     }
+}
+
+/// Who answers which number, and whom users can call.
+fn routes(config: &Config) -> Routes {
+    let mut routes = Routes::default();
+    for (number, to) in &config.numbers {
+        let to = match to {
+            Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
+            Number::User(user) => Destination::User(user.clone()),
+            Number::Uri(uri) => Destination::Uri(uri.clone()),
+        };
+        routes.insert_number(number, Target { account: AccountId::default(), to });
+    }
+    for user in config.users.keys() {
+        routes.insert_user(AccountId::default(), user);
+    }
+    routes
 }
 
 fn users_config(config: &Config) -> Option<UsersConfig> {
@@ -356,7 +375,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     })
 }
 
-fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+/// A trunk of the configuration, as the call layer takes it.
+pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()

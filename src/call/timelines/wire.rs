@@ -6,7 +6,7 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::call::{Calls, CallsConfig, HangUpCause, Outbound, Output};
 use crate::identity::{AccountId, LegId};
-use crate::route::{Admission, AgentName, Target};
+use crate::route::{Admission, Target};
 use crate::sip::{HeaderName, Message};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
@@ -156,7 +156,7 @@ impl Shell {
         let listener =
             if kind == TransportKind::Udp { listener.advertised_as("sip.example.com", 5080) } else { listener };
         let mut config = CallsConfig::new(vec![listener]);
-        let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+        let target = Target::agent("demo");
         config.listeners[0].1 =
             Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         config.user_agent = "test".to_owned();
@@ -191,6 +191,9 @@ impl Shell {
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
+                | Output::Bridge { .. }
+                | Output::Unbridge { .. }
+                | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
