@@ -216,6 +216,9 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
+            if tick.missed > 0 {
+                self.shared.metrics.leg_ticks_missed(tick.missed);
+            }
             let mut tick = agent_tick(&tick);
             if tick.digit.is_none() {
                 tick.digit = self.digits.pop_front();

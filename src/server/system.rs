@@ -17,12 +17,15 @@ use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsC
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
+use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
+use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
+use crate::server::capture::{self, CaptureTap};
 use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
@@ -50,7 +53,11 @@ pub struct System {
     health: Arc<Health>,
     speech: Option<SpeechServer>,
     group: task::Group,
+    /// The task that keeps SIP messages, which ends after the worker.
+    capture: Option<JoinHandle<()>>,
     drain_limit: Duration,
+    /// The API key that was made at this start, the first one in its data directory.
+    pub new_api_key: Option<Secret>,
 }
 
 /// Why a server does not start.
@@ -71,6 +78,9 @@ pub enum StartError {
     /// SIP or media.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The file of the API key.
+    #[error("the API key cannot be kept: {0}")]
+    ApiKey(std::io::Error),
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -99,7 +109,10 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
+        let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
+        let (tap, capture) = start_capture(&config, &journal, &metrics);
+        let endpoint =
+            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -115,7 +128,8 @@ impl System {
             false => Ok(()),
         });
         let group = task::Group::new();
-        http.serve(http::router(metrics, Arc::clone(&health)), &group);
+        let api = http::api(calls::http::routes(journal.clone()), api_keys);
+        http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
             http: http_address,
@@ -126,7 +140,9 @@ impl System {
             health,
             speech,
             group,
+            capture,
             drain_limit: config.drain.limit,
+            new_api_key,
         })
     }
 
@@ -162,6 +178,13 @@ impl System {
         if let Some(speech) = &self.speech {
             speech.stop(STOP_TIME).await;
         }
+        if let Some(capture) = self.capture {
+            // It ends when the worker has: the last messages are in the journal's queue then.
+            let ended = tokio::time::timeout(STOP_TIME, capture).await;
+            if ended.is_err() {
+                tracing::warn!("the latest SIP messages are not kept");
+            }
+        }
         self.journal.close().await;
         // The writer ends when everything is on disk; an error of its task has been logged.
         drop(self.writer.await);
@@ -182,6 +205,29 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// The keys that are accepted, and the one that was made for the data directory just now.
+fn api_keys(config: &Config) -> std::io::Result<(ApiKeys, Option<Secret>)> {
+    let mut hashes = config.http.api_key_hashes.clone();
+    hashes.extend(config.http.api_key.as_ref().map(|it| api_keys::hash(it.reveal())));
+    if !hashes.is_empty() {
+        return Ok((ApiKeys::new(hashes), None));
+    }
+    let (hash, made) = api_keys::of_directory(&config.data.directory)?;
+    Ok((ApiKeys::new(vec![hash]), made))
+}
+
+fn start_capture(
+    config: &Config,
+    journal: &Journal,
+    metrics: &Metrics,
+) -> (Option<CaptureTap>, Option<JoinHandle<()>>) {
+    let Some((tap, counters, task)) = capture::start(&config.capture, journal.clone()) else {
+        return (None, None);
+    };
+    metrics.add_source(move |snapshot| counters.add_to(&mut snapshot.capture));
+    (Some(tap), Some(task))
 }
 
 fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
@@ -306,6 +352,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             ..CallsConfig::new(vec![])
         },
         record,
+        capture: None,
     }
 }
 

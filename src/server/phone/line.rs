@@ -176,6 +176,7 @@ impl Line {
                 ..CallsConfig::new(vec![])
             },
             record: Some(Recording::new(move |_, _| tap.take())),
+            capture: None,
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
