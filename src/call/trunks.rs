@@ -237,6 +237,12 @@ impl Trunks {
         }
     }
 
+    /// As whom calls of others go over the trunk, if that is configured.
+    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<Uri> {
+        let trunk = self.of(name)?;
+        trunk.address(Some(trunk.config.caller_id.as_deref()?))
+    }
+
     /// The Route of a call over the trunk: what its registrar wants, else its proxy.
     pub(super) fn route_of(&self, name: &TrunkName) -> Vec<(HeaderName, String)> {
         let Some(trunk) = self.of(name) else {
@@ -297,6 +303,20 @@ impl Calls {
     /// The trunk that `source` belongs to. Nothing that a message says counts.
     pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
         self.config.routes.trunk_of(source)
+    }
+
+    /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
+    pub(super) fn trunk_towards(&self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
+        let is_there = |it: &&Trunk| {
+            let domain = &it.config.domain;
+            let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
+            is_same_host && (domain.port() == uri.port() || uri.port().is_none())
+        };
+        let trunk = self.trunks.all.iter().find(is_there)?;
+        let mut hops = trunk.hops.clone();
+        self.servers.locator.sort(&mut hops, now);
+        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).collect();
+        (!flows.is_empty()).then(|| (trunk.config.name.clone(), flows))
     }
 
     pub(super) fn handle_trunk_timeout(&mut self, now: Now) {

@@ -8,8 +8,10 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+mod carrier;
 mod http_client;
 mod journal;
+mod name_server;
 mod rtp_peer;
 mod server_process;
 mod sip_phone;
@@ -27,3 +29,4 @@ mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod trunks;
