@@ -150,6 +150,7 @@ impl Line {
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
             calls: CallsConfig {
+                trunks: target.trunk.iter().cloned().collect(),
                 ring: Ring { answer_after: None, ..Ring::default() },
                 capabilities: Capabilities {
                     codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
