@@ -165,6 +165,13 @@ impl Dialogs {
         self.drain(now);
     }
 
+    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
+    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.shed(true);
+        self.handle_datagram(flow, data, now);
+        self.shared.transactions.shed(false);
+    }
+
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
     pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
         self.shared.transactions.handle_connected(flow, is_ours, identity, now);
@@ -178,13 +185,6 @@ impl Dialogs {
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
-    }
-
-    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
-    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
-        self.shared.transactions.shed(true);
-        self.handle_datagram(flow, data, now);
-        self.shared.transactions.shed(false);
     }
 
     /// Bytes of a stream came.
