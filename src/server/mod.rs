@@ -4,6 +4,7 @@ pub mod agents;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
+pub mod check;
 pub mod clock;
 pub mod demo;
 pub mod endpoint;

@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Refuse new calls from here on.
-    Drain,
+    Drain(oneshot::Sender<()>),
     /// End every call.
     HangUpAll(HangUpCause),
     /// End the worker.
@@ -277,6 +277,11 @@ impl SipWorker {
         if now.since(self.shown) < interval {
             return Some(self.shown.instant + interval);
         }
+        self.show_status_now(now);
+        None
+    }
+
+    fn show_status_now(&mut self, now: Now) {
         let status = Status {
             counts: self.calls.counts(),
             stats: self.calls.stats().clone(),
@@ -288,7 +293,6 @@ impl SipWorker {
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
-        None
     }
 
     /// Logs what was refused because a limit was reached: a line for each limit, at most one a second.
@@ -354,7 +358,13 @@ impl SipWorker {
                     self.calls.hang_up(call, cause, now);
                 }
             }
-            Command::Drain => self.calls.drain(now),
+            Command::Drain(reply) => {
+                self.calls.drain(now);
+                // Whoever waits for the end of it must not take what was before for it.
+                self.show_status_now(now);
+                // Or does not wait.
+                reply.send(()).unwrap_or_default();
+            }
             Command::Stop => (),
         }
     }
