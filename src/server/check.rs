@@ -64,14 +64,19 @@ impl Findings {
     }
 }
 
-/// Whether everything that is listened on can be.
-fn check_ports(config: &Config, findings: &mut Findings) {
-    let explain = |error: &std::io::Error| match error.kind() {
+/// Why a port cannot be had, and what to do.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others speak for themselves")]
+fn explain(error: &std::io::Error) -> String {
+    match error.kind() {
         std::io::ErrorKind::AddrInUse => "the port is in use; end the other program, or choose another port".to_owned(),
         std::io::ErrorKind::AddrNotAvailable => "this machine does not have the address".to_owned(),
         std::io::ErrorKind::PermissionDenied => "ports below 1024 need more rights".to_owned(),
         _ => error.to_string(),
-    };
+    }
+}
+
+/// Whether everything that is listened on can be.
+fn check_ports(config: &Config, findings: &mut Findings) {
     for listener in &config.sip.listeners {
         let bind = |address: SocketAddr| match listener.transport.to_string().as_str() {
             "udp" => UdpSocket::bind(address).map(drop),
