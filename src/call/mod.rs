@@ -259,6 +259,8 @@ pub struct Outbound {
     pub flow: Flow,
     /// The ways to try one after the other if that one fails: no answer, no connection, or 503.
     pub other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP, where TCP is tried otherwise (RFC 3261 §18.1.1).
+    pub keeps_transport: bool,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks.

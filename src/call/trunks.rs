@@ -255,6 +255,11 @@ impl Trunks {
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
     }
 
+    /// Whether a trunk names its transport.
+    pub(super) fn pins_transport(&self, name: &TrunkName) -> bool {
+        self.all.iter().any(|it| it.config.name == *name && it.config.transport.is_some())
+    }
+
     /// Whom a trunk calls: the user of the Request-URI, unless that is only our own name there, as carriers write it that we
     /// register with.
     pub(super) fn called_user<'a>(&self, name: Option<&TrunkName>, request: &'a Request) -> Cow<'a, str> {

@@ -14,6 +14,8 @@ mod operation;
 mod reading;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod trunks;
 mod users;
 mod written;
@@ -30,6 +32,8 @@ pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -107,10 +111,10 @@ impl Config {
         let mut finish = |name, section: Section<'_>| drop(asked.insert(name, section.finish()));
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
-        let agents = agents::read_agents(&root, &places);
-        let sip = Sip::read(&sip_section, &agents);
-        let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let users = users::read_users(&root, &places);
+        let agents = agents::read_agents(&root, &users, &places);
+        let sip = Sip::read(&sip_section, &agents, &places);
+        let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &places);
         let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);

@@ -232,7 +232,7 @@ impl Dialogs {
         }
         let id = self.fresh_id();
         let Some(session) = Session::invite(id, invitation, &mut self.shared, now) else {
-            self.shared.credentials.forget_session(id);
+            self.shared.forget_session(id);
             return None;
         };
         self.by_local_tag.insert(session.local_tag.clone(), id);
@@ -423,7 +423,7 @@ impl Dialogs {
 
     fn forget(&mut self, mut session: Session) {
         self.deadlines.set(session.id, None);
-        self.shared.credentials.forget_session(session.id);
+        self.shared.forget_session(session.id);
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -11,11 +12,12 @@ use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
-use crate::call::HangUpCause;
+use crate::call::{HangUpCause, TransferOutcome};
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
+use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::CallLog;
@@ -66,25 +68,29 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
+    let agent = Box::new(Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now()));
+    let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
         call,
         agent,
-        services: Some(prepared.open_services()),
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), opens_at },
         link: new.link,
         shared,
         digits: VecDeque::new(),
         events: vec![],
         cause: None,
         stopped: None,
+        prepared,
+        wanted: None,
     };
     actor.run(new.signals).await;
 }
 
 struct CallActor {
     call: CallId,
-    agent: Agent,
-    services: Option<Services>,
+    /// Boxed, since the actor is moved into its future.
+    agent: Box<Agent>,
+    services: Connections,
     link: crate::server::media_link::TaskEnd,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
@@ -95,6 +101,47 @@ struct CallActor {
     cause: Option<EndCause>,
     /// Set when the agent asks to hang up in this turn of the loop.
     stopped: Option<HangUpReason>,
+    prepared: Arc<PreparedAgent>,
+    /// Set when the agent hands its caller over in this turn of the loop.
+    wanted: Option<Target>,
+}
+
+/// The services of a call, which are opened when there is something to tell them. So a call that is over before
+/// anything is said costs none, and one that rings finds them open when it is answered.
+enum Connections {
+    /// Nothing was to be told yet; when they are opened all the same.
+    Waiting {
+        prepared: Arc<PreparedAgent>,
+        opens_at: Instant,
+    },
+    Open(Services),
+    /// The call is over.
+    Closed,
+}
+
+impl Connections {
+    /// Opens them, unless they are or the call is over.
+    fn open(&mut self) -> Option<&Services> {
+        if let Self::Waiting { prepared, .. } = self {
+            *self = Self::Open(prepared.open_services());
+        }
+        match self {
+            Self::Open(services) => Some(services),
+            Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// The next event of any service; or, while there are none, the time to open them.
+    async fn next(&mut self) -> Option<ServiceEvent> {
+        match self {
+            Self::Waiting { opens_at, .. } => {
+                task::deadline(*opens_at).await;
+                None
+            }
+            Self::Open(services) => Some(next_event(services).await),
+            Self::Closed => std::future::pending().await,
+        }
+    }
 }
 
 impl CallActor {
@@ -105,6 +152,10 @@ impl CallActor {
             if let Some(reason) = self.stopped.take() {
                 self.cause = Some(cause(reason));
                 hang_up(&self.shared, self.call, HangUpCause::Done).await;
+            }
+            if let Some(target) = self.wanted.take() {
+                // Without a worker there is no call either.
+                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
             }
             tokio::select! {
                 biased;
@@ -118,14 +169,22 @@ impl CallActor {
                     None => break None,
                 },
                 Some(tick) = self.link.tick(), if !self.link.is_closed() => self.handle_ticks(tick),
-                event = next_event(self.services.as_mut()) => self.handle_service(event),
+                event = self.services.next() => match event {
+                    Some(event) => self.handle_service(event),
+                    None => {
+                        self.services.open();
+                    },
+                },
             }
         };
+        if let Connections::Waiting { .. } = self.services {
+            self.services = Connections::Closed;
+        }
         self.agent.handle_hangup(clock::now());
         self.perform_outputs();
         self.write_events().await;
         // Closes the connections before the call counts as ended.
-        self.services = None;
+        self.services = Connections::Closed;
         if let Some((end, media)) = ended {
             self.shared.log.finish(self.call, end, self.cause, media).await;
         }
@@ -138,8 +197,19 @@ impl CallActor {
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
+            Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
+            Signal::Transferred(outcome) => {
+                self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
+            }
             Signal::Ringing | Signal::Ended { .. } => (),
         }
+    }
+
+    /// The caller talks to somebody else from here on. Only the call's end is still to be written down.
+    fn leave(&mut self, now: Now) {
+        self.agent.handle_hangup(now);
+        self.services = Connections::Closed;
+        self.digits.clear();
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
@@ -177,11 +247,11 @@ impl CallActor {
         match output {
             Output::Recogniser(command) => {
                 // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.as_ref().map(|it| it.recogniser.send(command));
+                let sent = self.services.open().map(|it| it.recogniser.send(command));
                 refused(sent, "recogniser");
             }
             Output::Synthesiser(command) => {
-                let sent = self.services.as_ref().map(|it| it.synthesiser.send(command));
+                let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
             }
             Output::Model(command) => self.perform_model(command, now),
@@ -199,9 +269,12 @@ impl CallActor {
                 }
             }
             Output::Event(agent::Event::TransferRequested { target }) => {
-                let (target, outcome) = (Pii::new(target), "refused".to_owned());
-                self.events.push(Event::Transfer { target, outcome });
-                self.agent.handle_transfer_refused("this server does not transfer calls", now);
+                self.wanted = self.prepared.transfers.get(&target).cloned();
+                if self.wanted.is_none() {
+                    let (target, outcome) = (Pii::new(target), "refused".to_owned());
+                    self.events.push(Event::Transfer { target, outcome });
+                    self.agent.handle_transfer_refused("the agent may not transfer there", now);
+                }
             }
             Output::Event(event) => self.note(event),
             Output::HangUp { reason } => self.stopped = Some(reason),
@@ -213,7 +286,7 @@ impl CallActor {
             ModelCommand::Generate { generation, .. } => Some(*generation),
             ModelCommand::Cancel { .. } => None,
         };
-        let reason = match self.services.as_ref().and_then(|it| it.model.as_ref()) {
+        let reason = match self.services.open().and_then(|it| it.model.as_ref()) {
             Some(Ok(model)) => match model.send(command) {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
@@ -306,9 +379,8 @@ enum ServiceEvent {
     Model(ModelEvent),
 }
 
-/// The next event of any service; never, once there are none.
-async fn next_event(services: Option<&mut Services>) -> ServiceEvent {
-    let Some(services) = services else { return std::future::pending().await };
+/// The next event of any service; never, once all have ended.
+async fn next_event(services: &mut Services) -> ServiceEvent {
     let model = async {
         match services.model.as_mut() {
             Some(Ok(model)) => model.next().await,

@@ -150,14 +150,9 @@ async fn try_trunk(config: &Config, trunk: TrunkConfig, hops: &[Hop]) -> anyhow:
     let trunk = TrunkConfig { ping_every: Some(TRY_AGAIN), ..trunk };
     let endpoint = EndpointConfig {
         listen: listen_towards(hops),
-        advertise_sip: config.sip.advertise.clone(),
-        advertise_rtp: config.rtp.advertise.clone(),
-        dns: config.dns.servers.clone(),
-        rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
-        inactivity: config.rtp.inactivity,
         media_threads: 1,
         calls: CallsConfig { trunks: vec![trunk], ..CallsConfig::new(vec![]) },
-        record: None,
+        ..system::endpoint_config(config, None)
     };
     let Endpoint { handle, .. } = Endpoint::start(endpoint, CallLog::new(None, None))?;
     let give_up = clock::now().instant + PATIENCE;

@@ -9,39 +9,41 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrationState;
-use crate::route::AgentName;
+use crate::route::{AgentName, Target};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
+use crate::server::connections::Connected;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
-use crate::server::{clock, leg_media, task, tcp};
+use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
+use crate::transport::precedence::Patience;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram.
+    /// A UDP datagram, or the message of a websocket.
     Datagram(Flow, Bytes),
-    /// A TCP connection is open, accepted or asked for.
-    Connected(Flow, tcp::Writer),
-    /// Bytes of a TCP connection.
+    /// A connection is open, accepted or asked for.
+    Connected(Connected),
+    /// Bytes of a connection.
     Segment(Flow, Bytes),
-    /// A TCP connection ended.
+    /// A connection ended.
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
@@ -69,6 +71,8 @@ pub(crate) enum Command {
     Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
+    /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
+    HandOver(CallId, Box<Target>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -123,6 +127,8 @@ pub(crate) enum Signal {
     Answered,
     /// A digit in an INFO.
     Digit(char),
+    /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
+    Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
     /// everything else.
     Ended {
@@ -166,6 +172,7 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
+    patience: Patience,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -189,6 +196,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
+            patience: Patience::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -262,8 +270,7 @@ impl SipWorker {
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
-        if is_late || self.shell.log.is_behind() {
+        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -315,7 +322,11 @@ impl SipWorker {
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Connected(connected) => {
+                let Connected { flow, is_ours, identity, .. } = &connected;
+                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
+                self.shell.sockets.connected(connected);
+            }
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -351,6 +362,7 @@ impl SipWorker {
                 }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
+            Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -423,18 +435,25 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
-            Output::Transferred { .. } => (),
+            Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
             // Nobody here places the call that a peer asks for.
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            // Who may be at the far end is not restricted here.
-            Output::Secure { .. } => (),
+            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
+        }
+    }
+
+    /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
+    fn secure(&mut self, flow: Flow, server_name: &str) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+            self.calls.handle_send_failed(flow, clock::now());
         }
     }
 

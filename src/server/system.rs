@@ -13,25 +13,28 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{Config, Number, SignallingTransport, TransfersFor, Trunk, User};
+use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
-use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
+use crate::server::connections::ConnectionLimits;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
+use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
+use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, ports, task};
-use crate::transport::TransportKind;
+use crate::transport::{Rate, SourceLimits, TransportKind};
 
 /// A running server.
 #[derive(Debug)]
@@ -250,7 +253,8 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+/// The user agent that a configuration describes.
+pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
@@ -262,7 +266,11 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
             SignallingTransport::Tcp => TransportKind::Tcp,
+            SignallingTransport::Tls => TransportKind::Tls,
+            SignallingTransport::Ws => TransportKind::Ws,
+            SignallingTransport::Wss => TransportKind::Wss,
         },
+        advertise: it.advertise,
         address: it.address,
         admission: if it.open { open.clone() } else { closed.clone() },
         required: it.required,
@@ -276,8 +284,12 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        tls: tls_files(&config.sip.tls),
+        origins: Origins::new(config.sip.origins.iter().cloned()),
+        connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
             listeners: vec![],
+            sources: source_limits(&config.sip.limits),
             routes,
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
@@ -298,21 +310,61 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
     }
 }
 
+fn tls_files(config: &SipTls) -> Tls {
+    let certificate = config.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
+    let clients = match config.clients.clone() {
+        TlsClients::None => ClientCertificates::None,
+        TlsClients::Optional(ca) => ClientCertificates::Optional(ca),
+        TlsClients::Required(ca) => ClientCertificates::Required(ca),
+    };
+    let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
+    let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
+    Tls { server, client, peers: vec![] }
+}
+
+/// `per_s`, and as much at once as in some seconds; 0 is no limit.
+fn rate(per_s: u32) -> Option<Rate> {
+    (per_s > 0).then(|| Rate { per_s, burst: per_s.saturating_mul(SOURCE_BURST_S) })
+}
+
+fn source_limits(config: &SipLimits) -> SourceLimits {
+    SourceLimits {
+        messages: rate(config.messages_per_s),
+        unknown_requests: rate(config.unknown_requests_per_s),
+        exempt: config.exempt.clone(),
+    }
+}
+
+fn connection_limits(config: &SipLimits) -> ConnectionLimits {
+    let count = |it: u32| usize::try_from(it).unwrap_or(usize::MAX);
+    ConnectionLimits {
+        total: count(config.connections),
+        per_source: count(config.connections_per_source),
+        opening: rate(config.connections_per_s),
+        exempt: config.exempt.clone(),
+    }
+}
+
 /// Who answers which number, and whom users can call.
 fn routes(config: &Config) -> Routes {
     let mut routes = Routes::default();
     for (number, to) in &config.numbers {
-        let to = match to {
-            Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
-            Number::User(user) => Destination::User(user.clone()),
-            Number::Uri(uri) => Destination::Uri(uri.clone()),
-        };
-        routes.insert_number(number, Target { account: AccountId::default(), to });
+        routes.insert_number(number, target(to));
     }
     for user in config.users.keys() {
         routes.insert_user(AccountId::default(), user);
     }
     routes
+}
+
+/// Who answers, in the words of the router.
+pub(crate) fn target(to: &Number) -> Target {
+    let to = match to {
+        Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
+        Number::User(user) => Destination::User(user.clone()),
+        Number::Uri(uri) => Destination::Uri(uri.clone()),
+    };
+    Target { account: AccountId::default(), to }
 }
 
 fn users_config(config: &Config) -> Option<UsersConfig> {

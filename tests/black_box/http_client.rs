@@ -63,7 +63,7 @@ impl Metrics {
             .collect()
     }
 
-    /// The value of a sample.
+    /// One sample, by its name and labels as written.
     pub(crate) fn value(&self, sample: &str) -> Option<f64> {
         self.samples.get(sample).copied()
     }

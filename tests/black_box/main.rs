@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
 mod carrier;
+mod certificates;
 mod http_client;
 mod journal;
 mod name_server;
@@ -18,6 +19,7 @@ mod sip_phone;
 mod speech_engine;
 
 mod calls_at_once;
+mod connection_limits;
 mod crash;
 mod drain;
 mod hold;
@@ -25,8 +27,10 @@ mod hostile_messages;
 mod lost_callers;
 mod media_strangers;
 mod overload;
+mod secure_streams;
 mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
 mod trunks;
+mod websockets;
