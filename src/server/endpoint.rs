@@ -267,7 +267,10 @@ impl EndpointHandle {
     /// Refuses new calls from here on.
     pub(crate) async fn drain(&self) {
         // A worker that is gone takes no calls either.
-        drop(self.worker.send(Command::Drain).await);
+        let (reply, is_draining) = oneshot::channel();
+        if self.worker.send(Command::Drain(reply)).await.is_ok() {
+            drop(is_draining.await);
+        }
     }
 
     /// Ends every call.

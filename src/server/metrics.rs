@@ -143,6 +143,9 @@ pub struct TrunkSnapshot {
     pub calls_out: u64,
 }
 
+/// A total of a trunk.
+type Counted = fn(&TrunkSnapshot) -> u64;
+
 /// RTP as the media workers count it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RtpSnapshot {
@@ -468,7 +471,7 @@ impl Page {
         self.family("hookswitch_trunk_gateways", GAUGE, "Servers of a trunk.", each(|it| Some(it.gateways)));
         let help = "Servers of a trunk that failed a short time ago.";
         self.family("hookswitch_trunk_gateways_resting", GAUGE, help, each(|it| Some(it.gateways_resting)));
-        let split = |parts: [(&'static str, &'static str, fn(&TrunkSnapshot) -> u64); 2]| {
+        let split = |parts: [(&'static str, &'static str, Counted); 2]| {
             trunks.iter().flat_map(move |(name, it)| {
                 parts.map(|(label, value, count)| ([("trunk", name.as_str()), (label, value)], count(it)))
             })

@@ -7,6 +7,7 @@ mod call_actor;
 pub mod call_log;
 mod capture;
 mod certificate;
+pub mod check;
 pub mod clock;
 mod connections;
 pub mod demo;

@@ -77,7 +77,7 @@ pub(crate) enum Command {
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>),
     /// Refuse new calls from here on.
-    Drain,
+    Drain(oneshot::Sender<()>),
     /// End every call.
     HangUpAll(HangUpCause),
     /// End the worker.
@@ -298,6 +298,11 @@ impl SipWorker {
         if now.since(self.shown) < interval {
             return Some(self.shown.instant + interval);
         }
+        self.show_status_now(now);
+        None
+    }
+
+    fn show_status_now(&mut self, now: Now) {
         let status = Status {
             counts: self.calls.counts(),
             stats: self.calls.stats().clone(),
@@ -311,7 +316,6 @@ impl SipWorker {
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
-        None
     }
 
     fn users(&self) -> Option<(usize, RegistrarStats, DigestServerStats)> {
@@ -387,7 +391,13 @@ impl SipWorker {
                     self.calls.hang_up(call, cause, now);
                 }
             }
-            Command::Drain => self.calls.drain(now),
+            Command::Drain(reply) => {
+                self.calls.drain(now);
+                // Whoever waits for the end of it must not take what was before for it.
+                self.show_status_now(now);
+                // Or does not wait.
+                reply.send(()).unwrap_or_default();
+            }
             Command::Stop => (),
         }
     }

@@ -299,7 +299,8 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+/// The user agent that a configuration describes.
+pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
