@@ -44,11 +44,12 @@ const LAYERS: &[(&str, &[&str])] = &[
             "identity",
         ],
     ),
+    ("capture", &["transport", "limits", "timer", "identity"]),
     ("srtp", &["rtp", "limits"]),
     ("codec", &["limits"]),
     ("media", &["codec", "srtp", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
-    ("platform", &["limits", "timer", "identity"]),
+    ("platform", &["capture", "limits", "timer", "identity"]),
     ("config", &["agent", "platform", "route", "codec", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];
