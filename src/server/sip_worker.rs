@@ -166,6 +166,8 @@ pub(crate) struct Shell {
     pub(crate) advertise: Advertise,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
+    /// The rate at which a leg is listened to whose codec is not agreed on yet.
+    pub(crate) offered_rate: SampleRate,
     /// Who runs the actors of new calls.
     pub(crate) new_calls: mpsc::Sender<NewCall>,
     /// Where events are written.
@@ -433,7 +435,7 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), None));
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
@@ -509,15 +511,14 @@ impl SipWorker {
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
-        let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
-        let remote = offered.map(|it| leg_media::remote(it, peer));
-        let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
+        let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
+        let (task_end, link) = media_link::link(rate);
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote, hears_tones },
-            keys: None,
+            session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
+            keys: offered.and_then(|it| it.keys.clone()),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),

@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
-use crate::codec::AudioCodec;
-use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User};
-use crate::dialog::offer_answer::Capabilities;
+use crate::config::{
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User,
+};
+use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
@@ -340,7 +341,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
             next_hop_after: config.sip.next_hop_after,
-            capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
+            capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             transfers: match config.sip.transfers {
                 TransfersFor::Nobody => Transfers::Refused,
@@ -354,6 +355,17 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         },
         record,
         capture: None,
+    }
+}
+
+fn capabilities(media: &config::Media) -> Capabilities {
+    Capabilities {
+        codecs: media.codecs.clone(),
+        preference: if media.prefers_ours { Preference::Ours } else { Preference::Theirs },
+        telephone_events: true,
+        comfort_noise: media.comfort_noise,
+        ptime_ms: media.ptime_ms,
+        ..Capabilities::default()
     }
 }
 
