@@ -72,7 +72,7 @@ async fn run(new: NewCall, shared: Shared) {
     let actor = CallActor {
         call,
         agent,
-        services: Connections::Waiting { prepared, opens_at },
+        services: Connections::Waiting { prepared, opens_at, audio: vec![] },
         link: new.link,
         shared,
         digits: VecDeque::new(),
@@ -103,10 +103,12 @@ struct CallActor {
 /// The services of a call, which are opened when there is something to tell them. So a call that is over before
 /// anything is said costs none, and one that rings finds them open when it is answered.
 enum Connections {
-    /// Nothing was to be told yet; when they are opened all the same.
+    /// Nothing was to be told yet but a little of what the caller's side sounds like, which the recogniser gets later;
+    /// when they are opened all the same.
     Waiting {
         prepared: Arc<PreparedAgent>,
         opens_at: Instant,
+        audio: Vec<RecogniserCommand>,
     },
     Open(Services),
     /// The call is over.
@@ -116,12 +118,32 @@ enum Connections {
 impl Connections {
     /// Opens them, unless they are or the call is over.
     fn open(&mut self) -> Option<&Services> {
-        if let Self::Waiting { prepared, .. } = self {
-            *self = Self::Open(prepared.open_services());
+        if let Self::Waiting { prepared, audio, .. } = self {
+            let services = prepared.open_services();
+            for command in audio.drain(..) {
+                refused(Some(services.recogniser.send(command)), "recogniser");
+            }
+            *self = Self::Open(services);
         }
         match self {
             Self::Open(services) => Some(services),
             Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// Tells the recogniser something. Audio alone opens nothing yet.
+    fn recognise(&mut self, command: RecogniserCommand) {
+        match self {
+            Self::Waiting { audio, .. }
+                if matches!(command, RecogniserCommand::Audio(_)) && audio.len() < FRAMES_HELD_MAX =>
+            {
+                audio.push(command);
+            }
+            Self::Waiting { .. } | Self::Open(_) | Self::Closed => {
+                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
+                let sent = self.open().map(|it| it.recogniser.send(command));
+                refused(sent, "recogniser");
+            }
         }
     }
 
@@ -224,11 +246,7 @@ impl CallActor {
     fn perform(&mut self, output: Output) {
         let now = clock::now();
         match output {
-            Output::Recogniser(command) => {
-                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.open().map(|it| it.recogniser.send(command));
-                refused(sent, "recogniser");
-            }
+            Output::Recogniser(command) => self.services.recognise(command),
             Output::Synthesiser(command) => {
                 let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
@@ -410,3 +428,6 @@ fn cause(reason: HangUpReason) -> EndCause {
         HangUpReason::PathwayLoop => EndCause::Internal,
     }
 }
+
+/// Frames of audio that wait until the services are opened: a little more than come before they are opened all the same.
+const FRAMES_HELD_MAX: usize = 8;
