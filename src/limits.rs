@@ -293,7 +293,7 @@ pub const SPEECH_WORD_CHARS_MAX: usize = 40;
 pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
 /// Commands that wait for a provider: five seconds of audio frames.
 pub const PROVIDER_COMMANDS_MAX: usize = 250;
-/// How long a provider is not connected to while there is nothing to tell it.
+/// How long the providers of a call are not connected to while there is nothing to tell them.
 pub const PROVIDER_IDLE_MS_MAX: u64 = 100;
 /// Events of a provider that wait for the agent.
 pub const PROVIDER_EVENTS_MAX: usize = 256;
@@ -408,6 +408,11 @@ pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
 pub const SIP_NEW_CALLS_MAX: usize = 4_096;
 /// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
 pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
+/// How long it should wait at most; if all have waited for longer during [`SIP_BEHIND_MS_MAX`], those that do are
+/// answered 503.
+pub const SIP_NEW_CALL_WAIT_MS: u64 = 100;
+/// How long INVITEs may wait for longer than they should.
+pub const SIP_BEHIND_MS_MAX: u64 = 500;
 /// Datagrams that are read from a socket before others get their turn.
 pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Orders that wait for the SIP worker; who gives one waits for room.

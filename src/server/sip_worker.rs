@@ -14,7 +14,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
@@ -31,6 +31,7 @@ use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
+use crate::transport::precedence::Patience;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
@@ -167,6 +168,7 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
+    patience: Patience,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -190,6 +192,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
+            patience: Patience::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -263,8 +266,7 @@ impl SipWorker {
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
-        if is_late || self.shell.log.is_behind() {
+        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
