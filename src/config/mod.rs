@@ -33,7 +33,7 @@ pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
-pub use tls::{SipTls, TlsClients};
+pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
