@@ -49,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("media", &["codec", "srtp", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
     ("platform", &["limits", "timer", "identity"]),
-    ("config", &["agent", "platform", "route", "codec", "sip", "limits", "identity"]),
+    ("config", &["agent", "platform", "route", "srtp", "codec", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];
 const ANYTHING: &[&str] = &["*"];

@@ -9,6 +9,7 @@
 //! Without a file the [built-in configuration](Config::built_in) applies: a demo agent that answers on loopback.
 
 mod agents;
+mod media;
 mod network;
 mod operation;
 mod reading;
@@ -27,6 +28,7 @@ use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
+pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::Sip;
@@ -43,6 +45,8 @@ pub struct Config {
     pub sip: Sip,
     /// `[rtp]`
     pub rtp: Rtp,
+    /// `[media]`
+    pub media: Media,
     /// `[http]`
     pub http: Http,
     /// `[agents.NAME]`, by name.
@@ -116,6 +120,7 @@ impl Config {
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let dns = read(&root, "dns", Dns::read, &mut finish);
+        let media = read(&root, "media", Media::read, &mut finish);
         let http = read(&root, "http", Http::read, &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
@@ -128,7 +133,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, log, drain })
+        Ok(Self { sip, rtp, media, http, agents, numbers, users, trunks, dns, speech, data, log, drain })
     }
 }
 
@@ -416,7 +421,7 @@ format = "xml"
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, dns, drain, \
-                 http, log, numbers, rtp, sip, speech, trunks, users",
+                 http, log, media, numbers, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -435,7 +440,7 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, numbers, \
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, media, numbers, \
              rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];

@@ -15,11 +15,13 @@ use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Spea
 use crate::call::{End, HangUpCause};
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::{self, CallLog};
+use crate::server::detection::Listening;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
@@ -67,14 +69,17 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
+    let rate = new.link.rate();
+    let agent = Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now());
     let actor = CallActor {
         call,
         agent,
-        services: Some(prepared.open_services()),
+        services: Some(prepared.open_services(rate)),
+        listening: Listening::to_caller(rate),
         link: new.link,
         shared,
         digits: VecDeque::new(),
+        one_telling: OneTelling::default(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -86,10 +91,12 @@ struct CallActor {
     call: CallId,
     agent: Agent,
     services: Option<Services>,
+    listening: Listening,
     link: crate::server::media_link::TaskEnd,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
     digits: VecDeque<char>,
+    one_telling: OneTelling,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -147,14 +154,29 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
+            self.listen(&tick);
             let mut tick = agent_tick(&tick);
+            // Some peers tell a key twice: by its tone and by INFO.
+            tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
             if tick.digit.is_none() {
-                tick.digit = self.digits.pop_front();
+                tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
             }
             self.agent.handle_tick(&tick, now);
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
             self.perform_outputs();
             next = self.link.poll_tick();
+        }
+    }
+
+    fn is_news(&mut self, key: char, means: Means, now: Now) -> bool {
+        Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
+    }
+
+    /// Writes down what is heard beside words.
+    fn listen(&mut self, tick: &LegTick) {
+        for finding in self.listening.hear(&tick.tick.heard).into_iter().flatten() {
+            self.events.extend(finding.party().map(|party| Event::AnsweredBy { party }));
+            self.events.push(note("detected", finding.to_string()));
         }
     }
 

@@ -172,6 +172,7 @@ impl Endpoint {
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
+            offered_rate: config.calls.capabilities.rate(),
             new_calls,
             log,
             record: config.record,

@@ -6,6 +6,7 @@ mod call_actor;
 pub mod call_log;
 pub mod clock;
 pub mod demo;
+mod detection;
 pub mod endpoint;
 pub mod entropy;
 pub mod health;

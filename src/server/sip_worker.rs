@@ -152,6 +152,8 @@ pub(crate) struct Shell {
     pub(crate) advertise: Advertise,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
+    /// The rate at which a leg is listened to whose codec is not agreed on yet.
+    pub(crate) offered_rate: SampleRate,
     /// Who runs the actors of new calls.
     pub(crate) new_calls: mpsc::Sender<NewCall>,
     /// Where events are written.
@@ -435,14 +437,15 @@ impl SipWorker {
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
-        let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let rate = remote.map_or(self.shell.offered_rate, |it| it.codec.rate());
+        let (task_end, link) = media_link::link(rate);
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                hears_tones: remote.is_some_and(|it| it.telephone_event.is_none()),
+                hears_tones: true,
             },
             keys: remote.and_then(|it| it.keys.clone()),
             link,

@@ -1,8 +1,9 @@
 //! [`Capabilities`]: what our media sessions can do, and what we prefer.
 
 use super::encoding::Encoding;
-use super::security::{SrtpPolicy, SrtpTerms};
-use crate::codec::AudioCodec;
+use super::security::SrtpTerms;
+use crate::codec::{AudioCodec, SampleRate};
+use crate::srtp::SrtpPolicy;
 
 /// What our media sessions can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,11 @@ impl Capabilities {
     /// What holds for a session whose signalling is confidential or not.
     pub(crate) const fn srtp_terms(&self, is_confidential: bool) -> SrtpTerms {
         SrtpTerms { policy: self.srtp, may_tell_keys: is_confidential || self.srtp_keys_in_clear }
+    }
+
+    /// The highest rate of the audio of these codecs.
+    pub fn rate(&self) -> SampleRate {
+        self.codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
     }
 
     /// Everything that an offer of ours names: `first`, the other codecs, comfort noise for those at 8 kHz (RFC 3389 §4),

@@ -25,7 +25,6 @@ pub use self::capabilities::{Capabilities, Preference};
 use self::encoding::{Encoding, Numbers};
 pub use self::media_description::{MediaDescription, TelephoneEvents};
 use self::security::OurLines;
-pub use self::security::SrtpPolicy;
 pub(crate) use self::security::SrtpTerms;
 use self::stream::Stream;
 pub(crate) use self::unusable::Unusable;
@@ -265,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{OpusSettings, SampleRate};
+    use crate::srtp::SrtpPolicy;
 
     #[test]
     fn an_answer_takes_the_first_codec_it_knows_and_the_events() {
@@ -657,9 +657,10 @@ mod tests {
         let number = |sent: u8, received: u8| {
             if sent == received { sent.to_string() } else { format!("{sent}<{received}") }
         };
-        let codec = match it.codec {
-            AudioCodec::Opus => show_opus(it.opus),
-            codec => format!("{}/{}", codec.name(), codec.rate().hz()),
+        let codec = if it.codec == AudioCodec::Opus {
+            show_opus(it.opus)
+        } else {
+            format!("{}/{}", it.codec.name(), it.codec.rate().hz())
         };
         let mut text = format!("{} {codec} {}", it.rtp, number(it.payload_type, it.received_payload_type));
         if it.rtcp.port() != it.rtp.port() + 1 || it.rtcp.ip() != it.rtp.ip() {
