@@ -15,6 +15,8 @@ mod operation;
 mod reading;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod trunks;
 mod users;
 mod written;
@@ -31,7 +33,9 @@ pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
-pub use sip::Sip;
+pub use sip::{Sip, TransfersFor};
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -112,15 +116,15 @@ impl Config {
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
         let agents = agents::read_agents(&root, &places);
-        let sip = Sip::read(&sip_section, &agents);
+        let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let numbers = agents::read_numbers(&root, &agents);
         let users = users::read_users(&root, &places);
         let trunks = trunks::read_trunks(&root, &places);
+        let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
-        let dns = read(&root, "dns", Dns::read, &mut finish);
         let media = read(&root, "media", Media::read, &mut finish);
+        let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", Http::read, &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
@@ -440,8 +444,8 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, media, numbers, \
-             rtp, sip, speech, trunks, users",
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, media, \
+             numbers, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);
@@ -579,8 +583,8 @@ agent = "front-desk"
         ];
         let config = parse(text, &variables).unwrap();
         assert_eq!(config.agents["front-desk"].voice.as_deref(), Some("awb"));
-        assert_eq!(config.numbers["+4930123"].agent, "night");
-        assert_eq!(config.numbers["+4930124"].agent, "front-desk");
+        assert_eq!(config.numbers["+4930123"], Number::Agent("night".to_owned()));
+        assert_eq!(config.numbers["+4930124"], Number::Agent("front-desk".to_owned()));
         assert_eq!((config.sip.calls_max, config.speech.enabled), (7, false));
         assert_eq!(config.data.directory, Path::new("/var/lib/hookswitch"));
         assert_eq!(config.sip.advertise.of("10.1.2.3:5060".parse().unwrap()).to_string(), "203.0.113.7:5060");

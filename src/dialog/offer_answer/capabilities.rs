@@ -50,14 +50,14 @@ impl Default for Capabilities {
 }
 
 impl Capabilities {
-    /// What holds for a session whose signalling is confidential or not.
-    pub(crate) const fn srtp_terms(&self, is_confidential: bool) -> SrtpTerms {
-        SrtpTerms { policy: self.srtp, may_tell_keys: is_confidential || self.srtp_keys_in_clear }
-    }
-
     /// The highest rate of the audio of these codecs.
     pub fn rate(&self) -> SampleRate {
         self.codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
+    }
+
+    /// What holds for a session whose signalling is confidential or not.
+    pub(crate) const fn srtp_terms(&self, is_confidential: bool) -> SrtpTerms {
+        SrtpTerms { policy: self.srtp, may_tell_keys: is_confidential || self.srtp_keys_in_clear }
     }
 
     /// Everything that an offer of ours names: `first`, the other codecs, comfort noise for those at 8 kHz (RFC 3389 §4),
