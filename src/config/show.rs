@@ -23,6 +23,8 @@ impl Display for Config {
         shown.text("prefer", if self.media.prefers_ours { "ours" } else { "theirs" });
         shown.plain("comfort_noise", self.media.comfort_noise);
         shown.plain("ptime_ms", self.media.ptime_ms);
+        shown.text("srtp", self.media.srtp.as_str());
+        shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());

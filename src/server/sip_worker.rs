@@ -519,6 +519,7 @@ impl SipWorker {
             sockets,
             session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
             keys: offered.and_then(|it| it.keys.clone()),
+            browser: offered.and_then(leg_media::browser),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),

@@ -366,7 +366,10 @@ fn capabilities(media: &config::Media) -> Capabilities {
         telephone_events: true,
         comfort_noise: media.comfort_noise,
         ptime_ms: media.ptime_ms,
-        ..Capabilities::default()
+        srtp: media.srtp,
+        srtp_keys_in_clear: media.srtp_keys_in_clear,
+        // Only listeners for them make us known to browsers.
+        browsers: None,
     }
 }
 
