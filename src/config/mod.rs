@@ -37,7 +37,7 @@ pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
-pub use tls::{SipTls, TlsClients};
+pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -315,6 +315,42 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_may_say_more_about_itself() {
+        let text = "[sip]\nlisten = ['udp://192.0.2.1', { url = 'tls://192.0.2.1', advertise = '203.0.113.7:5071', open = true }]\n\
+                    [sip.tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\nclient_ca = '/ca.pem'\n\
+                    [sip.limits]\nexempt = ['10.0.0.0/8', '192.0.2.9']\n";
+        let sip = parse(text, &[]).unwrap().sip;
+        let listeners: Vec<_> = sip.listeners.iter().map(|it| (it.to_string(), it.advertise, it.open)).collect();
+        let advertised = ("203.0.113.7".parse().unwrap(), Some(5071));
+        let expected = [
+            ("udp://192.0.2.1:5060".to_owned(), None, false),
+            ("tls://192.0.2.1:5061".to_owned(), Some(advertised), true),
+        ];
+        assert_eq!(listeners, expected);
+        assert_eq!(sip.tls.certificate, Some(("cert.pem".into(), "key.pem".into())));
+        assert_eq!(sip.tls.clients, TlsClients::Required("/ca.pem".into()));
+        assert_eq!(
+            sip.limits.exempt.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.9/32"]
+        );
+        check_error(
+            "[sip]\nlisten = ['wss://192.0.2.1', { open = true }]\norigins = ['phone.example']\n[sip.tls]\n\
+             client_certificates = 'optional'\n[sip.limits]\nexempt = ['here']",
+            &[],
+            &[
+                "hookswitch.toml:2: [sip.listen] `url` is missing, such as udp://0.0.0.0:5060",
+                "hookswitch.toml:2: [sip] listen = a list: tls:// and wss:// need [sip.tls] certificate and key: the PEM files \
+                 for the host name that peers connect to",
+                "hookswitch.toml:3: [sip] origins = \"phone.example\": expected an origin such as \
+                 https://phone.example.com, without a path, or *",
+                "hookswitch.toml:5: [sip.tls] client_certificates = \"optional\": `client_ca` must say whose: a PEM file of \
+                 authorities",
+                "hookswitch.toml:7: [sip.limits] exempt = \"here\": expected an address or a network such as 10.0.0.0/8",
+            ],
+        );
+    }
+
+    #[test]
     fn with_a_file_nothing_is_open_unless_it_says_so() {
         let closed = parse("", &[]).unwrap().sip.listeners;
         assert_eq!(
@@ -469,7 +505,8 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, digest, \
-                 listen, max_calls, next_hop_ms, open, open_agent, realm, ring_ms, user_agent",
+                 limits, listen, max_calls, next_hop_ms, open, open_agent, origins, pass_headers, realm, ring_ms, \
+                 tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
@@ -526,8 +563,8 @@ listen = "everywhere"
                 "hookswitch.toml:3: [sip] listen = a list: udp://192.0.2.1:5060 is there twice",
                 "hookswitch.toml:4: [sip] listen = \"udp://localhost:5060\": `localhost` is a name: write its address, such \
                  as 127.0.0.1",
-                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp:// or tcp:// and an address, such as \
-                 udp://0.0.0.0:5060",
+                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp://, tcp://, tls://, ws:// or wss:// and an \
+                 address, such as udp://0.0.0.0:5060",
                 "hookswitch.toml:6: [sip] listen = \"tcp://192.0.2.1:99999\": expected an address with or without a port, \
                  such as 192.0.2.1:5060 or [2001:db8::1]:5060",
                 "hookswitch.toml:10: [sip] advertise = a table: 10.0.0.1 and 2001:db8::1 are of different families",

@@ -119,13 +119,13 @@ fn prepare_one(
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
+    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
     let config = |rate| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
         ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
     };
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
-    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
     Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model })
 }
 

@@ -21,7 +21,7 @@ use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{AgentName, Target};
+use crate::route::{AgentName, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
@@ -470,7 +470,7 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
+            Output::Secure { flow, server_name, trunk } => self.secure(flow, &server_name, trunk.as_ref()),
             // Who asks is told by the registrar itself.
             Output::Registration(event) => tell_registration(event),
             Output::Journal { call, event } => self.record(call, event),
@@ -478,8 +478,8 @@ impl SipWorker {
     }
 
     /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
-    fn secure(&mut self, flow: Flow, server_name: &str) {
-        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+    fn secure(&mut self, flow: Flow, server_name: &str, trunk: Option<&TrunkName>) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
             tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
             self.calls.handle_send_failed(flow, clock::now());
         }
@@ -519,6 +519,7 @@ impl SipWorker {
             sockets,
             session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
             keys: offered.and_then(|it| it.keys.clone()),
+            browser: offered.and_then(leg_media::browser),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),

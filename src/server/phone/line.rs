@@ -168,6 +168,7 @@ impl Line {
             tls: Tls {
                 server: None,
                 client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                trunks: vec![],
                 peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
             },
             origins: Origins::default(),
