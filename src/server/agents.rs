@@ -16,10 +16,13 @@ use crate::agent::provider::speech_protocol::{
 };
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
 use crate::codec::{Frame, SampleRate};
-use crate::config;
+use crate::config::{self, Consent, RecordingFormat};
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::media::enhance::Enhancements;
 use crate::server::call_actor::Services;
+use crate::server::call_recording::RecordingPlan;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
+use crate::server::recorder::Format;
 use crate::server::speech::{fallback_tone, render_text};
 
 /// One agent, shared by its calls.
@@ -31,6 +34,10 @@ pub(crate) struct PreparedAgent {
     voice: Option<String>,
     speech: SocketAddress,
     model: Option<(ChatConfig, ModelAddress)>,
+    /// How its calls are recorded.
+    pub(crate) recording: Arc<RecordingPlan>,
+    /// What is done to the audio of its callers.
+    pub(crate) sound: Enhancements,
 }
 
 /// Why an agent cannot be made ready.
@@ -106,6 +113,12 @@ fn prepare_one(
         }
     };
     let apology = render_apology(name, &apology, agent.voice.as_deref());
+    let recording = Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref()));
+    let sound = Enhancements {
+        noise_suppression: agent.sound.noise_suppression,
+        echo_cancellation: agent.sound.echo_cancellation,
+        gain_control: agent.sound.gain_control,
+    };
     let defaults = AgentTimes::default();
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
@@ -115,7 +128,7 @@ fn prepare_one(
     };
     let config =
         AgentConfig { turn_taking: turn_taking(&agent.turns), times, ..AgentConfig::new(mind, LEG_RATE, apology) };
-    Ok(PreparedAgent { config, phrases, voice: agent.voice.clone(), speech, model })
+    Ok(PreparedAgent { config, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
 }
 
 impl PreparedAgent {
@@ -193,6 +206,33 @@ fn render_apology(agent: &str, text: &str, voice: Option<&str>) -> Apology {
     });
     let frames = samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it));
     Apology { text: text.to_owned(), frames: frames.collect() }
+}
+
+/// The words of consent as audio, made now so that no call waits for them.
+fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str>) -> RecordingPlan {
+    let words = match recording.consent {
+        Consent::None => None,
+        Consent::Announce => Some(&recording.announcement),
+        Consent::Ask => Some(&recording.question),
+    };
+    let rendered = words.filter(|_| recording.enabled).map(|text| render_text(text, voice.unwrap_or("rms"), LEG_RATE));
+    let samples = match rendered {
+        None => vec![],
+        Some(Ok(samples)) => samples,
+        Some(Err(error)) => {
+            tracing::warn!(agent, %error, "the consent to a recording cannot be asked for; nothing will be recorded");
+            vec![]
+        }
+    };
+    RecordingPlan {
+        enabled: recording.enabled,
+        format: match recording.format {
+            RecordingFormat::Wav => Format::Wav,
+            RecordingFormat::Mp3 => Format::Mp3,
+        },
+        consent: recording.consent,
+        words: samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it)).collect(),
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

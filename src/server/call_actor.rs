@@ -15,14 +15,17 @@ use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Spea
 use crate::call::{End, HangUpCause};
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::media::enhance::Enhancer;
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::{self, CallLog};
+use crate::server::call_recording::CallRecording;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
+use crate::server::recordings::Recordings;
 use crate::server::sip_worker::{Command, MediaClosed, NewCall, Signal};
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
@@ -48,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// The SIP worker.
     pub(crate) worker: mpsc::Sender<Command>,
+    /// Where calls are recorded.
+    pub(crate) recordings: Arc<Recordings>,
 }
 
 /// Starts an actor for every new call until the SIP worker is gone.
@@ -67,12 +72,16 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
+    let rate = prepared.config.rate;
+    let (plan, recordings) = (Arc::clone(&prepared.recording), Arc::clone(&shared.recordings));
     let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
     let actor = CallActor {
         call,
         agent,
         services: Some(prepared.open_services()),
         link: new.link,
+        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
+        enhancer: prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate)),
         shared,
         digits: VecDeque::new(),
         events: vec![],
@@ -87,6 +96,9 @@ struct CallActor {
     agent: Agent,
     services: Option<Services>,
     link: crate::server::media_link::TaskEnd,
+    recording: CallRecording,
+    /// Of an agent whose callers are enhanced.
+    enhancer: Option<Enhancer>,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
     digits: VecDeque<char>,
@@ -135,7 +147,11 @@ impl CallActor {
     fn handle_signal(&mut self, signal: &Signal) {
         let now = clock::now();
         match signal {
-            Signal::Answered => self.agent.handle_answered(now),
+            Signal::Answered => {
+                if self.recording.handle_answered(now) {
+                    self.agent.handle_answered(now);
+                }
+            }
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
@@ -147,9 +163,18 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
-            let mut tick = agent_tick(&tick);
+            let leg_tick = tick;
+            let mut tick = agent_tick(&leg_tick);
+            if let Some(enhancer) = &mut self.enhancer {
+                tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
+            }
             if tick.digit.is_none() {
                 tick.digit = self.digits.pop_front();
+            }
+            if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
+                // The key was for the question, not for the agent.
+                tick.digit = None;
+                self.agent.handle_answered(now);
             }
             self.agent.handle_tick(&tick, now);
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
@@ -188,10 +213,18 @@ impl CallActor {
             Output::Model(command) => self.perform_model(command, now),
             Output::Play { utterance: UtteranceId(utterance), frame } => {
                 // The agent keeps fewer frames queued than fit; a leg that is gone takes none, and the end follows.
-                let played = self.link.command(LegCommand::Play(PlayoutFrame { utterance, frame }));
-                refused(Some(played), "leg");
+                let frame = PlayoutFrame { utterance, frame };
+                if let Some(enhancer) = &mut self.enhancer {
+                    enhancer.play(&frame);
+                }
+                refused(Some(self.link.command(LegCommand::Play(frame))), "leg");
             }
-            Output::ClearPlayout => refused(Some(self.link.command(LegCommand::Clear)), "leg"),
+            Output::ClearPlayout => {
+                if let Some(enhancer) = &mut self.enhancer {
+                    enhancer.clear();
+                }
+                refused(Some(self.link.command(LegCommand::Clear)), "leg");
+            }
             Output::SendDtmf(key) => {
                 if let Some(digit) = Digit::from_char(key) {
                     refused(Some(self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS))), "leg");
@@ -204,6 +237,7 @@ impl CallActor {
                 self.events.push(Event::Transfer { target, outcome });
                 self.agent.handle_transfer_refused("this server does not transfer calls", now);
             }
+            Output::Event(agent::Event::Recording(order)) => self.recording.handle_order(order, now),
             Output::Event(event) => self.note(event),
             Output::HangUp { reason } => self.stopped = Some(reason),
         }
@@ -274,12 +308,16 @@ impl CallActor {
             agent::Event::VariableMissing { name } => note("variable", format!("{name} is missing")),
             agent::Event::Note { text } => note("pathway", text),
             agent::Event::TransferRefused { reason } => note("transfer", reason),
-            agent::Event::State(_) | agent::Event::BargeIn | agent::Event::TransferRequested { .. } => return,
+            agent::Event::State(_)
+            | agent::Event::BargeIn
+            | agent::Event::Recording(_)
+            | agent::Event::TransferRequested { .. } => return,
         };
         self.events.push(event);
     }
 
     async fn write_events(&mut self) {
+        self.events.append(&mut self.recording.take_events());
         for event in self.events.drain(..) {
             self.shared.log.write(self.call, event, clock::now()).await;
         }
@@ -293,6 +331,9 @@ impl CallActor {
                 let event = call_log::media_report(leg.index, &report);
                 self.shared.log.write(self.call, event, clock::now()).await;
             }
+        }
+        for event in self.recording.finish().await {
+            self.shared.log.write(self.call, event, clock::now()).await;
         }
         let event = call_log::ended(end, self.cause);
         self.shared.log.write_last(self.call, event, clock::now()).await;

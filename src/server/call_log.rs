@@ -166,6 +166,8 @@ impl CallLog {
             | Event::TurnTiming(_)
             | Event::Failed { .. }
             | Event::Transfer { .. }
+            | Event::RecordingConsent { .. }
+            | Event::Recording(_)
             | Event::Note { .. }
             | Event::Unknown(_) => (),
         }

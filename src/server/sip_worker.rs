@@ -23,6 +23,7 @@ use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::recorder::TapEnd;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -50,6 +51,8 @@ pub(crate) enum Command {
     Place(Box<Outbound>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
+    /// Begin a recording of a call's first leg, or end one.
+    Record(CallId, Option<TapEnd>),
     /// Refuse new calls from here on.
     Drain,
     /// End every call.
@@ -288,6 +291,7 @@ impl SipWorker {
                     self.calls.hang_up(call, cause, now);
                 }
             }
+            Command::Record(call, tap) => self.record_leg(call, tap),
             Command::Drain => self.calls.drain(now),
             Command::Stop => (),
         }
@@ -405,6 +409,15 @@ impl SipWorker {
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
         self.actors.insert(call, signals);
+    }
+
+    /// A tap that no leg takes is dropped, which finishes its recording.
+    fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
+        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
+        let leg = self.legs.range(first..=last).next();
+        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
+            self.media_refusals += 1;
+        }
     }
 
     fn signal(&mut self, call: CallId, signal: Signal) {

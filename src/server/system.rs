@@ -27,6 +27,7 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
+use crate::server::recordings::{Recordings, RecordingsError};
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::{clock, entropy, ports, task};
@@ -70,6 +71,9 @@ pub enum StartError {
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The place of recordings.
+    #[error(transparent)]
+    Recordings(#[from] RecordingsError),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -95,12 +99,19 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
+        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
         let Endpoint { listening, handle, new_calls } = endpoint;
-        let shared = Shared { agents, log: log.clone(), metrics: Arc::clone(&metrics), worker: handle.worker.clone() };
+        let shared = Shared {
+            agents,
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            worker: handle.worker.clone(),
+            recordings: Arc::clone(&recordings),
+        };
         spawn_actors(new_calls, shared);
         let speech = speech.map(|(server, _)| server);
         let decoders = config.speech.decoders.map(u64::from);
@@ -111,6 +122,8 @@ impl System {
             false => Ok(()),
         });
         let group = task::Group::new();
+        recordings.spawn(&group);
+        metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
         http.serve(http::router(metrics, Arc::clone(&health)), &group);
         Ok(Self {
             sip: listening,

@@ -23,6 +23,7 @@ mod hostile_messages;
 mod lost_callers;
 mod media_strangers;
 mod overload;
+mod recordings;
 mod silent_callers;
 mod speech_failures;
 mod starting;
