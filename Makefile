@@ -19,6 +19,7 @@ test: setup-tests ## everything that must pass, cheapest first
 	cargo test --locked
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo build --locked --release
+	cargo test --locked --release --test mutation
 	sipp-scenarios/run --binary target/release/hookswitch
 
 check: ## the quick part of the tests: format, lints, cores

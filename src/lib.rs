@@ -6,7 +6,7 @@
 //!    ^          ^             ^           ^    < commands down     | ^
 //!    +----------+-------------+-----------+------------------------+ |   bounded queues, joined in `server`
 //!                                                                    v
-//! socket -> rtp -> jitter buffer -> codec -> media session <-------> agent (turn taking, speech, pathway)
+//! socket -> srtp -> rtp -> jitter buffer -> codec -> media session <-------> agent (turn taking, speech, pathway)
 //! ```
 //!
 //! Code depends towards the socket only; `tests/tidy.rs` holds the table of which module may name which. Everything but
@@ -25,6 +25,7 @@ pub mod sip;
 pub mod auth;
 pub mod call;
 pub mod dialog;
+pub mod locate;
 pub mod registrar;
 pub mod route;
 pub mod transaction;
@@ -32,6 +33,7 @@ pub mod transport;
 
 pub mod codec;
 pub mod media;
+pub mod srtp;
 
 pub mod agent;
 

@@ -45,12 +45,95 @@ pub const PATH_HOPS_MAX: usize = 8;
 /// Times in a row that a registration asks for the interval that a registrar wants (423).
 pub const REGISTRATION_INTERVALS_MAX: u8 = 3;
 
+// --- locate, trunks ---
+
+/// Searches for servers under way; one more fails.
+pub const LOCATES_MAX: usize = 2_000;
+/// Answers of name servers that are remembered; beyond it the one that expires first is forgotten.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 4_096;
+/// An answer holds at least so long, in seconds, whatever it says: a TTL of 0 would cost a question for every call.
+pub const DNS_TTL_S_MIN: u64 = 5;
+/// An answer holds at most so long, in seconds.
+pub const DNS_TTL_S_MAX: u64 = 86_400;
+/// That there are no records is believed at most so long, in seconds.
+pub const DNS_NEGATIVE_S_MAX: u64 = 300;
+/// And so long if the answer does not say, in seconds.
+pub const DNS_NEGATIVE_S_DEFAULT: u64 = 60;
+/// After a question that was not answered the next one like it is asked, in seconds.
+pub const DNS_FAILED_S: u64 = 10;
+/// Questions to the name server that are under way.
+pub const DNS_QUESTIONS_MAX: usize = 64;
+/// How long one attempt to ask the name server may take, in seconds.
+pub const DNS_TRY_S_MAX: u64 = 2;
+/// How long an answer may take, all attempts together, in seconds.
+pub const DNS_ANSWER_S_MAX: u64 = 5;
+/// How long after its time an answer stands in for one that does not come, in seconds.
+pub const DNS_STALE_S_MAX: u64 = 86_400;
+/// How long the address is believed from which this machine reaches another, in seconds.
+pub const DNS_ROUTE_S: u64 = 30;
+/// Servers of one target; further ones are left out.
+pub const HOPS_MAX: usize = 16;
+/// Services of a NAPTR set that are used, the preferred ones.
+pub const NAPTR_SERVICES_MAX: usize = 4;
+/// Servers of an SRV set that are used, those with the lowest priority.
+pub const SRV_SERVERS_MAX: usize = 16;
+/// How long a server that failed rests at first, in seconds; twice as long each time that it fails again.
+pub const HOP_REST_S_MIN: u64 = 15;
+/// How long a server that failed rests at most, in seconds.
+pub const HOP_REST_S_MAX: u64 = 300;
+/// How long a server rests at most that asks for it itself (Retry-After), in seconds.
+pub const HOP_RETRY_AFTER_S_MAX: u64 = 3_600;
+/// Servers whose rest is remembered; beyond it the one whose rest ends first may be tried again.
+pub const RESTING_HOPS_MAX: usize = 1_024;
+
+/// After so long without any answer an INVITE goes to the next server as well, when the configuration names no other time.
+pub const NEXT_HOP_AFTER_MS: u64 = 4_000;
+/// How often the servers of a trunk are looked for anew, in seconds, at most.
+pub const TRUNK_REFRESH_S: u64 = 60;
+/// After so long the servers of a trunk are looked for again if none were found, in seconds.
+pub const TRUNK_RETRY_S: u64 = 15;
+/// Gateways of one trunk.
+pub const TRUNK_GATEWAYS_MAX: usize = 16;
+
 // --- transport, transaction, dialog, call ---
 
 /// TCP connections whose framing state is held.
 pub const STREAMS_MAX: usize = 4_096;
 /// How long a connection may leave a message unfinished.
 pub const STREAM_STALL_MS_MAX: u64 = 32_000;
+/// A connection of ours on which nothing came for so long is pinged (RFC 5626 §4.4.1).
+pub const STREAM_PING_MS: u64 = 95_000;
+/// How long the answer to a ping may take.
+pub const STREAM_PONG_MS_MAX: u64 = 10_000;
+/// Names that are kept of a peer's certificate.
+pub const PEER_NAMES_MAX: usize = 100;
+/// A request of ours over UDP that is larger goes over TCP where it may: RFC 3261 §18.1.1, for a path whose MTU is not
+/// known.
+pub const UDP_REQUEST_BYTES_MAX: usize = 1_300;
+/// How long a peer that did not take TCP gets large requests over UDP at once.
+pub const TCP_REFUSED_S: u64 = 600;
+/// Peers that are remembered for that; beyond it the one that is due first is forgotten.
+pub const TCP_REFUSED_MAX: usize = 1_024;
+/// Sources whose rates are held, by rate; those beyond share buckets.
+pub const SOURCES_HELD_MAX: usize = 65_536;
+/// Buckets that the sources beyond share.
+pub const SOURCES_CROWD_BUCKETS: usize = 1_024;
+/// Sources that are remembered as known; beyond it the one that was heard of longest ago is forgotten.
+pub const SOURCES_KNOWN_MAX: usize = 65_536;
+/// How long a source that had a request admitted is known.
+pub const SOURCE_KNOWN_S: u64 = 3_600;
+/// Messages a second of one source, unless the configuration says otherwise.
+pub const SOURCE_MESSAGES_PER_S: u32 = 4_000;
+/// Requests a second of one source that is not known, unless the configuration says otherwise.
+pub const UNKNOWN_SOURCE_REQUESTS_PER_S: u32 = 40;
+/// Connections a second that one source may open, unless the configuration says otherwise.
+pub const SOURCE_CONNECTIONS_PER_S: u32 = 20;
+/// What a source may send or open at once, as a multiple of what it may in a second.
+pub const SOURCE_BURST_S: u32 = 5;
+/// The highest rate that `[sip.limits]` can allow.
+pub const SOURCE_RATE_CONFIGURED_MAX: u32 = 1_000_000;
+/// Networks of `[sip.limits] exempt`.
+pub const EXEMPT_NETWORKS_MAX: usize = 256;
 /// Transactions held, when the configuration names no other limit: those of 2,000 calls a second.
 pub const TRANSACTIONS_MAX: usize = 160_000;
 /// Transactions kept free for requests within dialogs, so that a flood of INVITEs does not keep calls from ending.
@@ -87,6 +170,15 @@ pub const INTERVAL_ATTEMPTS_MAX: u8 = 3;
 pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
+
+// --- srtp ---
+
+/// SSRCs under one key and in one direction; packets of more are dropped.
+pub const SRTP_STREAMS_MAX: usize = 4;
+/// How long packets under the key before the current one are still taken, in milliseconds.
+pub const SRTP_OLD_KEY_MS: u64 = 2_000;
+/// Bytes of a master key identifier; a key with a longer one is not used.
+pub const SRTP_MKI_BYTES_MAX: usize = 128;
 
 // --- rtp, media ---
 
@@ -205,6 +297,8 @@ pub const SPEECH_WORD_CHARS_MAX: usize = 40;
 pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
 /// Commands that wait for a provider: five seconds of audio frames.
 pub const PROVIDER_COMMANDS_MAX: usize = 250;
+/// How long a provider is not connected to while there is nothing to tell it.
+pub const PROVIDER_IDLE_MS_MAX: u64 = 100;
 /// Events of a provider that wait for the agent.
 pub const PROVIDER_EVENTS_MAX: usize = 256;
 /// Messages that wait for a provider's socket.
@@ -326,6 +420,12 @@ pub const RECORDING_UPLOAD_PART_BYTES: usize = 8 << 20;
 pub const SIP_INPUTS_MAX: usize = 8_192;
 /// Of those, how many the SIP worker takes before it looks at its commands and deadlines.
 pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
+/// INVITEs that begin a call and wait for the SIP worker while there is anything else for it; further ones are dropped.
+pub const SIP_NEW_CALLS_MAX: usize = 4_096;
+/// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
+pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
+/// Datagrams that are read from a socket before others get their turn.
+pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Orders that wait for the SIP worker; who gives one waits for room.
 pub const SIP_COMMANDS_MAX: usize = 1_024;
 /// How old the SIP worker's status may be when somebody looks, in milliseconds.

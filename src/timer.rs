@@ -62,7 +62,7 @@ pub struct Deadlines<K> {
 
 impl<K: Ord + Clone> Deadlines<K> {
     /// An empty table.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self { order: BTreeSet::new(), of: BTreeMap::new() }
     }
 

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{HangUpCause, UsersConfig};
+use super::{HangUpCause, TrunkConfig, UsersConfig};
 use crate::dialog::offer_answer::Capabilities;
 pub use crate::dialog::session_timer::SessionTimers;
-use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
+use crate::limits::{
+    CALLS_MAX, DIALOGS_MAX, NEXT_HOP_AFTER_MS, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX,
+};
 use crate::route::{Admission, Routes};
-use crate::transport::Listener;
 use crate::transport::refusal::Refusal;
+use crate::transport::{Listener, SourceLimits};
 
 /// What the call layer is told once.
 #[derive(Clone, Debug)]
@@ -31,6 +33,10 @@ pub struct CallsConfig {
     pub transfers: Transfers,
     /// What INVITEs with Replaces may take over.
     pub replacements: Replacements,
+    /// The carriers and PBXs we call through, and register with.
+    pub trunks: Vec<TrunkConfig>,
+    /// After so long without any answer an INVITE goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -39,6 +45,8 @@ pub struct CallsConfig {
     pub retry_after_s: u32,
     /// How much is held.
     pub limits: CallLimits,
+    /// How much a source may send.
+    pub sources: SourceLimits,
 }
 
 /// What callers hear until we answer, and when we do.
@@ -151,10 +159,13 @@ impl CallsConfig {
             reliable_provisionals: false,
             transfers: Transfers::Refused,
             replacements: Replacements::Refused,
+            trunks: vec![],
+            next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,
             limits: CallLimits::default(),
+            sources: SourceLimits::none(),
         }
     }
 }

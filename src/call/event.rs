@@ -1,7 +1,7 @@
 //! What happens to a call, as its journal keeps it, and why we end calls.
 
+use crate::codec::AudioCodec;
 pub use crate::dialog::end::{End, EndCause, Initiator, Reason};
-use crate::dialog::offer_answer::Codec;
 pub use crate::dialog::transfer::TransferOutcome;
 use crate::identity::{AccountId, Pii};
 use crate::route::AgentName;
@@ -32,7 +32,7 @@ pub enum Event {
     /// The call is answered.
     Answered {
         /// The codec; `None` while the offer still waits for its answer.
-        codec: Option<Codec>,
+        codec: Option<AudioCodec>,
     },
     /// The peer does not want to hear us for now.
     Held,

@@ -171,6 +171,7 @@ impl Calls {
                 return;
             }
         };
+        self.dialogs.note_known(flow.remote.ip(), now);
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         let leg = LegId { call, index: 0 };
         let ring = self.config.ring;
@@ -296,11 +297,11 @@ impl Calls {
     }
 
     fn send_invite(&mut self, call: CallId, outbound: Outbound, local: SocketAddr, now: Now) {
-        let Outbound { to, from, display_name, flow, headers, credentials, .. } = outbound;
+        let Outbound { to, from, display_name, flow, other_flows, headers, credentials, .. } = outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let to = to.without_headers();
         let dialog = from.ok().and_then(|from| {
-            let invitation = Invitation { to, from, flow, local, headers, account: credentials };
+            let invitation = Invitation { to, from, flow, other_flows, local, headers, account: credentials };
             self.dialogs.invite(invitation, now)
         });
         let (Some(dialog), Some(leg)) = (dialog, self.calls.get_mut(&call)) else {

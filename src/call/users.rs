@@ -66,6 +66,7 @@ impl Calls {
         match users.check(request, flow.remote.ip(), now) {
             Ok(who) => {
                 let reply = users.registrar.handle_register(&who, request, flow, now);
+                self.dialogs.note_known(flow.remote.ip(), now);
                 self.dialogs.respond(id, request, reply, now);
             }
             Err(refusal) => self.dialogs.refuse(id, request, &refusal, now),

@@ -23,6 +23,23 @@ impl AudioCodec {
     pub const ALL: [Self; 6] =
         [Self::Opus, Self::G722, Self::Pcmu, Self::Pcma, Self::L16(SampleRate::Hz16000), Self::L16(SampleRate::Hz8000)];
 
+    /// Its name in configurations: in lower case, with the rate where there are several.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Pcmu => "pcmu",
+            Self::Pcma => "pcma",
+            Self::G722 => "g722",
+            Self::Opus => "opus",
+            Self::L16(SampleRate::Hz16000) => "l16",
+            Self::L16(SampleRate::Hz8000) => "l16/8000",
+        }
+    }
+
+    /// The codec of this [`Self::key`], in any case.
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.key().eq_ignore_ascii_case(key))
+    }
+
     /// Its encoding name in an rtpmap.
     pub const fn name(self) -> &'static str {
         match self {
@@ -149,6 +166,7 @@ mod tests {
         for codec in AudioCodec::ALL {
             let channels = Some(codec.channels());
             assert_eq!(AudioCodec::from_rtpmap(codec.name(), codec.clock_hz(), channels), Some(codec));
+            assert_eq!(AudioCodec::from_key(&codec.key().to_uppercase()), Some(codec));
             if let Some(payload_type) = codec.static_payload_type() {
                 assert_eq!(AudioCodec::from_static_payload_type(payload_type), Some(codec));
                 assert_eq!(codec.offered_payload_type(), payload_type);

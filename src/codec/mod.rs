@@ -17,5 +17,5 @@ pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use frame::{Frame, SampleRate};
 pub use opus_packet::OpusSettings;
-pub use resample::{Converter, Resampler, UnsupportedRate};
+pub use resample::{AtRate, Converter, Resampler, UnsupportedRate};
 pub use transcoder::Transcoder;

@@ -132,6 +132,35 @@ fn to_sample(value: f32) -> i16 {
     value.round() as i16
 }
 
+/// Brings a stream of frames to one rate, whatever rate they come at: that of a leg may change.
+#[derive(Debug)]
+pub struct AtRate {
+    rate: SampleRate,
+    resampler: Option<Resampler>,
+}
+
+impl AtRate {
+    /// For frames at `rate`.
+    pub const fn new(rate: SampleRate) -> Self {
+        Self { rate, resampler: None }
+    }
+
+    /// The rate of the frames that come out.
+    pub const fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
+    /// Converts the next frame of the stream.
+    pub fn process(&mut self, frame: &Frame) -> Frame {
+        if frame.rate() == self.rate {
+            self.resampler = None;
+            return *frame;
+        }
+        let new = || Resampler::new(frame.rate(), self.rate);
+        self.resampler.get_or_insert_with(new).process(frame)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use super::network::{Advertise, Listener, SignallingTransport, parse_listener};
 use super::reading::Section;
 use super::written::Origin;
 use crate::limits;
+use crate::sip::DigestAlgorithm;
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,12 @@ pub struct Sip {
     pub advertise: Advertise,
     /// `realm`: what telephones are told that their password is for.
     pub realm: String,
+    /// `digest`: how telephones may prove that they know it, the first being preferred. Not empty.
+    pub digest: Vec<DigestAlgorithm>,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
+    /// `next_hop_ms`: after so long without an answer a call goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// `user_agent`: what the headers User-Agent and Server say.
     pub user_agent: String,
     /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
@@ -33,13 +38,17 @@ pub struct Sip {
 impl Sip {
     pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>) -> Self {
         let listeners = read_listeners(section);
+        let next_hop_ms = section.number("next_hop_ms", 500..=32_000);
+        let next_hop_ms = next_hop_ms.map_or(limits::NEXT_HOP_AFTER_MS, u64::from);
         let milliseconds = section.number("ring_ms", 0..=limits::RING_CONFIGURED_S_MAX * 1000).unwrap_or(0);
         Self {
             open_agent: read_open_agent(section, &listeners, agents),
             listeners,
             advertise: Advertise::read(section, true).unwrap_or_default(),
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
+            digest: read_digest(section),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
+            next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             ring: Duration::from_millis(milliseconds.into()),
         }
@@ -55,6 +64,18 @@ fn parse_realm(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
+}
+
+fn read_digest(section: &Section<'_>) -> Vec<DigestAlgorithm> {
+    let written = section.list("digest", |text| {
+        let known = || DigestAlgorithm::ALL.map(DigestAlgorithm::as_str).join(", ");
+        DigestAlgorithm::parse(text).ok_or_else(|| format!("expected some of {}", known()))
+    });
+    let Some(algorithms) = written else { return vec![DigestAlgorithm::Md5] };
+    if algorithms.is_empty() {
+        section.complain("digest", "expected at least one algorithm");
+    }
+    algorithms
 }
 
 fn read_listeners(section: &Section<'_>) -> Vec<Listener> {

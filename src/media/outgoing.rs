@@ -136,7 +136,7 @@ impl Outgoing {
             return None;
         }
         let tone = self.next_tone(rate);
-        let next = if tone.is_some() { None } else { self.playout.next(rate) };
+        let next = if tone.is_some() { None } else { self.playout.next() };
         let frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
         if self.held == 0 {
             self.held_at = self.timestamp;

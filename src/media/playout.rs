@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::codec::{Frame, SampleRate};
+use crate::codec::Frame;
 use crate::limits::PLAYOUT_FRAMES_MAX;
 
 /// 20 ms to be played, and whose they are.
@@ -19,7 +19,7 @@ pub struct PlayoutFrame {
 pub struct Played {
     /// The utterance.
     pub utterance: u32,
-    /// Samples of it sent so far, at the rate of the leg.
+    /// Samples of it sent so far, at the rate of its frames.
     pub position: u32,
 }
 
@@ -49,8 +49,8 @@ impl Playout {
         Ok(())
     }
 
-    /// The frame to send now on a leg of this rate. To be called once a tick.
-    pub(super) fn next(&mut self, rate: SampleRate) -> Option<(Frame, Played)> {
+    /// The frame to send now. To be called once a tick.
+    pub(super) fn next(&mut self) -> Option<(Frame, Played)> {
         let Some(PlayoutFrame { utterance, frame }) = self.queue.pop_front() else {
             self.ran_dry = !self.was_cleared;
             return None;
@@ -63,7 +63,7 @@ impl Playout {
         self.was_cleared = false;
         let frames = before.map_or(0, |it| it.1).saturating_add(1);
         self.played = Some((utterance, frames));
-        let frame_len = rate.hz() / 1_000 * Frame::MS;
+        let frame_len = frame.rate().hz() / 1_000 * Frame::MS;
         Some((frame, Played { utterance, position: frames.saturating_mul(frame_len) }))
     }
 
@@ -86,6 +86,7 @@ impl Playout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::SampleRate;
 
     #[test]
     fn positions_count_within_an_utterance() {
@@ -124,7 +125,7 @@ mod tests {
             if word.starts_with('x') {
                 playout.clear();
             }
-            let played = playout.next(SampleRate::Hz8000).map(|(_, it)| format!("{}@{}", it.utterance, it.position));
+            let played = playout.next().map(|(_, it)| format!("{}@{}", it.utterance, it.position));
             log.push(played.unwrap_or_else(|| ".".to_owned()));
         }
         assert_eq!(log.join(" "), expected);

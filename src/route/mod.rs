@@ -4,6 +4,7 @@
 //! look local.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -12,6 +13,10 @@ use crate::identity::AccountId;
 /// The name of an agent of an account, as the configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(pub String);
+
+/// The name of a trunk, as the configuration writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrunkName(pub String);
 
 /// Who answers: an agent and the account it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,7 @@ pub struct Target {
 pub struct Routes {
     numbers: BTreeMap<String, Target>,
     sources: Vec<Network>,
+    trunks: BTreeMap<TrunkName, Vec<Network>>,
 }
 
 /// What a listener takes from strangers.
@@ -63,10 +69,24 @@ impl Routes {
         self.sources.push(network);
     }
 
+    /// Makes the addresses of `networks` known sources, those of a trunk, in place of what it had before.
+    pub fn set_trunk_sources(&mut self, trunk: TrunkName, networks: Vec<Network>) {
+        self.trunks.insert(trunk, networks);
+    }
+
+    /// The trunk that `source` belongs to.
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
+        self.trunks.iter().find(|(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
+    }
+
+    /// Whether `source` is known, by itself or as that of a trunk.
+    pub fn is_known(&self, source: IpAddr) -> bool {
+        self.sources.iter().any(|it| it.contains(source)) || self.trunk_of(source).is_some()
+    }
+
     /// Who answers a call that `source` makes to `user`, the user part of the Request-URI.
     pub fn route(&self, admission: &Admission, source: IpAddr, user: &str) -> Result<Target, Refusal> {
-        let known = || self.sources.iter().any(|it| it.contains(source));
-        if !admission.unknown_sources && !known() {
+        if !admission.unknown_sources && !self.is_known(source) {
             return Err(Refusal::UnknownSource);
         }
         let target = self.numbers.get(&normalise(user)).or(admission.unknown_numbers.as_ref());
@@ -91,6 +111,20 @@ impl Network {
         };
         let host_bits = width - u32::from(self.prefix_bits);
         (ours ^ theirs).checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
+    }
+}
+
+impl From<IpAddr> for Network {
+    /// One address.
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }
     }
 }
 

@@ -90,6 +90,29 @@ pub fn is_rtcp(datagram: &[u8]) -> bool {
     datagram.get(1).is_some_and(|packet_type| (192..=223).contains(packet_type))
 }
 
+/// How long the header of an RTP packet is, with its CSRC list and its extension. `None` if it reaches beyond the packet,
+/// or if this is not version 2.
+pub fn header_len(packet: &[u8]) -> Option<usize> {
+    let first = *packet.first()?;
+    let sources = FIXED_HEADER_LEN + 4 * usize::from(first & 0x0f);
+    let len = if first & 0x10 == 0 {
+        sources
+    } else {
+        let extension: [u8; 4] = *packet.get(sources..)?.first_chunk()?;
+        let [_, _, high, low] = extension;
+        sources + 4 + 4 * usize::from(u16::from_be_bytes([high, low]))
+    };
+    (first >> 6 == 2 && len <= packet.len()).then_some(len)
+}
+
+/// SSRC and sequence number of an RTP packet, whatever else it is.
+pub fn ssrc_and_sequence(packet: &[u8]) -> Option<(u32, u16)> {
+    let [_, _, high, low, _, _, _, _, ssrc @ ..]: [u8; FIXED_HEADER_LEN] = *packet.first_chunk()?;
+    Some((u32::from_be_bytes(ssrc), u16::from_be_bytes([high, low])))
+}
+
+const FIXED_HEADER_LEN: usize = 12;
+
 #[cfg(test)]
 mod tests {
     use rand::{Rng, RngExt, SeedableRng};
@@ -120,6 +143,11 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!(packet.payload, [1, 2, 3]);
         assert_eq!((packet.header.sequence, packet.header.timestamp, packet.header.ssrc), (1, 2, 3));
+        assert_eq!((header_len(&bytes), ssrc_and_sequence(&bytes)), (Some(28), Some((3, 1))));
+        assert_eq!(
+            (header_len(&bytes[..27]), header_len(&bytes[..11]), ssrc_and_sequence(&bytes[..11])),
+            (None, None, None)
+        );
     }
 
     #[test]
@@ -148,6 +176,7 @@ mod tests {
             }
             if let Ok(packet) = Packet::parse(&bytes) {
                 assert!(packet.payload.len() + 12 <= bytes.len() && packet.header.payload_type < 128);
+                assert!(header_len(&bytes).is_some_and(|it| it + packet.payload.len() <= bytes.len()));
             }
         }
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::crypto::Crypto;
 use super::description::Connection;
 
 /// `a=name` or `a=name:value`.
@@ -54,19 +55,6 @@ pub struct Rtcp {
     pub port: u16,
     /// The address, if another one than that of RTP.
     pub connection: Option<Connection>,
-}
-
-/// `a=crypto`: a key for SRTP (RFC 4568 §9.1). It does not print itself.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Crypto<'a> {
-    /// Names the line in offer and answer.
-    pub tag: u32,
-    /// `AES_CM_128_HMAC_SHA1_80` …
-    pub suite: &'a str,
-    /// `inline:…`, several separated by semicolons.
-    pub key_params: &'a str,
-    /// What follows, as written.
-    pub session_params: &'a str,
 }
 
 impl Direction {
@@ -251,25 +239,6 @@ impl<'a> RtpMap<'a> {
     /// Whether it is this encoding at this clock with one channel.
     pub fn is(&self, encoding: &str, clock_hz: u32) -> bool {
         self.encoding.eq_ignore_ascii_case(encoding) && self.clock_hz == clock_hz && self.channels == 1
-    }
-}
-
-impl<'a> Crypto<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
-        let text = text.trim();
-        let (tag, rest) = text.split_once([' ', '\t'])?;
-        let (suite, rest) = rest.trim_start().split_once([' ', '\t'])?;
-        let rest = rest.trim_start();
-        let (key_params, session_params) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
-        // RFC 4568 §9.1: a tag has at most nine digits.
-        let tag = (tag.len() <= 9).then(|| digits(tag)).flatten()?;
-        key_params.contains(':').then_some(Self { tag, suite, key_params, session_params: session_params.trim() })
-    }
-}
-
-impl fmt::Debug for Crypto<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Crypto({} {} <redacted>)", self.tag, self.suite)
     }
 }
 

@@ -94,6 +94,11 @@ impl CallLog {
         self.open.0.len()
     }
 
+    /// Whether the journal has so much to write that more calls would lose events.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.journal.as_ref().is_some_and(Journal::is_behind)
+    }
+
     /// The calls in progress, for metrics: without the log itself, which holds those.
     pub(crate) fn calls_in_progress(&self) -> OpenCalls {
         self.open.clone()
@@ -273,5 +278,5 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
 }
 
 fn source(flow: Flow) -> String {
-    format!("{}://{}", flow.kind.uri_parameter(), flow.remote)
+    format!("{}://{}", flow.kind.scheme(), flow.remote)
 }

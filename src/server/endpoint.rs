@@ -11,17 +11,19 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
+use crate::call::{Calls, CallsConfig, HangUpCause, Order, Outbound, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX};
+use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
+use crate::registrar::RegistrationState;
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::media_worker::MediaWorkers;
-use crate::server::metrics::{PortsSnapshot, Snapshot, Way};
+use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
 use crate::server::{clock, entropy, interfaces, task, tcp, udp};
@@ -48,6 +50,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) advertise_sip: Advertise,
     /// What peers are told instead of a local RTP address.
     pub(crate) advertise_rtp: Advertise,
+    /// The name servers to ask; those of the system if there are none.
+    pub(crate) dns: Vec<SocketAddr>,
     /// Ports for media.
     pub(crate) rtp_ports: RangeInclusive<u16>,
     /// After so long without RTP a call is ended.
@@ -139,6 +143,7 @@ impl Endpoint {
     /// When an address cannot be bound or a thread cannot be started; nothing is left running then.
     pub(crate) fn start(config: EndpointConfig, log: CallLog) -> Result<Self, EndpointError> {
         let (inputs, input_queue) = mpsc::channel(SIP_INPUTS_MAX);
+        let (invites, invite_queue) = mpsc::channel(SIP_NEW_CALLS_MAX);
         let (commands, command_queue) = mpsc::channel(SIP_COMMANDS_MAX);
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
@@ -152,7 +157,7 @@ impl Endpoint {
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
         for (local, socket) in &bound.udp {
-            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), Arc::clone(&input_drops));
+            let read = udp::read(Arc::clone(socket), *local, inputs.clone(), invites.clone(), Arc::clone(&input_drops));
             task::spawn("sip-udp-read", read);
         }
         for listener in bound.tcp {
@@ -160,6 +165,8 @@ impl Endpoint {
         }
         let status = SharedStatus::default();
         let shell = Shell {
+            resolver: Resolver::new(&config.dns),
+            inputs: inputs.clone(),
             sockets: SipSockets::new(bound.udp, Arc::clone(&connections), inputs),
             ports: Arc::clone(&ports),
             media: Arc::clone(&media),
@@ -173,7 +180,7 @@ impl Endpoint {
         let now = clock::now();
         let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
-        task::spawn("sip-worker", worker.run(input_queue, command_queue, media_queue));
+        task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
     }
@@ -184,6 +191,14 @@ impl EndpointHandle {
     pub(crate) async fn place(&self, outbound: Outbound) -> Option<CallId> {
         let (reply, placed) = oneshot::channel();
         self.worker.send(Command::Place(Box::new(outbound), reply)).await.ok()?;
+        placed.await.ok()
+    }
+
+    /// Places a call over whatever servers it takes; it comes out of the queue of new calls once it has media. `None` if the
+    /// worker is gone.
+    pub(crate) async fn order(&self, order: Order) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Order(Box::new(order), reply)).await.ok()?;
         placed.await.ok()
     }
 
@@ -212,6 +227,8 @@ impl EndpointHandle {
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         let status = self.status();
         self.add_sip(&status, snapshot);
+        let trunks = status.trunks.iter().map(|it| (it.name.0.clone(), trunk_snapshot(it)));
+        snapshot.trunks.extend(trunks);
         for worker in self.media.metrics() {
             let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let rtp = &mut snapshot.rtp;
@@ -259,6 +276,21 @@ impl EndpointHandle {
     }
 }
 
+fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
+    let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+    let registered = trunk.registration.is_some_and(|it| it.state == RegistrationState::Registered);
+    let stats = trunk.registration.map(|it| it.stats).unwrap_or_default();
+    TrunkSnapshot {
+        registered: trunk.registers.then_some(registered),
+        registrations_accepted: stats.accepted,
+        registrations_failed: stats.failed,
+        gateways: count(trunk.gateways.len()),
+        gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
+        calls_in: trunk.calls.0,
+        calls_out: trunk.calls.1,
+    }
+}
+
 /// The sockets of all listeners.
 struct Bound {
     listeners: Vec<(Listener, Admission)>,
@@ -270,7 +302,7 @@ impl Bound {
     fn bind(listen: &[ListenOn], advertise: &Advertise) -> Result<Self, EndpointError> {
         let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
         for on in listen {
-            let scheme = on.kind.uri_parameter();
+            let scheme = on.kind.scheme();
             let failed = |source: std::io::Error, address| {
                 if source.kind() == std::io::ErrorKind::AddrInUse {
                     return EndpointError::InUse { scheme, address };
@@ -303,6 +335,9 @@ impl Bound {
                 let local = socket.local_addr()?;
                 self.tcp.push(socket);
                 local
+            }
+            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                return Err(std::io::ErrorKind::Unsupported.into());
             }
         };
         let advertised = advertise.of(local);

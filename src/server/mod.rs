@@ -24,6 +24,7 @@ pub mod ports;
 pub mod provider;
 pub mod recorder;
 pub mod recordings;
+mod resolver;
 pub mod serve;
 mod sip_sockets;
 mod sip_worker;

@@ -12,7 +12,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::{self, Config};
 use crate::server::logging;
 use crate::server::system::System;
-use crate::transport::TransportKind;
 
 /// Runs until SIGTERM or SIGINT, then drains. A second signal ends it at once.
 ///
@@ -46,11 +45,7 @@ pub async fn run(file: Option<&Path>) -> anyhow::Result<()> {
 
 fn announce(system: &System) {
     for (kind, address) in &system.sip {
-        let scheme = match kind {
-            TransportKind::Udp => "udp",
-            TransportKind::Tcp => "tcp",
-        };
-        tracing::info!("SIP on {scheme}://{address}");
+        tracing::info!("SIP on {}://{address}", kind.scheme());
     }
     tracing::info!("HTTP on http://{} (/healthz, /readyz, /metrics)", system.http);
 }

@@ -57,6 +57,7 @@ impl SipSockets {
                 }
             }
             TransportKind::Tcp => self.send_on_connection(flow, data),
+            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => Err(SendFailed),
         }
     }
 

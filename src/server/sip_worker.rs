@@ -4,19 +4,21 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
+use crate::registrar::RegistrationState;
 use crate::route::AgentName;
 use crate::server::call_log::{self, CallLog};
 use crate::server::endpoint::Recording;
@@ -24,6 +26,7 @@ use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::recorder::TapEnd;
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -42,6 +45,19 @@ pub(crate) enum Input {
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
+    /// What came of a question to the name server.
+    Answer(Question, Answer),
+}
+
+/// An INVITE that begins a call, as far as can be seen at a glance: it waits until nothing else does.
+#[derive(Debug)]
+pub(crate) struct WaitingInvite {
+    /// The way it came.
+    pub(crate) flow: Flow,
+    /// The datagram.
+    pub(crate) data: Bytes,
+    /// Since when it waits.
+    pub(crate) since: Instant,
 }
 
 /// What the rest of the program asks of the worker.
@@ -49,6 +65,8 @@ pub(crate) enum Input {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes.
+    Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
@@ -74,6 +92,8 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// How the trunks are.
+    pub(crate) trunks: Vec<TrunkState>,
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -124,6 +144,9 @@ pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
 pub(crate) struct Shell {
     /// Its sockets.
     pub(crate) sockets: SipSockets,
+    /// Who looks names up, and where its answers go.
+    pub(crate) resolver: Resolver,
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
     /// Where legs run.
@@ -190,6 +213,7 @@ impl SipWorker {
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
+        mut invites: mpsc::Receiver<WaitingInvite>,
         mut commands: mpsc::Receiver<Command>,
         mut media: mpsc::Receiver<MediaEvent>,
     ) {
@@ -198,6 +222,7 @@ impl SipWorker {
             let show_at = self.show_status(clock::now());
             let deadline = self.calls.poll_timeout().map(|(at, _)| at);
             let wake = deadline.into_iter().chain(show_at).min();
+            let mut is_behind = false;
             tokio::select! {
                 biased;
                 command = commands.recv() => match command {
@@ -207,21 +232,52 @@ impl SipWorker {
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
                     self.handle_input(input);
-                    // A burst is worked off in one turn, but never so long that a deadline or a command waits for it.
-                    for _ in 1..SIP_INPUTS_PER_TURN_MAX {
-                        let Ok(input) = inputs.try_recv() else { break };
-                        self.handle_input(input);
-                    }
+                    is_behind = self.work_off(&mut inputs, &mut invites);
+                }
+                Some(invite) = invites.recv() => {
+                    self.handle_invite(invite);
+                    is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 () = task::deadline_if_any(wake) => (),
             }
             // Expiry is told by the clock, not by the timer that woke us.
             self.calls.handle_timeout(clock::now());
+            if is_behind {
+                // Sockets are read and calls are served by other tasks, perhaps on this thread.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
+    /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
+    /// Whether more may wait.
+    fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
+        for _ in 1..SIP_INPUTS_PER_TURN_MAX {
+            if let Ok(input) = inputs.try_recv() {
+                self.handle_input(input);
+            } else if let Ok(invite) = invites.try_recv() {
+                self.handle_invite(invite);
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn handle_invite(&mut self, invite: WaitingInvite) {
+        let WaitingInvite { flow, data, since } = invite;
+        let now = clock::now();
+        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
+        if is_late || self.shell.log.is_behind() {
+            self.calls.handle_late_datagram(flow, data, now);
+        } else {
+            self.calls.handle_datagram(flow, data, now);
+        }
+        self.perform_outputs();
+    }
+
     /// Shows how things are, but not too often; says when it should be done again because something is not shown yet.
-    fn show_status(&mut self, now: Now) -> Option<std::time::Instant> {
+    fn show_status(&mut self, now: Now) -> Option<Instant> {
         let interval = Duration::from_millis(SIP_STATUS_MS);
         if now.since(self.shown) < interval {
             return Some(self.shown.instant + interval);
@@ -232,6 +288,7 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            trunks: self.calls.trunks(now),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -260,6 +317,7 @@ impl SipWorker {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, now);
@@ -279,6 +337,15 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
+            }
+            Command::Order(order, reply) => {
+                let to = Pii::new(order.to.to_string());
+                let call = self.calls.order(*order, now);
+                self.placed.insert(call, (Pii::default(), to));
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -337,6 +404,10 @@ impl SipWorker {
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
+            Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
+            // Who may be at the far end is not restricted here.
+            Output::Secure { .. } => (),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
@@ -459,13 +530,37 @@ impl SipWorker {
     }
 }
 
+/// Logs what is learnt of a trunk.
+fn tell_trunk(trunk: &str, event: TrunkEvent) {
+    let registration = match event {
+        TrunkEvent::Registration(it) => it,
+        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
+        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
+        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
+    };
+    let server = registration.server.map(tracing::field::display);
+    match registration.state {
+        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
+        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
+        RegistrationState::Failed(failure) => {
+            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
+        }
+        RegistrationState::AuthFailed => match registration.gave_up {
+            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
+            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
+        },
+        RegistrationState::Pending => (),
+    }
+}
+
 /// What refuses requests that are in order.
-const LIMITS: [Dropped; 5] = [
+const LIMITS: [Dropped; 6] = [
     Dropped::TooManyTransactions,
     Dropped::TooManyDialogs,
     Dropped::TooManyUnacknowledged,
     Dropped::TooManyCalls,
     Dropped::Draining,
+    Dropped::Overloaded,
 ];
 /// Between lines about refusals.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);

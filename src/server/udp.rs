@@ -9,9 +9,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use crate::limits::{SIP_MESSAGE_BYTES_MAX, SIP_UDP_RECEIVE_BUFFER_BYTES};
-use crate::server::sip_worker::Input;
-use crate::transport::{Flow, TransportKind};
+use crate::limits::{SIP_DATAGRAMS_PER_TURN_MAX, SIP_MESSAGE_BYTES_MAX, SIP_UDP_RECEIVE_BUFFER_BYTES};
+use crate::server::clock;
+use crate::server::sip_worker::{Input, WaitingInvite};
+use crate::transport::{Flow, TransportKind, precedence};
 
 /// Binds `local`. An IPv6 socket carries IPv6 only, so that `0.0.0.0` and `::` can listen on the same port.
 ///
@@ -28,30 +29,46 @@ pub(crate) fn bind(local: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
     Ok(Arc::new(UdpSocket::from_std(socket.into())?))
 }
 
-/// Reads datagrams until the worker is gone. When the worker's queue is full, new datagrams are dropped and counted:
-/// UDP peers retransmit, and what is already queued is older and closer to its timers.
+/// Reads datagrams until the worker is gone. When one of the worker's queues is full, new datagrams for it are dropped
+/// and counted: UDP peers retransmit, and what is already queued is older and closer to its timers.
 pub(crate) async fn read(
     socket: Arc<UdpSocket>,
     local: SocketAddr,
     worker: mpsc::Sender<Input>,
+    new_calls: mpsc::Sender<WaitingInvite>,
     dropped: Arc<AtomicU64>,
 ) {
     let mut buffer = vec![0; SIP_MESSAGE_BYTES_MAX];
     loop {
-        // An error here is an ICMP answer to something sent earlier; the transaction's timers deal with that.
-        let received = tokio::select! {
-            received = socket.recv_from(&mut buffer) => received,
+        // An error is that of the runtime, which ends.
+        let ready = tokio::select! {
+            ready = socket.readable() => ready,
             () = worker.closed() => return,
         };
-        let Ok((len, remote)) = received else { continue };
-        let Some(datagram) = buffer.get(..len) else { continue };
-        let flow = Flow { kind: TransportKind::Udp, local, remote };
-        match worker.try_send(Input::Datagram(flow, Bytes::copy_from_slice(datagram))) {
-            Ok(()) => (),
-            Err(mpsc::error::TrySendError::Full(_)) => {
+        if ready.is_err() {
+            return;
+        }
+        let since = clock::now().instant;
+        for _ in 0..SIP_DATAGRAMS_PER_TURN_MAX {
+            let (len, remote) = match socket.try_recv_from(&mut buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                // An ICMP answer to something sent earlier; the transaction's timers deal with that.
+                Err(_) => continue,
+            };
+            let Some(datagram) = buffer.get(..len) else { continue };
+            let flow = Flow { kind: TransportKind::Udp, local, remote };
+            let data = Bytes::copy_from_slice(datagram);
+            let is_taken = if precedence::begins_call(datagram) {
+                new_calls.try_send(WaitingInvite { flow, data, since }).is_ok()
+            } else {
+                worker.try_send(Input::Datagram(flow, data)).is_ok()
+            };
+            if !is_taken {
                 dropped.fetch_add(1, Ordering::Relaxed);
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
         }
+        // A socket that always has more would keep the worker from its turn.
+        tokio::task::yield_now().await;
     }
 }

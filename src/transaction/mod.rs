@@ -13,6 +13,7 @@ pub mod timers;
 pub mod token;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ use self::token::Tokens;
 use crate::sip::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transport::refusal::Refusal;
-use crate::transport::{self, Dropped, Flow, ReplyPath, Stats, Transport, Wire};
+use crate::transport::{self, Dropped, Flow, PeerIdentity, ReplyPath, Stats, Transport, Wire};
 
 /// The transaction layer.
 ///
@@ -43,6 +44,8 @@ pub(crate) struct Transactions {
     clients_by_flow: BTreeSet<(Flow, TransactionId)>,
     deadlines: Deadlines<TransactionId>,
     next_id: u64,
+    /// Whether INVITEs that begin a call are refused without being held.
+    sheds: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -131,14 +134,30 @@ impl Transactions {
             clients_by_flow: BTreeSet::new(),
             deadlines: Deadlines::new(),
             next_id: 0,
+            sheds: false,
             outputs: VecDeque::new(),
         }
     }
 
     /// A datagram came.
     pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
-        self.transport.handle_datagram(flow, data);
+        self.transport.handle_datagram(flow, data, now);
         self.drain_transport(now);
+    }
+
+    /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
+    pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
+        self.transport.handle_connected(flow, is_ours, identity, now);
+    }
+
+    /// A source had a request admitted: it is no stranger.
+    pub(crate) fn note_known(&mut self, source: IpAddr, now: Now) {
+        self.transport.note_known(source, now);
+    }
+
+    /// While `sheds`, INVITEs that begin a call are answered 503 at once; copies of those that are held are not.
+    pub(crate) const fn shed(&mut self, sheds: bool) {
+        self.sheds = sheds;
     }
 
     /// Bytes of a stream came.
@@ -242,7 +261,7 @@ impl Transactions {
 
     /// Sends the ACK of a 2xx, which has no transaction.
     pub(crate) fn send_ack(&mut self, flow: Flow, ack: Bytes, now: Now) {
-        self.transport.send_request(flow, ack, &Method::Ack);
+        self.transport.send_request(flow, ack, &Method::Ack, now);
         self.drain_transport(now);
     }
 
@@ -308,7 +327,7 @@ impl Transactions {
     /// When to call [`Self::handle_timeout`], and what asks for it.
     pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let transaction = self.deadlines.next().map(|it| (it, "a transaction's timer"));
-        let stream = self.transport.poll_timeout().map(|it| (it, "a stream that stalls"));
+        let stream = self.transport.poll_timeout().map(|it| (it, "a connection that stalls or is idle"));
         transaction.into_iter().chain(stream).min_by_key(|(at, _)| *at)
     }
 
@@ -338,6 +357,11 @@ impl Transactions {
         if origin.as_ref().is_some_and(|it| self.origins.contains_key(it)) {
             self.stats_mut().count_dropped(Dropped::Merged);
             self.refuse(&request, &path, &Refusal::LoopDetected);
+            return;
+        }
+        if self.sheds && origin.is_some() && *request.method() == Method::Invite {
+            self.stats_mut().count_dropped(Dropped::Overloaded);
+            self.refuse(&request, &path, &Refusal::Unavailable { retry_after_s: RETRY_AFTER_S });
             return;
         }
         if !self.has_room(is_cancel || origin.is_none()) {
@@ -449,7 +473,7 @@ impl Transactions {
                 while let Some(output) = machine.poll_output() {
                     match output {
                         client_invite::Output::Transmit(data) => {
-                            self.transport.send_request(*flow, data, &transaction.method);
+                            self.transport.send_request(*flow, data, &transaction.method, now);
                         }
                         client_invite::Output::Response(response) => {
                             self.outputs.push_back(Output::Response { id, response });
@@ -463,7 +487,7 @@ impl Transactions {
                 while let Some(output) = machine.poll_output() {
                     match output {
                         client_non_invite::Output::Transmit(data) => {
-                            self.transport.send_request(*flow, data, &transaction.method);
+                            self.transport.send_request(*flow, data, &transaction.method, now);
                         }
                         client_non_invite::Output::Response(response) => {
                             self.outputs.push_back(Output::Response { id, response });

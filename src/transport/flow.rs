@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// How SIP messages are carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,14 +11,57 @@ pub enum TransportKind {
     Udp,
     /// A byte stream.
     Tcp,
+    /// A byte stream in TLS.
+    Tls,
+    /// A websocket (RFC 7118): each of its messages is one of ours.
+    Ws,
+    /// A websocket in TLS.
+    Wss,
 }
 
 impl TransportKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
     /// Whether the transport delivers by itself, so that nothing is retransmitted over it.
     pub const fn is_reliable(self) -> bool {
         match self {
             Self::Udp => false,
-            Self::Tcp => true,
+            Self::Tcp | Self::Tls | Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// Whether its bytes are a stream that has to be cut into messages.
+    pub const fn is_stream(self) -> bool {
+        match self {
+            Self::Udp | Self::Ws | Self::Wss => false,
+            Self::Tcp | Self::Tls => true,
+        }
+    }
+
+    /// Whether its messages are encrypted on the way.
+    pub const fn is_secure(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp | Self::Ws => false,
+            Self::Tls | Self::Wss => true,
+        }
+    }
+
+    /// Whether it is a websocket: its client listens nowhere, and can be reached over its connection only.
+    pub const fn is_websocket(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp | Self::Tls => false,
+            Self::Ws | Self::Wss => true,
+        }
+    }
+
+    /// The port it has unless one is named.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 
@@ -26,19 +70,50 @@ impl TransportKind {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
-    /// As the `transport` parameter of a URI writes it.
+    /// As the `transport` parameter of a URI writes it (RFC 7118 §5.4: `ws` is both websockets).
     pub const fn uri_parameter(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws | Self::Wss => "ws",
+        }
+    }
+
+    /// As the address of a listener begins, in configuration and logs.
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The kind whose [`Self::scheme`] is `text`, in any case.
+    pub fn of_scheme(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.scheme().eq_ignore_ascii_case(text))
+    }
+
+    /// The kind that the `transport` parameter `text` of a URI stands for; `is_sips` tells `sips:` from `sip:`.
+    pub fn of_uri_parameter(text: &str, is_sips: bool) -> Option<Self> {
+        match Self::of_scheme(text)? {
+            Self::Tcp if is_sips => Some(Self::Tls),
+            Self::Ws if is_sips => Some(Self::Wss),
+            Self::Udp if is_sips => None,
+            kind @ (Self::Udp | Self::Tcp | Self::Tls | Self::Ws | Self::Wss) => Some(kind),
         }
     }
 }
 
-/// Two addresses that exchange messages. A TCP connection is its pair of addresses.
+/// Two addresses that exchange messages. A connection is its pair of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// How the messages are carried.
@@ -51,7 +126,36 @@ pub struct Flow {
 
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.kind.uri_parameter(), self.local, self.remote)
+        write!(f, "{} {} {}", self.kind.scheme(), self.local, self.remote)
+    }
+}
+
+/// Who is at the other end of a connection, as its certificate shows to somebody who trusts its issuer (RFC 5922 §7.1).
+/// Without a certificate nobody in particular.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerIdentity {
+    names: Arc<[Box<str>]>,
+}
+
+impl PeerIdentity {
+    /// One with these names: host names, and addresses as text.
+    pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        Self { names: names.into_iter().map(|it| it.as_ref().to_ascii_lowercase().into()).collect() }
+    }
+
+    /// Its names, in lower case.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|it| &**it)
+    }
+
+    /// Whether it shows no name.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Whether it is `name`, in any case. A wildcard stands for no SIP domain (RFC 5922 §7.2).
+    pub fn is(&self, name: &str) -> bool {
+        self.names().any(|it| it.eq_ignore_ascii_case(name))
     }
 }
 
@@ -85,7 +189,9 @@ impl Listener {
         let Self { advertised_host: host, advertised_port: port, .. } = self;
         match self.kind {
             TransportKind::Udp => format!("sip:{host}:{port}"),
-            TransportKind::Tcp => format!("sip:{host}:{port};transport=tcp"),
+            kind @ (TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss) => {
+                format!("sip:{host}:{port};transport={}", kind.uri_parameter())
+            }
         }
     }
 }

@@ -6,21 +6,27 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use bytes::Bytes;
 
+mod connection;
 mod flow;
+pub mod precedence;
 pub mod refusal;
+pub(crate) mod sources;
 mod stats;
 
-use crate::limits::{STREAM_STALL_MS_MAX, STREAMS_MAX};
-use crate::sip::{Fault, Frame, Message, Method, ParseError, Request, Response, StatusCode, StreamFramer, Via};
+use self::connection::{Connection, Due};
+use self::sources::{Sources, TooFast};
+use crate::limits::STREAMS_MAX;
+use crate::sip::{Fault, Frame, Message, Method, ParseError, Request, Response, StatusCode, Via};
 use crate::timer::{Deadlines, Now};
 
 pub(crate) use self::flow::uri_host;
-pub use self::flow::{Flow, Listener, TransportKind};
+pub use self::flow::{Flow, Listener, PeerIdentity, TransportKind};
+pub use self::sources::{Rate, SourceLimits};
 pub use self::stats::{Dropped, Stats};
 
 /// The transport layer: listeners, the framing of each stream, and the counters of the whole stack.
@@ -28,8 +34,9 @@ pub use self::stats::{Dropped, Stats};
 /// At most [`STREAMS_MAX`] streams are held; a segment of one more closes its connection.
 pub(crate) struct Transport {
     listeners: Vec<Listener>,
-    streams: BTreeMap<Flow, StreamFramer>,
-    stalls: Deadlines<Flow>,
+    connections: BTreeMap<Flow, Connection>,
+    deadlines: Deadlines<Flow>,
+    sources: Sources,
     /// Tags of answers that are given without keeping state: the shard and a secret.
     shard: u16,
     tag_secret: u64,
@@ -64,17 +71,19 @@ pub(crate) enum Output {
 pub(crate) struct ReplyPath {
     /// The way back.
     pub(crate) flow: Flow,
-    /// Where to connect to if a stream is gone: the source address, and the port that the Via names.
-    alternative: SocketAddr,
+    /// Where to connect to if a stream is gone: the source address, and the port that the Via names. The client of a
+    /// websocket listens nowhere.
+    alternative: Option<SocketAddr>,
 }
 
 impl Transport {
     /// A transport layer that receives on `listeners`.
-    pub(crate) fn new(listeners: Vec<Listener>, shard: u16, tag_secret: u64) -> Self {
+    pub(crate) fn new(listeners: Vec<Listener>, sources: SourceLimits, shard: u16, tag_secret: u64) -> Self {
         Self {
             listeners,
-            streams: BTreeMap::new(),
-            stalls: Deadlines::new(),
+            connections: BTreeMap::new(),
+            deadlines: Deadlines::new(),
+            sources: Sources::new(sources, tag_secret),
             shard,
             tag_secret,
             stats: Stats::new(),
@@ -83,10 +92,31 @@ impl Transport {
         }
     }
 
-    /// A datagram came.
-    pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes) {
-        // Keep-alives of network address translators: line ends, or zeros.
+    /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
+    pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
+        if self.has_room(flow) {
+            let connection = Connection::new(flow.kind, is_ours, identity, now.instant);
+            self.deadlines.set(flow, connection.poll_timeout());
+            self.connections.insert(flow, connection);
+        }
+    }
+
+    /// A datagram or the message of a websocket came.
+    pub(crate) fn handle_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        if flow.kind.is_reliable() {
+            if !self.has_room(flow) {
+                return;
+            }
+            self.connections.entry(flow).or_insert_with(|| Connection::accepted(flow.kind, now.instant));
+        }
+        // Keep-alives of network address translators: line ends, or zeros. Those of a connection want an answer.
         if data.iter().all(|it| matches!(it, b'\r' | b'\n' | 0)) {
+            if flow.kind.is_reliable() && &*data == PING {
+                self.send(flow, Bytes::from_static(PONG));
+            }
+            return;
+        }
+        if !self.admits(flow, !data.starts_with(b"SIP/2.0 "), now) {
             return;
         }
         match Message::parse(data) {
@@ -97,23 +127,30 @@ impl Transport {
 
     /// Bytes of a stream came.
     pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
-        if !self.streams.contains_key(&flow) && self.streams.len() >= STREAMS_MAX {
-            self.stats.count_dropped(Dropped::TooManyStreams);
-            self.wire.push_back(Wire::Close { flow });
+        if !self.has_room(flow) {
             return;
         }
-        let mut framer = self.streams.remove(&flow).unwrap_or_default();
+        let connection = self.connections.entry(flow).or_insert_with(|| Connection::accepted(flow.kind, now.instant));
+        // Its frames are handled while the connection stays known: answers to them go out on it.
+        let mut framer = connection.take_framer();
         let mut is_new = framer.held_bytes() == 0;
         framer.push(data);
-        // Known while its messages are answered: their responses go out on it.
-        self.streams.insert(flow, StreamFramer::new());
+        let mut is_ponged = false;
         for frame in framer.by_ref() {
             is_new = true;
             match frame {
-                Ok(Frame::Message(message)) => self.handle_message(flow, message),
-                Ok(Frame::Malformed(error)) => self.handle_malformed(flow, &error),
-                Ok(Frame::Ping) => self.send(flow, Bytes::from_static(b"\r\n")),
-                Ok(Frame::Pong) => (),
+                Ok(Frame::Message(message)) => {
+                    if self.admits(flow, matches!(message, Message::Request(_)), now) {
+                        self.handle_message(flow, message);
+                    }
+                }
+                Ok(Frame::Malformed(error)) => {
+                    if self.admits(flow, true, now) {
+                        self.handle_malformed(flow, &error);
+                    }
+                }
+                Ok(Frame::Ping) => self.send(flow, Bytes::from_static(PONG)),
+                Ok(Frame::Pong) => is_ponged = true,
                 Err(error) => {
                     self.handle_malformed(flow, &error.0);
                     self.close(flow, Dropped::FramingLost);
@@ -121,38 +158,57 @@ impl Transport {
                 }
             }
         }
-        if framer.held_bytes() == 0 {
-            self.stalls.set(flow, None);
-        } else if is_new {
-            self.stalls.set(flow, Some(now.instant + Duration::from_millis(STREAM_STALL_MS_MAX)));
+        if let Some(connection) = self.connections.get_mut(&flow) {
+            connection.handle_segment(framer, is_new, is_ponged, now.instant);
+            self.deadlines.set(flow, connection.poll_timeout());
         }
-        self.streams.insert(flow, framer);
     }
 
     /// The connection of a stream is gone.
     pub(crate) fn handle_disconnected(&mut self, flow: Flow) {
-        self.streams.remove(&flow);
-        self.stalls.set(flow, None);
+        self.connections.remove(&flow);
+        self.deadlines.set(flow, None);
     }
 
     /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
-        while let Some(flow) = self.stalls.pop_due(now.instant) {
-            self.close(flow, Dropped::StreamStalled);
+        while let Some(flow) = self.deadlines.pop_due(now.instant) {
+            let Some(connection) = self.connections.get_mut(&flow) else { continue };
+            let due = connection.handle_timeout(now.instant);
+            self.deadlines.set(flow, connection.poll_timeout());
+            match due {
+                Some(Due::Ping) => self.send(flow, Bytes::from_static(PING)),
+                Some(Due::Close(reason)) => self.close(flow, reason),
+                None => (),
+            }
         }
     }
 
+    /// A source had a request admitted: it is no stranger.
+    pub(crate) fn note_known(&mut self, source: IpAddr, now: Now) {
+        self.sources.note_known(source, now.instant);
+    }
+
+    /// Who is at the other end of `flow`, as its certificate shows.
+    pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
+        self.connections.get(&flow).map(Connection::identity).filter(|it| !it.is_empty())
+    }
+
     /// Sends a request, or sends it again.
-    pub(crate) fn send_request(&mut self, flow: Flow, request: Bytes, method: &Method) {
+    pub(crate) fn send_request(&mut self, flow: Flow, request: Bytes, method: &Method, now: Now) {
         self.stats.count_request_out(method);
+        self.sources.note_known(flow.remote.ip(), now.instant);
         self.send(flow, request);
     }
 
     /// Sends a response, or sends it again.
     pub(crate) fn send_response(&mut self, path: &ReplyPath, response: Bytes) {
         self.stats.count_response_out(&method_of(&response), status_of(&response));
-        let is_gone = path.flow.kind.is_reliable() && !self.streams.contains_key(&path.flow);
-        let flow = if is_gone { Flow { remote: path.alternative, ..path.flow } } else { path.flow };
+        let is_gone = path.flow.kind.is_reliable() && !self.has_stream(path.flow);
+        let flow = match path.alternative {
+            Some(remote) if is_gone => Flow { remote, ..path.flow },
+            Some(_) | None => path.flow,
+        };
         self.send(flow, response);
     }
 
@@ -190,12 +246,12 @@ impl Transport {
 
     /// Whether a stream is open, as far as is known here: something came in on it.
     pub(crate) fn has_stream(&self, flow: Flow) -> bool {
-        self.streams.contains_key(&flow)
+        self.connections.contains_key(&flow)
     }
 
     /// How many streams are held.
     pub(crate) fn streams(&self) -> usize {
-        self.streams.len()
+        self.connections.len()
     }
 
     /// The counters of the stack.
@@ -220,7 +276,28 @@ impl Transport {
 
     /// When to call [`Self::handle_timeout`].
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.stalls.next()
+        self.deadlines.next()
+    }
+
+    /// Whether a connection may be held; one too many is closed.
+    fn has_room(&mut self, flow: Flow) -> bool {
+        let has_room = self.connections.len() < STREAMS_MAX || self.has_stream(flow);
+        if !has_room {
+            self.stats.count_dropped(Dropped::TooManyStreams);
+            self.wire.push_back(Wire::Close { flow });
+        }
+        has_room
+    }
+
+    /// Whether a message may be taken from its source. One too many meets silence: an answer would make us an amplifier.
+    fn admits(&mut self, flow: Flow, is_request: bool, now: Now) -> bool {
+        let reason = match self.sources.admit(flow.remote.ip(), is_request, now.instant) {
+            Ok(()) => return true,
+            Err(TooFast::Anybody) => Dropped::SourceTooFast,
+            Err(TooFast::Unknown) => Dropped::UnknownSourceTooFast,
+        };
+        self.stats.count_dropped(reason);
+        false
     }
 
     fn handle_message(&mut self, flow: Flow, message: Message) {
@@ -279,13 +356,13 @@ impl Transport {
 }
 
 fn reply_path(flow: Flow, via: &Via) -> ReplyPath {
-    let alternative = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(SIP_PORT));
+    let sent_by = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(flow.kind.default_port()));
     let is_direct = flow.kind.is_reliable() || via.rport().is_some();
-    let flow = if is_direct { flow } else { Flow { remote: alternative, ..flow } };
+    let alternative = (!flow.kind.is_websocket()).then_some(sent_by);
+    let flow = if is_direct { flow } else { Flow { remote: sent_by, ..flow } };
     ReplyPath { flow, alternative }
 }
 
-/// The status in the first line of a response that we wrote.
 /// The method that a response of ours answers.
 fn method_of(response: &Bytes) -> Method {
     let line = memchr::memmem::find(response, b"\r\nCSeq:").and_then(|at| response.get(at + 2..));
@@ -294,15 +371,20 @@ fn method_of(response: &Bytes) -> Method {
     word.and_then(Method::parse).unwrap_or_else(|| Method::Other("".into()))
 }
 
+/// The status in the first line of a response that we wrote.
 fn status_of(response: &Bytes) -> StatusCode {
     let digits = response.get(8..11).and_then(|it| std::str::from_utf8(it).ok());
     digits.and_then(|it| it.parse().ok()).and_then(StatusCode::new).unwrap_or(StatusCode::OK)
 }
 
-const SIP_PORT: u16 = 5060;
+/// A keep-alive that asks for an answer, and the answer (RFC 5626 §4.4.1).
+const PING: &[u8] = b"\r\n\r\n";
+const PONG: &[u8] = b"\r\n";
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -319,7 +401,7 @@ mod tests {
             ("192.0.2.9;received=198.51.100.1", "192.0.2.9;branch=b", "192.0.2.9:5060"),
         ] {
             let mut transport = transport();
-            transport.handle_datagram(flow(TransportKind::Udp), options(via, ""));
+            transport.handle_datagram(flow(TransportKind::Udp), options(via, ""), Now::origin());
             let Some(Output::Request { request, path, .. }) = transport.poll_output() else {
                 panic!("{via} is a request");
             };
@@ -344,7 +426,7 @@ mod tests {
             (response, vec![], Some(Dropped::Garbage)),
         ] {
             let mut transport = transport();
-            transport.handle_datagram(flow(TransportKind::Udp), data.clone());
+            transport.handle_datagram(flow(TransportKind::Udp), data.clone(), Now::origin());
             assert!(transport.poll_output().is_none(), "{data:?}");
             assert_eq!(drain(&mut transport), expected, "{data:?}");
             let counted = Dropped::ALL.into_iter().filter(|it| transport.stats().dropped(*it) > 0);
@@ -356,7 +438,7 @@ mod tests {
     fn trailing_bytes_of_a_datagram_are_no_request() {
         let mut transport = transport();
         let hidden = options("192.0.2.9", "Content-Length: 0\r\n\r\nBYE sip:a@b SIP/2.0\r\n\r\n");
-        transport.handle_datagram(flow(TransportKind::Udp), hidden);
+        transport.handle_datagram(flow(TransportKind::Udp), hidden, Now::origin());
         assert!(matches!(transport.poll_output(), Some(Output::Request { request, .. }) if request.body().is_empty()));
         assert!(transport.poll_output().is_none() && transport.poll_wire().is_none());
     }
@@ -466,7 +548,7 @@ mod tests {
             listener(TransportKind::Udp, "[2001:db8::1]:5060"),
             listener(TransportKind::Tcp, "192.0.2.1:5060"),
         ];
-        Transport::new(listeners, 0, 0)
+        Transport::new(listeners, SourceLimits::none(), 0, 0)
     }
 
     fn flow(kind: TransportKind) -> Flow {

@@ -29,6 +29,12 @@ pub enum Dropped {
     TooManyStreams,
     /// A connection that left a message unfinished: closed.
     StreamStalled,
+    /// A connection of ours whose peer no longer answers pings: closed.
+    PingUnanswered,
+    /// A message beyond the rate of its source.
+    SourceTooFast,
+    /// A request beyond the rate of a source that is not known.
+    UnknownSourceTooFast,
     /// A response that belongs to no transaction.
     StrayResponse,
     /// An ACK that belongs to no transaction and no dialog.
@@ -45,16 +51,21 @@ pub enum Dropped {
     TooManyCalls,
     /// An INVITE while draining: answered 503.
     Draining,
+    /// An INVITE that waited for too long to be looked at: answered 503.
+    Overloaded,
 }
 
 impl Dropped {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Garbage,
         Self::Malformed,
         Self::FramingLost,
         Self::TooManyStreams,
         Self::StreamStalled,
+        Self::PingUnanswered,
+        Self::SourceTooFast,
+        Self::UnknownSourceTooFast,
         Self::StrayResponse,
         Self::StrayAck,
         Self::Merged,
@@ -63,6 +74,7 @@ impl Dropped {
         Self::TooManyUnacknowledged,
         Self::TooManyCalls,
         Self::Draining,
+        Self::Overloaded,
     ];
 
     /// As a metric's label writes it.
@@ -73,6 +85,9 @@ impl Dropped {
             Self::FramingLost => "framing_lost",
             Self::TooManyStreams => "too_many_streams",
             Self::StreamStalled => "stream_stalled",
+            Self::PingUnanswered => "ping_unanswered",
+            Self::SourceTooFast => "source_too_fast",
+            Self::UnknownSourceTooFast => "unknown_source_too_fast",
             Self::StrayResponse => "stray_response",
             Self::StrayAck => "stray_ack",
             Self::Merged => "merged",
@@ -81,6 +96,7 @@ impl Dropped {
             Self::TooManyUnacknowledged => "too_many_unacknowledged",
             Self::TooManyCalls => "too_many_calls",
             Self::Draining => "draining",
+            Self::Overloaded => "overloaded",
         }
     }
 }

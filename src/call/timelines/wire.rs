@@ -95,6 +95,7 @@ fn our_invite_and_a_connection_that_is_refused() {
         from: uri("sip:100@example.com"),
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
+        other_flows: vec![],
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
         credentials: None,
     };
@@ -195,6 +196,9 @@ impl Shell {
                 | Output::TransferAsked { .. }
                 | Output::Ended { .. }
                 | Output::Registration(_)
+                | Output::Ask(_)
+                | Output::Trunk { .. }
+                | Output::Secure { .. }
                 | Output::Journal { .. } => (),
             }
         }
@@ -210,8 +214,10 @@ impl Shell {
             self.tag
         );
         match self.kind {
-            TransportKind::Udp => self.calls.handle_datagram(flow, Bytes::from(ack), self.now),
-            TransportKind::Tcp => self.calls.handle_segment(flow, Bytes::from(ack), self.now),
+            TransportKind::Tcp | TransportKind::Tls => self.calls.handle_segment(flow, Bytes::from(ack), self.now),
+            TransportKind::Udp | TransportKind::Ws | TransportKind::Wss => {
+                self.calls.handle_datagram(flow, Bytes::from(ack), self.now);
+            }
         }
         assert_eq!(self.calls.counts().unacknowledged, 0);
     }

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Connection, QueryBuilder, SqliteConnection, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::record::CallRecord;
@@ -199,6 +199,11 @@ impl Journal {
     pub async fn close(&self) {
         // A writer that is gone has nothing left to close.
         drop(self.sender.send(Request::Close).await);
+    }
+
+    /// Whether half of the queue is taken: calls that begin now would add to it until events are dropped.
+    pub fn is_behind(&self) -> bool {
+        self.sender.capacity() < self.sender.max_capacity() / 2
     }
 
     /// What the journal has done so far.
@@ -401,60 +406,97 @@ impl Writer {
     }
 }
 
+/// Writes entries in a few statements, however many there are: each goes to another thread and back.
 async fn write(
     connection: &mut SqliteConnection,
     sequences: &mut BTreeMap<CallId, u32>,
     entries: impl Iterator<Item = &Entry>,
 ) -> Result<(), sqlx::Error> {
+    let entries: Vec<_> = entries.collect();
     let mut transaction = connection.begin().await?;
+    let mut unknown = BTreeMap::new();
+    for entry in entries.iter().filter(|it| !sequences.contains_key(&it.call)) {
+        unknown.entry(entry.call).or_insert(*entry);
+    }
+    let mut calls = open(&mut transaction, &unknown).await?;
+    let (mut rows, mut closed) = (vec![], vec![]);
     for entry in entries {
-        let call = entry.call.to_string();
-        let (sequence, is_open) = match sequences.get(&entry.call) {
-            Some(last) => (last + 1, true),
-            None => open(&mut transaction, entry, &call).await?,
-        };
-        if sequence > limits::JOURNAL_CALL_EVENTS_MAX && !entry.event.is_final() {
+        let known = || Progress { last: sequences.get(&entry.call).copied().unwrap_or(0), is_open: true };
+        let call = calls.entry(entry.call).or_insert_with(known);
+        call.last = call.last.saturating_add(1);
+        if call.last > limits::JOURNAL_CALL_EVENTS_MAX && !entry.event.is_final() {
+            call.last -= 1;
             continue;
         }
         let body = serde_json::to_string(&entry.event).map_err(|error| sqlx::Error::Encode(error.into()))?;
-        sqlx::query("INSERT INTO events (call_id, sequence, account_id, unix_ms, body) VALUES ($1, $2, $3, $4, $5)")
-            .bind(&call)
-            .bind(i64::from(sequence))
-            .bind(&entry.account.0)
-            .bind(entry.unix_ms)
-            .bind(body)
-            .execute(&mut *transaction)
-            .await?;
-        if is_open && entry.event.is_final() {
-            sqlx::query("UPDATE calls SET closed_unix_ms = $2 WHERE call_id = $1")
-                .bind(&call)
-                .bind(entry.unix_ms)
-                .execute(&mut *transaction)
-                .await?;
-            sequences.remove(&entry.call);
-        } else if is_open {
-            sequences.insert(entry.call, sequence);
+        rows.push((entry, call.last, body));
+        if entry.event.is_final() && std::mem::take(&mut call.is_open) {
+            closed.push(entry);
         }
     }
-    transaction.commit().await
+    if !rows.is_empty() {
+        let mut insert = QueryBuilder::new("INSERT INTO events (call_id, sequence, account_id, unix_ms, body) ");
+        insert.push_values(rows, |mut row, (entry, sequence, body)| {
+            row.push_bind(entry.call.to_string()).push_bind(i64::from(sequence)).push_bind(&entry.account.0);
+            row.push_bind(entry.unix_ms).push_bind(body);
+        });
+        insert.build().persistent(false).execute(&mut *transaction).await?;
+    }
+    if !closed.is_empty() {
+        // The columns of VALUES have the same names in SQLite and PostgreSQL.
+        let mut update = QueryBuilder::new("UPDATE calls SET closed_unix_ms = closed.column2 FROM (");
+        update.push_values(closed, |mut row, entry| {
+            row.push_bind(entry.call.to_string()).push_bind(entry.unix_ms);
+        });
+        update.push(") AS closed WHERE call_id = closed.column1");
+        update.build().persistent(false).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    for (call, progress) in calls {
+        if progress.is_open {
+            sequences.insert(call, progress.last);
+        } else {
+            sequences.remove(&call);
+        }
+    }
+    Ok(())
 }
 
-/// Makes the row of a call unless it is there. Returns the next sequence number and whether the call is open.
-async fn open(transaction: &mut SqliteConnection, entry: &Entry, call: &str) -> Result<(u32, bool), sqlx::Error> {
-    sqlx::query("INSERT INTO calls (call_id, account_id, opened_unix_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-        .bind(call)
-        .bind(&entry.account.0)
-        .bind(entry.unix_ms)
-        .execute(&mut *transaction)
-        .await?;
-    let (last, is_open): (i64, bool) = sqlx::query_as(
-        "SELECT coalesce((SELECT max(sequence) FROM events WHERE call_id = $1), 0), closed_unix_ms IS NULL \
-         FROM calls WHERE call_id = $1",
-    )
-    .bind(call)
-    .fetch_one(transaction)
-    .await?;
-    Ok((u32::try_from(last).unwrap_or(u32::MAX).saturating_add(1), is_open))
+/// How far a call is in the journal.
+struct Progress {
+    /// The sequence number of its last event; 0 if it has none.
+    last: u32,
+    is_open: bool,
+}
+
+/// Makes the rows of calls unless they are there, each from its first entry.
+async fn open(
+    transaction: &mut SqliteConnection,
+    unknown: &BTreeMap<CallId, &Entry>,
+) -> Result<BTreeMap<CallId, Progress>, sqlx::Error> {
+    if unknown.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut insert = QueryBuilder::new("INSERT INTO calls (call_id, account_id, opened_unix_ms) ");
+    insert.push_values(unknown, |mut row, (call, entry)| {
+        row.push_bind(call.to_string()).push_bind(&entry.account.0).push_bind(entry.unix_ms);
+    });
+    insert.push(" ON CONFLICT DO NOTHING");
+    insert.build().persistent(false).execute(&mut *transaction).await?;
+    let mut select = QueryBuilder::new(
+        "SELECT call_id, coalesce((SELECT max(sequence) FROM events WHERE events.call_id = calls.call_id), 0), \
+         closed_unix_ms IS NULL FROM calls WHERE call_id IN (",
+    );
+    let mut names = select.separated(", ");
+    for call in unknown.keys() {
+        names.push_bind(call.to_string());
+    }
+    select.push(")");
+    let rows: Vec<(String, i64, bool)> = select.build_query_as().persistent(false).fetch_all(transaction).await?;
+    let progress = |(call, last, is_open): (String, i64, bool)| {
+        Some((call.parse().ok()?, Progress { last: u32::try_from(last).unwrap_or(u32::MAX), is_open }))
+    };
+    Ok(rows.into_iter().filter_map(progress).collect())
 }
 
 /// Makes the directory if need be and takes its lock, or tells who has it.

@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
 use super::dialogue::{Action, Dialogue, Output};
 use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
 use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{AudioCodec, Frame, SampleRate};
 use crate::config::Advertise;
+use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
+use crate::locate::{self, Hop, Reach};
 use crate::media::levels::Level;
 use crate::media::{Heard, PlayoutFrame};
 use crate::route::Admission;
@@ -24,16 +25,17 @@ use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
+use crate::server::resolver::{self, Resolver};
 use crate::server::sip_worker::{Command, Signal};
-use crate::sip::{Host, Uri};
+use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
 /// Whom to call, found on the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     uri: Uri,
-    kind: TransportKind,
-    address: SocketAddr,
+    /// Where it is, in the order in which it is tried.
+    hops: Vec<Hop>,
 }
 
 /// How to call.
@@ -89,59 +91,67 @@ impl Target {
     pub(crate) async fn find(text: &str) -> anyhow::Result<Self> {
         let written = if text.contains(':') { text.to_owned() } else { format!("sip:{text}") };
         let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
-        let kind = match uri.transport() {
-            None => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("udp") => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("tcp") => TransportKind::Tcp,
-            Some(other) => bail!("transport `{other}` is not supported; use udp or tcp"),
-        };
-        let host = match uri.host() {
-            Some(Host::Name(name)) => name.to_owned(),
-            Some(host) => host.ip().map(|it| it.to_string()).context("the URI has no host")?,
-            None => bail!("`{text}` has no host: write it as sip:user@host"),
-        };
-        let port = uri.port().unwrap_or(5060);
-        let address = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .with_context(|| format!("`{host}` is not found"))?
-            .next()
-            .with_context(|| format!("`{host}` has no address"))?;
-        Ok(Self { uri, kind, address })
+        let target = locate::Target::of(&uri)
+            .map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}; write it as sip:user@host"))?;
+        let reach = Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp], v4: true, v6: true };
+        let found = resolver::locate(&Resolver::new(&[]), target, reach).await;
+        let hops = found.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
+        Ok(Self { uri, hops })
     }
 }
 
 impl Line {
     /// Dials; the call is under way when this returns.
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
-        let local_ip = local_ip_towards(target.address).await?;
-        let listen = ListenOn {
-            kind: target.kind,
-            address: SocketAddr::new(local_ip, 0),
-            admission: Admission::default(),
-            required: true,
-        };
+        let mut listen: Vec<ListenOn> = vec![];
+        for hop in &target.hops {
+            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
+            let Some((kind, address)) = on.filter(|it| !listen.iter().any(|other| (other.kind, other.address) == *it))
+            else {
+                continue;
+            };
+            listen.push(ListenOn { kind, address, admission: Admission::default(), required: true });
+        }
+        if listen.is_empty() {
+            bail!("there is no way to {}", target.uri);
+        }
         let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
-            listen: vec![listen],
+            listen,
+            dns: vec![],
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
-            calls: CallsConfig { ring: Ring { answer_after: None, ..Ring::default() }, ..CallsConfig::new(vec![]) },
+            calls: CallsConfig {
+                ring: Ring { answer_after: None, ..Ring::default() },
+                capabilities: Capabilities {
+                    codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
+                    ..Capabilities::default()
+                },
+                ..CallsConfig::new(vec![])
+            },
             record: Some(Recording::new(move |_, _| tap.take())),
         };
         let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
         let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
         let from = Uri::at(Some(&dial.from), local)
             .map_err(|error| anyhow::anyhow!("`{}` cannot be a user: {error}", dial.from))?;
+        let flow = |hop: &Hop| {
+            let is_on_the_way = |it: &&(TransportKind, SocketAddr)| it.0 == hop.kind && Some(it.1.ip()) == hop.local_ip;
+            let local = endpoint.listening.iter().find(is_on_the_way)?.1;
+            Some(Flow { kind: hop.kind, local, remote: hop.remote })
+        };
+        let mut flows = target.hops.iter().filter_map(flow);
         let outbound = Outbound {
             account: AccountId::default(),
             to: target.uri.clone(),
             from,
             display_name: None,
-            flow: Flow { kind: target.kind, local, remote: target.address },
+            flow: flows.next().context("the phone does not listen")?,
+            other_flows: flows.collect(),
             headers: vec![],
             credentials: None,
         };
@@ -295,14 +305,6 @@ async fn next_heard(ears: Option<&mut Handle<RecogniserCommand, RecogniserEvent>
         Some(event) => event,
         None => std::future::pending().await,
     }
-}
-
-/// The address from which this machine reaches `remote`; connecting a UDP socket sends nothing.
-async fn local_ip_towards(remote: SocketAddr) -> anyhow::Result<std::net::IpAddr> {
-    let any = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(remote).await.with_context(|| format!("there is no way to {remote}"))?;
-    Ok(socket.local_addr()?.ip())
 }
 
 /// The end of a call whose user agent is gone.

@@ -1,0 +1,6 @@
+//! An RTP packet.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hookswitch_fuzz::rtp(input);
+});

@@ -1,0 +1,63 @@
+//! [`Capabilities`]: what our media sessions can do, and what we prefer.
+
+use super::encoding::Encoding;
+use crate::codec::AudioCodec;
+
+/// What our media sessions can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// In order of preference.
+    pub codecs: Vec<AudioCodec>,
+    /// Whose order decides on the codec of our answers.
+    pub preference: Preference,
+    /// Whether telephone events are exchanged.
+    pub telephone_events: bool,
+    /// Whether silence is left out both ways, with comfort noise in its place or with the means of Opus. What peers leave
+    /// out unasked is understood in any case.
+    pub comfort_noise: bool,
+    /// How much audio we want packets to hold, in milliseconds.
+    pub ptime_ms: u16,
+}
+
+/// Whose order decides on the codec of our answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preference {
+    /// The peer's, as RFC 3264 §6.1 recommends.
+    #[default]
+    Theirs,
+    /// That of [`Capabilities::codecs`].
+    Ours,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcma, AudioCodec::Pcmu],
+            preference: Preference::Theirs,
+            telephone_events: true,
+            comfort_noise: false,
+            ptime_ms: 20,
+        }
+    }
+}
+
+impl Capabilities {
+    /// Everything that an offer of ours names: `first`, the other codecs, comfort noise for those at 8 kHz (RFC 3389 §4),
+    /// and events at the clocks of all of them, those of most peers first (RFC 4733 §2.1).
+    pub(super) fn encodings(&self, first: Option<AudioCodec>) -> Vec<Encoding> {
+        let first = first.filter(|it| self.codecs.contains(it));
+        let others = self.codecs.iter().copied().filter(|it| Some(*it) != first);
+        let codecs: Vec<_> = first.into_iter().chain(others).collect();
+        let mut clocks: Vec<_> = codecs.iter().map(|it| it.clock_hz()).collect();
+        clocks.sort_unstable();
+        clocks.dedup();
+        let mut encodings: Vec<_> = codecs.into_iter().map(Encoding::Audio).collect();
+        if self.comfort_noise && clocks.contains(&8_000) {
+            encodings.push(Encoding::ComfortNoise);
+        }
+        if self.telephone_events {
+            encodings.extend(clocks.into_iter().map(|clock_hz| Encoding::Event { clock_hz }));
+        }
+        encodings
+    }
+}

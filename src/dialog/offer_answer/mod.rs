@@ -1,0 +1,648 @@
+//! Offer and answer: RFC 3264 and 6337, for one audio stream with RFC 4733 events and RFC 3389 comfort noise.
+//!
+//! An answer has the streams of the offer, in their order; those we do not take have port 0. It names one codec, so that
+//! nobody changes payload type in mid-stream, by the payload types of the offer. An offer names every codec that we take.
+//! What a payload type means does not change within a session. The session identifier stays, and the version grows by one
+//! when the description changes.
+//!
+//! Deviations: a stream at port 0 in every line refuses the offer instead of leaving a session without media (§8.2);
+//! host names in `c=` are not resolved, but refused; events at 8 kHz are taken beside a codec of another clock, if there
+//! are no others.
+
+mod capabilities;
+mod encoding;
+mod media_description;
+mod stream;
+mod unusable;
+
+use std::net::{IpAddr, SocketAddr};
+
+pub use self::capabilities::{Capabilities, Preference};
+use self::encoding::{Encoding, Numbers};
+pub use self::media_description::{MediaDescription, TelephoneEvents};
+use self::stream::Stream;
+pub(crate) use self::unusable::Unusable;
+use crate::codec::AudioCodec;
+use crate::sdp::{Direction, Media, SessionDescription};
+
+/// An offer of the peer that can be answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    description: SessionDescription,
+    /// Which stream we take.
+    index: usize,
+    stream: Stream,
+}
+
+/// Our side of the offers and answers of one dialog.
+#[derive(Clone, Debug)]
+pub(crate) struct Negotiation {
+    capabilities: Capabilities,
+    session_id: u64,
+    version: u64,
+    /// The address of our media session, as peers are told.
+    local: SocketAddr,
+    /// Whether we put the peer on hold.
+    holds: bool,
+    /// The streams of the last description, those we do not take at port 0, and which one we take.
+    streams: Vec<Media>,
+    index: usize,
+    numbers: Numbers,
+    /// The codec of our last answer: our offers name it first, so that a hold does not change it.
+    codec: Option<AudioCodec>,
+    /// The last description of ours, its version left out.
+    written: Option<String>,
+}
+
+impl Offer {
+    /// Reads an offer that is to be answered from a media session at `local`.
+    pub(crate) fn read(body: &[u8], capabilities: &Capabilities, local: IpAddr) -> Result<Self, Unusable> {
+        let description = SessionDescription::parse(body).or(Err(Unusable::Malformed))?;
+        let mut problem = Unusable::NoAudio;
+        let mut found = None;
+        for (index, media) in description.media.iter().enumerate() {
+            match Stream::read(&description, media, capabilities, capabilities.preference, local) {
+                Ok(stream) => {
+                    found = Some((index, stream));
+                    break;
+                }
+                // The reason of the stream that came closest is the one to tell.
+                Err(reason) if reason != Unusable::NoAudio => problem = reason,
+                Err(_no_audio) => (),
+            }
+        }
+        let (index, stream) = found.ok_or(problem)?;
+        Ok(Self { description, index, stream })
+    }
+
+    /// What our answer will agree to, if nobody holds the peer.
+    pub(crate) fn media(&self) -> MediaDescription {
+        self.stream.agreed(false, &self.numbers(&Numbers::default()))
+    }
+
+    fn numbers(&self, before: &Numbers) -> Numbers {
+        let mut numbers = before.clone();
+        if let Some(media) = self.description.media.get(self.index) {
+            numbers.learn(media);
+        }
+        numbers
+    }
+}
+
+impl Negotiation {
+    /// Nothing is offered yet. `session_id` is random.
+    pub(crate) fn new(capabilities: Capabilities, session_id: u64, local: SocketAddr) -> Self {
+        Self {
+            capabilities,
+            session_id,
+            version: 0,
+            local,
+            holds: false,
+            streams: vec![],
+            index: 0,
+            numbers: Numbers::default(),
+            codec: None,
+            written: None,
+        }
+    }
+
+    /// The address of our media session, without its port.
+    pub(crate) const fn local_ip(&self) -> IpAddr {
+        self.local.ip()
+    }
+
+    /// Takes note that `refused` was the last description sent: another one has a new version, the same one has not.
+    pub(crate) fn remember(&mut self, refused: &Self) {
+        self.version = refused.version;
+        self.written.clone_from(&refused.written);
+    }
+
+    /// An offer that changes what is given, and our side if the peer agrees: whether we hold the peer, and where our media
+    /// session is.
+    pub(crate) fn changed(&self, holds: Option<bool>, local: Option<SocketAddr>) -> (Self, String) {
+        let mut changed =
+            Self { holds: holds.unwrap_or(self.holds), local: local.unwrap_or(self.local), ..self.clone() };
+        let offer = changed.offer();
+        (changed, offer)
+    }
+
+    /// The answer to `offer`, and what is agreed by it.
+    pub(crate) fn answer(&mut self, offer: &Offer) -> (String, MediaDescription) {
+        self.numbers = offer.numbers(&self.numbers);
+        let agreed = offer.stream.agreed(self.holds, &self.numbers);
+        self.codec = Some(agreed.codec);
+        self.index = offer.index;
+        self.streams = offer.description.media.iter().map(Media::refused).collect();
+        let offered = offer.description.media.get(offer.index).map(|it| &it.attributes);
+        let mid = offered.and_then(|it| it.get("mid"));
+        let direction = Direction::new(agreed.send, agreed.receive);
+        self.write_stream(&offer.stream.answered(), direction, offer.stream.is_muxed, mid);
+        (self.publish(&offer.description.timing), agreed)
+    }
+
+    /// An offer: everything we can do.
+    pub(crate) fn offer(&mut self) -> String {
+        if self.streams.is_empty() {
+            self.streams.push(Media::new("audio", 0, "RTP/AVP", vec![]));
+        }
+        let encodings = self.capabilities.encodings(self.codec);
+        let formats: Vec<_> = encodings.into_iter().map(|it| (self.numbers.assign(it), it)).collect();
+        let mid = self.streams.get(self.index).and_then(|it| it.attributes.get("mid")).map(str::to_owned);
+        self.write_stream(&formats, Direction::new(true, !self.holds), true, mid.as_deref());
+        self.publish("0 0")
+    }
+
+    /// Takes the answer to our last offer. It may name more than was offered, of which nothing counts (RFC 3264 §6.1), and
+    /// by other payload types.
+    pub(crate) fn accept(&self, body: &[u8]) -> Result<MediaDescription, Unusable> {
+        let description = SessionDescription::parse(body).or(Err(Unusable::Malformed))?;
+        if description.media.len() != self.streams.len() {
+            return Err(Unusable::Mismatch);
+        }
+        let media = description.media.get(self.index).ok_or(Unusable::Mismatch)?;
+        let stream = Stream::read(&description, media, &self.capabilities, Preference::Theirs, self.local.ip())?;
+        Ok(stream.agreed(self.holds, &self.numbers))
+    }
+
+    /// Writes the stream we take into its place.
+    fn write_stream(&mut self, formats: &[(u8, Encoding)], direction: Direction, is_muxed: bool, mid: Option<&str>) {
+        let Some(media) = self.streams.get_mut(self.index) else {
+            return;
+        };
+        let protocol = media.protocol.clone();
+        let payload_types = formats.iter().map(|(it, _)| it.to_string());
+        *media = Media::new("audio", self.local.port(), &protocol, payload_types.collect());
+        for (payload_type, encoding) in formats {
+            media.attributes.push("rtpmap", format_args!("{payload_type} {}", encoding.rtpmap()));
+            if let Some(fmtp) = encoding.fmtp(self.capabilities.comfort_noise) {
+                media.attributes.push("fmtp", format_args!("{payload_type} {fmtp}"));
+            }
+        }
+        media.attributes.push("ptime", self.capabilities.ptime_ms);
+        media.attributes.set_direction(direction);
+        if is_muxed {
+            media.attributes.flag("rtcp-mux");
+        }
+        if let Some(mid) = mid {
+            media.attributes.push("mid", mid);
+        }
+    }
+
+    /// The whole description, with a new version if it is not the last one again (RFC 3264 §8).
+    fn publish(&mut self, timing: &str) -> String {
+        let mut description = SessionDescription::new(self.session_id, 0, self.local.ip());
+        timing.clone_into(&mut description.timing);
+        description.media.clone_from(&self.streams);
+        let body = description.to_string();
+        if self.written.as_ref() != Some(&body) {
+            self.version += 1;
+            self.written = Some(body);
+        }
+        description.origin.version = self.version.to_string();
+        description.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{OpusSettings, SampleRate};
+
+    #[test]
+    fn an_answer_takes_the_first_codec_it_knows_and_the_events() {
+        check(
+            "c=IN IP4 192.0.2.9
+             t=3034423619 3042462419
+             m=audio 49170 RTP/AVP 18 8 0 97
+             a=rtpmap:18 G729/8000
+             a=rtpmap:97 telephone-event/8000
+             a=ptime:30",
+            "c=IN IP4 192.0.2.1
+             t=3034423619 3042462419
+             m=audio 20000 RTP/AVP 8 97
+             a=rtpmap:8 PCMA/8000
+             a=rtpmap:97 telephone-event/8000
+             a=fmtp:97 0-15
+             a=ptime:20
+             a=sendrecv",
+            "192.0.2.9:49170 PCMA/8000 8 events 97/8000 30 ms send receive",
+        );
+    }
+
+    #[test]
+    fn an_answer_has_every_stream_of_the_offer_in_its_place() {
+        check(
+            "c=IN IP4 192.0.2.9
+             t=0 0
+             m=video 5000 RTP/AVP 31
+             m=audio 5002 RTP/SAVP 0
+             m=audio 5004 RTP/AVPF 96 101
+             a=rtpmap:96 pcmu/8000/1
+             a=rtpmap:101 telephone-event/48000
+             a=rtcp:6005 IN IP4 192.0.2.10
+             m=audio 5006 RTP/AVP 0
+             m=image 5008 udptl t38",
+            "c=IN IP4 192.0.2.1
+             t=0 0
+             m=video 0 RTP/AVP 31
+             m=audio 0 RTP/SAVP 0
+             m=audio 20000 RTP/AVPF 96
+             a=rtpmap:96 PCMU/8000
+             a=ptime:20
+             a=sendrecv
+             m=audio 0 RTP/AVP 0
+             m=image 0 udptl t38",
+            "192.0.2.9:5004 PCMU/8000 96 rtcp 192.0.2.10:6005 send receive",
+        );
+    }
+
+    /// The stream of an offer, lines separated by bars, and that of the answer to it from its formats on: without the
+    /// static rtpmaps, the range of the events and the usual ptime and direction; then what is agreed.
+    const ANSWERS: &[(&str, &str, &str)] = &[
+        // The codecs one by one.
+        ("0", "0", "PCMU/8000 0"),
+        ("8", "8", "PCMA/8000 8"),
+        ("9", "9", "G722/16000 9"),
+        ("9|rtpmap:9 G722/8000/1", "9", "G722/16000 9"),
+        ("9|rtpmap:9 G722/16000", "9", "G722/16000 9"),
+        ("96|rtpmap:96 G722/8000", "96|rtpmap:96 G722/8000", "G722/16000 96"),
+        ("111|rtpmap:111 opus/48000/2", "111|rtpmap:111 opus/48000/2|OPUS 111", "opus 111"),
+        ("111|rtpmap:111 OPUS/48000", "111|rtpmap:111 opus/48000/2|OPUS 111", "opus 111"),
+        ("111|rtpmap:111 opus/48000/1", "111|rtpmap:111 opus/48000/2|OPUS 111", "opus 111"),
+        ("97|rtpmap:97 L16/16000", "97|rtpmap:97 L16/16000", "L16/16000 97"),
+        ("98|rtpmap:98 l16/8000/1", "98|rtpmap:98 L16/8000", "L16/8000 98"),
+        // What the peer puts first is taken, whatever comes before that we do not know.
+        ("18 3 4 8 0", "8", "PCMA/8000 8"),
+        ("0 9 111|rtpmap:111 opus/48000/2", "0", "PCMU/8000 0"),
+        ("98 0|rtpmap:98 AMR-WB/16000", "0", "PCMU/8000 0"),
+        // Odd ways of writing it.
+        ("0 8|rtpmap:0 pcmu/8000", "0", "PCMU/8000 0"),
+        ("0|rtpmap:0 PCMU", "0", "PCMU/8000 0"),
+        ("0|rtpmap: 0  PCMU/8000 ", "0", "PCMU/8000 0"),
+        ("96 0|rtpmap:96 opus/48000/3", "0", "PCMU/8000 0"),
+        ("96 0|rtpmap:96 PCMU/16000", "0", "PCMU/8000 0"),
+        ("0 0 0", "0", "PCMU/8000 0"),
+        ("300 0", "0", "PCMU/8000 0"),
+        ("128 -1 x 0", "0", "PCMU/8000 0"),
+        ("8 96|rtpmap:8 PCMU/8000", "8|rtpmap:8 PCMU/8000", "PCMU/8000 8"),
+        // Opus and its parameters.
+        ("96|rtpmap:96 opus/48000/2|fmtp:96 useinbandfec=1", "96|rtpmap:96 opus/48000/2|OPUS 96", "opus+fec 96"),
+        (
+            "96|rtpmap:96 opus/48000/2|fmtp:96 minptime=10; useinbandfec=1;usedtx=1;cbr=1;maxplaybackrate=8000;stereo=1",
+            "96|rtpmap:96 opus/48000/2|OPUS 96",
+            "opus+fec+cbr+narrow 96",
+        ),
+        ("96|rtpmap:96 opus/48000/2|ptime:30", "96|rtpmap:96 opus/48000/2|OPUS 96", "opus 96"),
+        ("96|rtpmap:96 opus/48000/2|ptime:60", "96|rtpmap:96 opus/48000/2|OPUS 96", "opus 96 60 ms"),
+        // Events.
+        ("0 101|rtpmap:101 telephone-event/8000", "0 101|EVENT 101 8000", "PCMU/8000 0 events 101/8000"),
+        (
+            "0 101|rtpmap:101 Telephone-Event/8000/1|fmtp:101 0-11,16",
+            "0 101|EVENT 101 8000",
+            "PCMU/8000 0 events 101/8000",
+        ),
+        ("0 101", "0", "PCMU/8000 0"),
+        ("0 101|rtpmap:101 telephone-event/48000", "0", "PCMU/8000 0"),
+        (
+            "96 101 102|rtpmap:96 opus/48000/2|rtpmap:101 telephone-event/8000|rtpmap:102 telephone-event/48000",
+            "96 102|rtpmap:96 opus/48000/2|OPUS 96|EVENT 102 48000",
+            "opus 96 events 102/48000",
+        ),
+        (
+            "96 101|rtpmap:96 opus/48000/2|rtpmap:101 telephone-event/8000",
+            "96 101|rtpmap:96 opus/48000/2|OPUS 96|EVENT 101 8000",
+            "opus 96 events 101/8000",
+        ),
+        ("9 110|rtpmap:110 telephone-event/8000", "9 110|EVENT 110 8000", "G722/16000 9 events 110/8000"),
+        // Comfort noise is not agreed on unless it is wanted.
+        ("0 13", "0", "PCMU/8000 0"),
+        // Packets and ports.
+        ("0|ptime:10", "0", "PCMU/8000 0 10 ms"),
+        ("0|ptime:50", "0", "PCMU/8000 0 50 ms"),
+        ("0|maxptime:20|ptime:40", "0", "PCMU/8000 0"),
+        ("97|rtpmap:97 L16/16000|ptime:60", "97|rtpmap:97 L16/16000", "L16/16000 97 40 ms"),
+        ("0|rtcp:4010", "0", "PCMU/8000 0 rtcp 192.0.2.9:4010"),
+        ("0|rtcp-mux", "0|rtcp-mux", "PCMU/8000 0 rtcp 192.0.2.9:4000"),
+        ("0|rtcp:4001|rtcp-mux|mid:0", "0|rtcp-mux|mid:0", "PCMU/8000 0 rtcp 192.0.2.9:4000"),
+        ("0|crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz", "0", "PCMU/8000 0"),
+        ("0|setup:actpass|candidate:1 1 udp 1 192.0.2.7 4 typ host", "0", "PCMU/8000 0"),
+    ];
+
+    #[test]
+    fn offers_have_their_answers() {
+        let all = Capabilities { codecs: AudioCodec::ALL.to_vec(), ..Capabilities::default() };
+        for (offered, answered, agreed) in ANSWERS {
+            let offered = format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP {}", offered.replace('|', "\na="));
+            let offer = Offer::read(&sdp(1, &offered), &all, local().ip()).expect(&offered);
+            let (answer, media) = Negotiation::new(all.clone(), 7, local()).answer(&offer);
+            assert_eq!(short(&answer), *answered, "{offered}");
+            let agreed = format!("192.0.2.9:4000 {agreed}");
+            let found = show(&media).replace(" send receive", "");
+            assert_eq!(words(&found), words(&agreed), "{offered}");
+        }
+    }
+
+    #[test]
+    fn our_preference_can_go_before_theirs() {
+        let ours = Capabilities { preference: Preference::Ours, ..Capabilities::default() };
+        let check = |capabilities: &Capabilities, formats: &str, expected: &str| {
+            let body = sdp(1, &format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP {formats}"));
+            let offer = Offer::read(&body, capabilities, local().ip()).expect(formats);
+            let (answer, _) = Negotiation::new(capabilities.clone(), 7, local()).answer(&offer);
+            assert_eq!(short(&answer), expected);
+        };
+        check(&ours, "0 8 9", "9");
+        check(&ours, "0 8", "8");
+        let silent = Capabilities { comfort_noise: true, ..ours };
+        check(&silent, "0 13", "0 13|rtpmap:13 CN/8000");
+        check(&silent, "0 97\na=rtpmap:97 CN/16000", "0");
+        let opus = "96 13\na=rtpmap:96 opus/48000/2\na=fmtp:96 usedtx=1";
+        check(&silent, opus, "96|rtpmap:96 opus/48000/2|OPUS 96;usedtx=1");
+        let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], telephone_events: false, ..silent };
+        check(&only_ulaw, "9 8 0 101\na=rtpmap:101 telephone-event/8000", "0");
+        let mut offering = Negotiation::new(only_ulaw, 7, local());
+        assert_eq!(short(&offering.offer()), "0 13|rtpmap:13 CN/8000|rtcp-mux");
+        let linear = vec![AudioCodec::L16(SampleRate::Hz16000)];
+        let mut offering = Negotiation::new(Capabilities { codecs: linear, ..Capabilities::default() }, 7, local());
+        assert_eq!(short(&offering.offer()), "97 103|rtpmap:97 L16/16000|EVENT 103 16000|rtcp-mux");
+    }
+
+    /// The stream of a description as [`ANSWERS`] have it.
+    fn short(body: &str) -> String {
+        let stream = body.split("m=audio 20000 RTP/AVP ").nth(1).expect("a stream").replace("\r\na=", "|");
+        let mut short = stream.trim_end().replace("|ptime:20|sendrecv", "");
+        for map in ["0 PCMU", "8 PCMA", "9 G722"] {
+            // As the only rtpmap of that number.
+            short = short.replace(&format!("|rtpmap:{map}/8000"), "");
+        }
+        for clock_hz in [8_000, 16_000, 48_000] {
+            for number in 96..=127 {
+                let event = format!("rtpmap:{number} telephone-event/{clock_hz}|fmtp:{number} 0-15");
+                short = short.replace(&event, &format!("EVENT {number} {clock_hz}"));
+            }
+        }
+        for number in 96..=127 {
+            let fmtp = AudioCodec::Opus.fmtp().expect("Opus has parameters");
+            short = short.replace(&format!("fmtp:{number} {fmtp}"), &format!("OPUS {number}"));
+        }
+        short
+    }
+
+    /// Sorted, as `rtcp` stands before the events.
+    fn words(text: &str) -> Vec<&str> {
+        let mut words: Vec<_> = text.split(' ').collect();
+        words.sort_unstable();
+        words
+    }
+
+    #[test]
+    fn hold_is_answered_in_kind() {
+        for (offered, answered, agreed) in [
+            ("a=sendonly", "recvonly", "receive"),
+            ("a=inactive", "inactive", ""),
+            ("a=recvonly", "sendonly", "send"),
+            ("a=sendrecv", "sendrecv", "send receive"),
+        ] {
+            check(
+                &format!("c=IN IP4 192.0.2.9\nt=0 0\n{offered}\nm=audio 4000 RTP/AVP 0"),
+                &format!(
+                    "c=IN IP4 192.0.2.1\nt=0 0\nm=audio 20000 RTP/AVP 0\na=rtpmap:0 PCMU/8000\na=ptime:20\na={answered}"
+                ),
+                format!("192.0.2.9:4000 PCMU/8000 0 {agreed}").trim_end(),
+            );
+        }
+        check(
+            "c=IN IP4 0.0.0.0\nt=0 0\nm=audio 4000 RTP/AVP 0",
+            "c=IN IP4 192.0.2.1\nt=0 0\nm=audio 20000 RTP/AVP 0\na=rtpmap:0 PCMU/8000\na=ptime:20\na=recvonly",
+            "0.0.0.0:4000 PCMU/8000 0 receive",
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_used_says_why() {
+        let check = |body: &str, expected: Unusable| {
+            let found = Offer::read(&sdp(1, body), &Capabilities::default(), local().ip()).expect_err(body);
+            assert_eq!(found, expected, "{body}");
+        };
+        check("c=IN IP4 192.0.2.9\nt=0 0", Unusable::NoAudio);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0", Unusable::NoAudio);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=video 4000 RTP/AVP 31", Unusable::NoAudio);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/SAVP 0\nm=video 1 RTP/AVP 31", Unusable::Transport);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 18", Unusable::Codec);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0\na=rtpmap:0 iLBC/8000", Unusable::Codec);
+        check("c=IN IP4 host.example\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
+        check("c=IN IP4 224.0.0.1/127\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
+        check("c=IN IP4 255.255.255.255\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
+        check("c=IN IP6 2001:db8::9\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
+        check("t=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
+        let garbage = Offer::read(b"hello", &Capabilities::default(), local().ip());
+        assert_eq!(garbage.err(), Some(Unusable::Malformed));
+    }
+
+    #[test]
+    fn a_mapped_address_counts_as_ipv4() {
+        let offer = sdp(1, "c=IN IP6 ::ffff:192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0");
+        let offer = Offer::read(&offer, &Capabilities::default(), local().ip()).expect("usable");
+        assert_eq!(offer.media().rtp.to_string(), "192.0.2.9:4000");
+    }
+
+    #[test]
+    fn the_version_grows_with_changes_only() {
+        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let sendrecv = sdp(1, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0");
+        let sendonly = sdp(2, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly");
+        let mut versions = vec![];
+        for body in [&sendrecv, &sendrecv, &sendonly, &sendonly, &sendrecv] {
+            let offer = Offer::read(body, &Capabilities::default(), local().ip()).expect("usable");
+            let (answer, _) = ours.answer(&offer);
+            let origin = answer.lines().nth(1).expect("o=").to_owned();
+            versions.push(origin);
+        }
+        let origin = |version| format!("o=- 7 {version} IN IP4 192.0.2.1");
+        assert_eq!(versions, [origin(1), origin(1), origin(2), origin(2), origin(3)]);
+    }
+
+    #[test]
+    fn our_offer_names_everything_and_keeps_refused_streams() {
+        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let expected = "v=0
+            o=- 7 1 IN IP4 192.0.2.1
+            s=-
+            c=IN IP4 192.0.2.1
+            t=0 0
+            m=audio 20000 RTP/AVP 96 9 8 0 101 102
+            a=rtpmap:96 opus/48000/2
+            a=fmtp:96 minptime=10;useinbandfec=1;maxplaybackrate=16000;sprop-maxcapturerate=16000
+            a=rtpmap:9 G722/8000
+            a=rtpmap:8 PCMA/8000
+            a=rtpmap:0 PCMU/8000
+            a=rtpmap:101 telephone-event/8000
+            a=fmtp:101 0-15
+            a=rtpmap:102 telephone-event/48000
+            a=fmtp:102 0-15
+            a=ptime:20
+            a=sendrecv
+            a=rtcp-mux";
+        assert_eq!(lines(&ours.offer()), lines(expected));
+        let body = sdp(1, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0\nm=audio 4000 RTP/AVP 0");
+        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        ours.answer(&offer);
+        let (_, again) = ours.changed(Some(true), None);
+        let media: Vec<_> = again.lines().filter(|it| it.starts_with("m=") || it.starts_with("a=send")).collect();
+        assert_eq!(media, ["m=audio 0 RTP/AVP 0", "m=audio 20000 RTP/AVP 0 96 9 8 101 102", "a=sendonly"]);
+    }
+
+    #[test]
+    fn a_payload_type_keeps_its_meaning() {
+        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let body = sdp(
+            1,
+            "c=IN IP4 192.0.2.9
+             t=0 0
+             m=audio 4000 RTP/AVP 96 102 101
+             a=rtpmap:96 telephone-event/8000
+             a=rtpmap:102 iLBC/8000
+             a=rtpmap:101 PCMA/8000
+             a=mid:voice",
+        );
+        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        let (_, agreed) = ours.answer(&offer);
+        assert_eq!(show(&agreed), "192.0.2.9:4000 PCMA/8000 101 events 96/8000 send receive");
+        let (mut again, offer) = ours.changed(Some(true), None);
+        let named: Vec<_> = offer.lines().filter(|it| !it.contains("fmtp")).skip(5).collect();
+        let expected = [
+            "m=audio 20000 RTP/AVP 101 97 9 0 96 98",
+            "a=rtpmap:101 PCMA/8000",
+            "a=rtpmap:97 opus/48000/2",
+            "a=rtpmap:9 G722/8000",
+            "a=rtpmap:0 PCMU/8000",
+            "a=rtpmap:96 telephone-event/8000",
+            "a=rtpmap:98 telephone-event/48000",
+            "a=ptime:20",
+            "a=sendonly",
+            "a=rtcp-mux",
+            "a=mid:voice",
+        ];
+        assert_eq!(named, expected);
+        // The peer numbers what it receives as it likes, and now has another number for what it offered before.
+        let answer = "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4002 RTP/AVP 111 112\na=rtpmap:111 opus/48000/2
+            a=rtpmap:112 telephone-event/48000\na=recvonly";
+        let agreed = again.accept(&sdp(2, answer)).expect("usable");
+        assert_eq!(show(&agreed), "192.0.2.9:4002 opus 111<97 events 112<98/48000 send");
+        let body = sdp(3, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4002 RTP/AVP 111\na=rtpmap:111 opus/48000/2");
+        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        let (_, agreed) = again.answer(&offer);
+        assert_eq!(show(&agreed), "192.0.2.9:4002 opus 111 send");
+    }
+
+    #[test]
+    fn an_answer_must_fit_its_offer() {
+        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        ours.offer();
+        let check = |body: &str, expected: Result<&str, Unusable>| {
+            let found = ours.accept(&sdp(1, body)).map(|it| show(&it));
+            assert_eq!(found, expected.map(str::to_owned), "{body}");
+        };
+        let audio = "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP";
+        check(&format!("{audio} 8"), Ok("192.0.2.9:4000 PCMA/8000 8 send receive"));
+        check(
+            &format!("{audio} 96 0 105\na=rtpmap:96 PCMA/8000\na=rtpmap:105 telephone-event/8000\na=ptime:60"),
+            Ok("192.0.2.9:4000 PCMA/8000 96<8 events 105<101/8000 60 ms send receive"),
+        );
+        check(
+            &format!("{audio} 96 101\na=rtpmap:96 opus/48000/2\na=rtpmap:101 telephone-event/8000\na=rtcp-mux"),
+            Ok("192.0.2.9:4000 opus 96 rtcp 192.0.2.9:4000 events 101/8000 send receive"),
+        );
+        check(&format!("{audio} 18 0"), Ok("192.0.2.9:4000 PCMU/8000 0 send receive"));
+        check(&format!("{audio} 0\na=sendonly"), Ok("192.0.2.9:4000 PCMU/8000 0 receive"));
+        check(&format!("{audio} 18"), Err(Unusable::Codec));
+        check(&format!("{audio} 97\na=rtpmap:97 L16/16000"), Err(Unusable::Codec));
+        check(&format!("{audio} 0\nm=video 0 RTP/AVP 31"), Err(Unusable::Mismatch));
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0", Err(Unusable::NoAudio));
+        check("c=IN IP4 192.0.2.9\nt=0 0", Err(Unusable::Mismatch));
+    }
+
+    #[test]
+    fn odd_packet_lengths_become_those_there_are() {
+        for (lines, expected) in [
+            ("", 20),
+            ("\na=ptime:0", 20),
+            ("\na=ptime:-20", 20),
+            ("\na=ptime:2147483648", 20),
+            ("\na=ptime:10", 10),
+            ("\na=ptime:30", 30),
+            ("\na=ptime:20.0", 20),
+            ("\na=ptime:40", 40),
+            ("\na=ptime:200", 60),
+            ("\na=ptime:60\na=maxptime:40", 40),
+            ("\na=ptime:60\na=maxptime:1", 10),
+        ] {
+            let body = sdp(1, &format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0{lines}"));
+            let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+            assert_eq!(offer.media().ptime_ms, expected, "{lines}");
+        }
+    }
+
+    /// Answers an offer and compares the answer, from its `c=` on, and what is agreed.
+    #[track_caller]
+    fn check(offer: &str, answer: &str, agreed: &str) {
+        let offer = Offer::read(&sdp(1, offer), &Capabilities::default(), local().ip()).expect("usable");
+        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let (body, media) = ours.answer(&offer);
+        let found: Vec<_> = body.lines().skip(3).collect();
+        assert_eq!(found, lines(answer));
+        assert_eq!(show(&media), agreed);
+    }
+
+    fn show(it: &MediaDescription) -> String {
+        let number = |sent: u8, received: u8| {
+            if sent == received { sent.to_string() } else { format!("{sent}<{received}") }
+        };
+        let codec = match it.codec {
+            AudioCodec::Opus => show_opus(it.opus),
+            codec => format!("{}/{}", codec.name(), codec.rate().hz()),
+        };
+        let mut text = format!("{} {codec} {}", it.rtp, number(it.payload_type, it.received_payload_type));
+        if it.rtcp.port() != it.rtp.port() + 1 || it.rtcp.ip() != it.rtp.ip() {
+            text.push_str(&format!(" rtcp {}", it.rtcp));
+        }
+        if let Some(event) = it.telephone_event {
+            let number = number(event.payload_type, event.received_payload_type);
+            text.push_str(&format!(" events {number}/{}", event.clock_hz));
+        }
+        if let Some(number) = it.comfort_noise {
+            text.push_str(&format!(" noise {number}"));
+        }
+        if it.ptime_ms != 20 {
+            text.push_str(&format!(" {} ms", it.ptime_ms));
+        }
+        for (flag, name) in [(it.send, " send"), (it.receive, " receive")] {
+            text.push_str(if flag { name } else { "" });
+        }
+        text
+    }
+
+    fn show_opus(it: OpusSettings) -> String {
+        let flags = [
+            (it.forward_error_correction, "+fec"),
+            (it.discontinuous, "+dtx"),
+            (it.constant_bit_rate, "+cbr"),
+            (it.narrow_band, "+narrow"),
+        ];
+        let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name);
+        format!("opus{}", flags.collect::<String>())
+    }
+
+    fn lines(text: &str) -> Vec<&str> {
+        text.lines().map(str::trim).collect()
+    }
+
+    fn sdp(version: u32, lines: &str) -> Vec<u8> {
+        let lines: Vec<_> = lines.lines().map(str::trim).collect();
+        format!("v=0\r\no=peer 1 {version} IN IP4 192.0.2.9\r\ns=-\r\n{}\r\n", lines.join("\r\n")).into_bytes()
+    }
+
+    fn local() -> SocketAddr {
+        "192.0.2.1:20000".parse().expect("an address")
+    }
+}
