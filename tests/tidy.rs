@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["sip", "limits", "timer", "identity"]),
     ("transport", &["sip", "limits", "timer"]),
     ("transaction", &["transport", "sip", "limits", "timer"]),
-    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
+    ("dialog", &["auth", "srtp", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
     ("route", &["sip", "limits", "identity"]),
     ("locate", &["transport", "sip", "limits", "timer"]),
     ("registrar", &["auth", "transport", "sip", "limits", "timer", "identity"]),

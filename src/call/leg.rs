@@ -182,7 +182,7 @@ impl Calls {
             give_up_at: now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX),
         };
         let state = State::Ringing(ringing);
-        let (is_held, is_silent) = media.map_or((false, false), |it| (!it.send, !it.receive));
+        let (is_held, is_silent) = media.as_ref().map_or((false, false), |it| (!it.send, !it.receive));
         let held = Leg { dialog: Some(dialog), is_held, is_silent, ..Leg::new(leg, state) };
         self.calls.insert(call, held);
         self.by_dialog.insert(dialog, call);
@@ -442,11 +442,12 @@ impl Calls {
         leg.state = State::Answered;
         let id = leg.id;
         // The media session of a call that came in was opened with what the peer offered.
+        let codec = media.as_ref().map(|it| it.codec);
         if let Some(remote) = media.filter(|_| is_outbound) {
             self.tell(Output::UpdateMedia { leg: id, remote });
         }
         self.tell(Output::Answered { call, leg: id });
-        self.journal(call, Event::Answered { codec: media.map(|it| it.codec) });
+        self.journal(call, Event::Answered { codec });
     }
 
     fn handle_media(&mut self, call: CallId, remote: MediaDescription) {
@@ -455,9 +456,9 @@ impl Calls {
         };
         let was_held = std::mem::replace(&mut leg.is_held, !remote.send);
         leg.is_silent = !remote.receive;
-        let id = leg.id;
+        let (id, is_held) = (leg.id, leg.is_held);
         self.tell(Output::UpdateMedia { leg: id, remote });
-        match (was_held, !remote.send) {
+        match (was_held, is_held) {
             (false, true) => self.journal(call, Event::Held),
             (true, false) => self.journal(call, Event::Resumed),
             (false, false) | (true, true) => (),

@@ -9,6 +9,7 @@
 //! Without a file the [built-in configuration](Config::built_in) applies: a demo agent that answers on loopback.
 
 mod agents;
+mod media;
 mod network;
 mod operation;
 mod reading;
@@ -28,6 +29,7 @@ use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, Sound, SpeechService, Turns};
+pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
@@ -45,6 +47,8 @@ pub struct Config {
     pub sip: Sip,
     /// `[rtp]`
     pub rtp: Rtp,
+    /// `[media]`
+    pub media: Media,
     /// `[http]`
     pub http: Http,
     /// `[agents.NAME]`, by name.
@@ -119,6 +123,7 @@ impl Config {
         let trunks = trunks::read_trunks(&root, &places);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
+        let media = read(&root, "media", Media::read, &mut finish);
         let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", Http::read, &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
@@ -133,7 +138,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, recordings, log, drain })
+        Ok(Self { sip, rtp, media, http, agents, numbers, users, trunks, dns, speech, data, recordings, log, drain })
     }
 }
 
@@ -447,7 +452,7 @@ format = "xml"
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, dns, drain, \
-                 http, log, numbers, recordings, rtp, sip, speech, trunks, users",
+                 http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -466,8 +471,8 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, numbers, \
-             rtp, sip, speech, trunks, users",
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, media, \
+             numbers, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

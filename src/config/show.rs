@@ -14,6 +14,12 @@ impl Display for Config {
         shown.text("ports", &self.rtp.ports.to_string());
         shown.plain("inactivity_s", self.rtp.inactivity.as_secs());
         shown.advertise(&self.rtp.advertise);
+        shown.section("media");
+        let codecs: Vec<_> = self.media.codecs.iter().map(|it| quoted(it.key())).collect();
+        shown.plain("codecs", format_args!("[{}]", codecs.join(", ")));
+        shown.text("prefer", if self.media.prefers_ours { "ours" } else { "theirs" });
+        shown.plain("comfort_noise", self.media.comfort_noise);
+        shown.plain("ptime_ms", self.media.ptime_ms);
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         for (name, agent) in &self.agents {

@@ -28,14 +28,15 @@ use crate::server::speech::{fallback_tone, render_text};
 /// One agent, shared by its calls.
 #[derive(Debug)]
 pub(crate) struct PreparedAgent {
-    /// What every call's [`crate::agent::Agent`] is made from.
-    pub(crate) config: AgentConfig,
+    /// What every call's [`crate::agent::Agent`] is made from, at 8 and at 16 kHz.
+    narrow: AgentConfig,
+    wide: AgentConfig,
     phrases: Vec<String>,
     voice: Option<String>,
     speech: SocketAddress,
     model: Option<(ChatConfig, ModelAddress)>,
-    /// How its calls are recorded.
-    pub(crate) recording: Arc<RecordingPlan>,
+    /// How its calls are recorded, at 8 and at 16 kHz.
+    recording: [Arc<RecordingPlan>; 2],
     /// What is done to the audio of its callers.
     pub(crate) sound: Enhancements,
 }
@@ -112,8 +113,6 @@ fn prepare_one(
             Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
         }
     };
-    let apology = render_apology(name, &apology, agent.voice.as_deref());
-    let recording = Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref()));
     let sound = Enhancements {
         noise_suppression: agent.sound.noise_suppression,
         echo_cancellation: agent.sound.echo_cancellation,
@@ -126,21 +125,45 @@ fn prepare_one(
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
-    let config =
-        AgentConfig { turn_taking: turn_taking(&agent.turns), times, ..AgentConfig::new(mind, LEG_RATE, apology) };
-    Ok(PreparedAgent { config, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
+    let config = |rate| AgentConfig {
+        turn_taking: turn_taking(&agent.turns),
+        times,
+        ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
+    };
+    let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
+    let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
+    let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
+    Ok(PreparedAgent { narrow, wide, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
 }
 
 impl PreparedAgent {
-    /// Opens the services of one call: connections begin at once, so that they are warm when the call is answered.
-    pub(crate) fn open_services(&self) -> Services {
-        let recogniser = RecogniserClient::new(RecogniserConfig {
-            format: AudioFormat::MULAW,
-            phrases: self.phrases.clone(),
-            partial_results: true,
-        });
-        let synthesiser =
-            SynthesiserClient::new(SynthesiserConfig { format: AudioFormat::MULAW, voice: self.voice.clone() });
+    /// What the agent of a call is made from that hears and speaks at `rate`.
+    pub(crate) const fn config(&self, rate: SampleRate) -> &AgentConfig {
+        match rate {
+            SampleRate::Hz8000 => &self.narrow,
+            SampleRate::Hz16000 => &self.wide,
+        }
+    }
+
+    /// How a call is recorded that is heard at `rate`.
+    pub(crate) fn recording(&self, rate: SampleRate) -> Arc<RecordingPlan> {
+        let [narrow, wide] = &self.recording;
+        match rate {
+            SampleRate::Hz8000 => Arc::clone(narrow),
+            SampleRate::Hz16000 => Arc::clone(wide),
+        }
+    }
+
+    /// Opens the services of one call: connections begin at once, so that they are warm when the call is answered. G.711
+    /// goes to them as it is, wide band without compression.
+    pub(crate) fn open_services(&self, rate: SampleRate) -> Services {
+        let format = match rate {
+            SampleRate::Hz8000 => AudioFormat::MULAW,
+            SampleRate::Hz16000 => AudioFormat::linear16(rate),
+        };
+        let recogniser =
+            RecogniserClient::new(RecogniserConfig { format, phrases: self.phrases.clone(), partial_results: true });
+        let synthesiser = SynthesiserClient::new(SynthesiserConfig { format, voice: self.voice.clone() });
         Services {
             recogniser: spawn_recogniser(recogniser, self.speech.clone()),
             synthesiser: spawn_synthesiser(synthesiser, self.speech.clone()),
@@ -199,23 +222,23 @@ fn silence_endpointing(end_of_turn_ms: u32) -> SilenceEndpointing {
 }
 
 /// The apology as audio, made now because the service that fails may be the synthesiser.
-fn render_apology(agent: &str, text: &str, voice: Option<&str>) -> Apology {
-    let samples = render_text(text, voice.unwrap_or("rms"), LEG_RATE).unwrap_or_else(|error| {
+fn render_apology(agent: &str, text: &str, voice: Option<&str>, rate: SampleRate) -> Apology {
+    let samples = render_text(text, voice.unwrap_or("rms"), rate).unwrap_or_else(|error| {
         tracing::warn!(agent, %error, "the apology cannot be spoken; callers will hear tones instead");
-        fallback_tone(LEG_RATE)
+        fallback_tone(rate)
     });
-    let frames = samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it));
+    let frames = samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it));
     Apology { text: text.to_owned(), frames: frames.collect() }
 }
 
 /// The words of consent as audio, made now so that no call waits for them.
-fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str>) -> RecordingPlan {
+fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str>, rate: SampleRate) -> RecordingPlan {
     let words = match recording.consent {
         Consent::None => None,
         Consent::Announce => Some(&recording.announcement),
         Consent::Ask => Some(&recording.question),
     };
-    let rendered = words.filter(|_| recording.enabled).map(|text| render_text(text, voice.unwrap_or("rms"), LEG_RATE));
+    let rendered = words.filter(|_| recording.enabled).map(|text| render_text(text, voice.unwrap_or("rms"), rate));
     let samples = match rendered {
         None => vec![],
         Some(Ok(samples)) => samples,
@@ -231,7 +254,7 @@ fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str
             RecordingFormat::Mp3 => Format::Mp3,
         },
         consent: recording.consent,
-        words: samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it)).collect(),
+        words: samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect(),
     }
 }
 
@@ -245,5 +268,3 @@ fn milliseconds_u32(duration: Duration) -> u32 {
 
 /// From a free decoder to a recogniser that listens.
 const READY_AFTER_WAIT_MS: u64 = 3_000;
-/// G.711 legs are narrow band.
-const LEG_RATE: SampleRate = SampleRate::Hz8000;

@@ -16,12 +16,14 @@ use crate::call::{End, HangUpCause};
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
 use crate::media::enhance::Enhancer;
+use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::{self, CallLog};
 use crate::server::call_recording::CallRecording;
+use crate::server::detection::Listening;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
@@ -72,18 +74,20 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let rate = prepared.config.rate;
-    let (plan, recordings) = (Arc::clone(&prepared.recording), Arc::clone(&shared.recordings));
-    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
+    let rate = new.link.rate();
+    let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
+    let agent = Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now());
     let actor = CallActor {
         call,
         agent,
-        services: Some(prepared.open_services()),
+        services: Some(prepared.open_services(rate)),
+        listening: Listening::to_caller(rate),
         link: new.link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
         enhancer: prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate)),
         shared,
         digits: VecDeque::new(),
+        one_telling: OneTelling::default(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -95,6 +99,7 @@ struct CallActor {
     call: CallId,
     agent: Agent,
     services: Option<Services>,
+    listening: Listening,
     link: crate::server::media_link::TaskEnd,
     recording: CallRecording,
     /// Of an agent whose callers are enhanced.
@@ -102,6 +107,7 @@ struct CallActor {
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
     digits: VecDeque<char>,
+    one_telling: OneTelling,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -164,12 +170,15 @@ impl CallActor {
         let mut next = Some(first);
         while let Some(tick) = next {
             let leg_tick = tick;
+            self.listen(&leg_tick);
             let mut tick = agent_tick(&leg_tick);
             if let Some(enhancer) = &mut self.enhancer {
                 tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
             }
+            // Some peers tell a key twice: by its tone and by INFO.
+            tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
             if tick.digit.is_none() {
-                tick.digit = self.digits.pop_front();
+                tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
             }
             if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
                 // The key was for the question, not for the agent.
@@ -180,6 +189,18 @@ impl CallActor {
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
             self.perform_outputs();
             next = self.link.poll_tick();
+        }
+    }
+
+    fn is_news(&mut self, key: char, means: Means, now: Now) -> bool {
+        Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
+    }
+
+    /// Writes down what is heard beside words.
+    fn listen(&mut self, tick: &LegTick) {
+        for finding in self.listening.hear(&tick.tick.heard).into_iter().flatten() {
+            self.events.extend(finding.party().map(|party| Event::AnsweredBy { party }));
+            self.events.push(note("detected", finding.to_string()));
         }
     }
 

@@ -321,7 +321,7 @@ mod tests {
         let (worker, mut commands) = mpsc::channel(8);
         let call = "call_018bcfe56800000000000000000000aa".parse().unwrap();
         let mut recording = CallRecording::new(call, Arc::new(plan), Arc::new(recordings), worker, SampleRate::Hz8000);
-        let (mut task, mut leg) = link();
+        let (mut task, mut leg) = link(SampleRate::Hz8000);
         let (mut log, mut taps) = (vec![], vec![]);
         let now = clock::now();
         for step in steps.split(' ') {

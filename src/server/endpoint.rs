@@ -172,6 +172,7 @@ impl Endpoint {
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
+            offered_rate: config.calls.capabilities.rate(),
             new_calls,
             log,
             record: config.record,
@@ -238,6 +239,8 @@ impl EndpointHandle {
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
+            rtp.packets_unauthenticated += value(&worker.unauthenticated);
+            rtp.packets_replayed += value(&worker.replayed);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }

@@ -7,6 +7,7 @@ pub mod call_log;
 mod call_recording;
 pub mod clock;
 pub mod demo;
+mod detection;
 pub mod endpoint;
 pub mod entropy;
 pub mod health;

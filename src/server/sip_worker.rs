@@ -155,6 +155,8 @@ pub(crate) struct Shell {
     pub(crate) advertise: Advertise,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
+    /// The rate at which a leg is listened to whose codec is not agreed on yet.
+    pub(crate) offered_rate: SampleRate,
     /// Who runs the actors of new calls.
     pub(crate) new_calls: mpsc::Sender<NewCall>,
     /// Where events are written.
@@ -439,15 +441,17 @@ impl SipWorker {
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
-        let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let rate = remote.map_or(self.shell.offered_rate, |it| it.codec.rate());
+        let (task_end, link) = media_link::link(rate);
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
             session: SessionConfig {
                 remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                hears_tones: remote.is_some_and(|it| it.telephone_event.is_none()),
+                hears_tones: true,
             },
+            keys: remote.and_then(|it| it.keys.clone()),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -460,8 +464,8 @@ impl SipWorker {
     }
 
     fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let updated =
-            self.legs.get(&leg).map(|it| it.update(leg_media::remote(remote, self.hosts.get(&leg.call).copied())));
+        let media = leg_media::remote(remote, self.hosts.get(&leg.call).copied());
+        let updated = self.legs.get(&leg).map(|it| it.update(media, remote.keys.clone()));
         if let Some(Err(_)) = updated {
             // Without the update both sides would talk past each other: better to end the call.
             self.media_refusals += 1;

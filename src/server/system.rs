@@ -12,9 +12,8 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, TrunkConfig, UsersConfig};
-use crate::codec::AudioCodec;
-use crate::config::{Config, SignallingTransport, Trunk, User};
-use crate::dialog::offer_answer::Capabilities;
+use crate::config::{self, Config, SignallingTransport, Trunk, User};
+use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
@@ -299,13 +298,24 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
             next_hop_after: config.sip.next_hop_after,
-            capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
+            capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
         },
         record,
+    }
+}
+
+fn capabilities(media: &config::Media) -> Capabilities {
+    Capabilities {
+        codecs: media.codecs.clone(),
+        preference: if media.prefers_ours { Preference::Ours } else { Preference::Theirs },
+        telephone_events: true,
+        comfort_noise: media.comfort_noise,
+        ptime_ms: media.ptime_ms,
+        ..Capabilities::default()
     }
 }
 

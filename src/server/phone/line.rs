@@ -21,6 +21,7 @@ use crate::media::{Heard, PlayoutFrame};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
+use crate::server::detection::Listening;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
@@ -43,6 +44,8 @@ pub(crate) struct Target {
 pub(crate) struct Dial {
     /// The user part of our own address.
     pub(crate) from: String,
+    /// What to offer, in order of preference.
+    pub(crate) codecs: Vec<AudioCodec>,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
     /// The recogniser for the far side's words, and what it may say.
@@ -64,6 +67,8 @@ pub(crate) enum LineEvent {
     FarSideFinished,
     /// What the recogniser understood of it.
     Heard(String),
+    /// Who or what answered, or a tone: what, when and why.
+    Detected(String),
     /// There will be no more [`LineEvent::Heard`].
     Deaf(String),
     /// The call is over.
@@ -77,6 +82,7 @@ pub(crate) struct Line {
     link: TaskEnd,
     signals: mpsc::Receiver<Signal>,
     ears: Option<Handle<RecogniserCommand, RecogniserEvent>>,
+    listening: Listening,
     turn: u32,
     /// What it does and when.
     pub(crate) dialogue: Dialogue,
@@ -115,7 +121,8 @@ impl Line {
         if listen.is_empty() {
             bail!("there is no way to {}", target.uri);
         }
-        let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
+        let rate = audio_rate(&dial.codecs);
+        let recording = dial.record.as_deref().map(|it| Kept::begin(it, rate)).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
             listen,
@@ -127,10 +134,7 @@ impl Line {
             media_threads: 1,
             calls: CallsConfig {
                 ring: Ring { answer_after: None, ..Ring::default() },
-                capabilities: Capabilities {
-                    codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
-                    ..Capabilities::default()
-                },
+                capabilities: Capabilities { codecs: dial.codecs, ..Capabilities::default() },
                 ..CallsConfig::new(vec![])
             },
             record: Some(Recording::new(move |_, _| tap.take())),
@@ -156,7 +160,7 @@ impl Line {
             credentials: None,
         };
         let ears = dial.ears.map(|(address, phrases)| {
-            let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
+            let config = RecogniserConfig { format: AudioFormat::linear16(rate), phrases, partial_results: false };
             spawn_recogniser(RecogniserClient::new(config), address)
         });
         let call = endpoint.handle.place(outbound).await.context("the call cannot be placed")?;
@@ -167,6 +171,7 @@ impl Line {
             link: new.link,
             signals: new.signals,
             ears,
+            listening: Listening::to_called(rate),
             turn: 0,
             dialogue,
             recording,
@@ -187,6 +192,7 @@ impl Line {
                     Some(Signal::Ringing) => return LineEvent::Ringing,
                     Some(Signal::Answered) => {
                         self.dialogue.handle_answered();
+                        self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_)) => (),
@@ -234,9 +240,11 @@ impl Line {
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {
+        let found = self.listening.hear(&tick.tick.heard).into_iter().flatten();
+        self.waiting.extend(found.map(|it| LineEvent::Detected(it.to_string())));
         let frame = match &tick.tick.heard {
             Heard::Audio(frame) | Heard::Concealed(frame) => *frame,
-            Heard::Nothing => Frame::silence(SampleRate::Hz8000),
+            Heard::Nothing => Frame::silence(self.link.rate()),
         };
         let speaks = Level::of(&frame).rms >= SPEECH_RMS_MIN;
         if let Some(ears) = &self.ears {
@@ -274,15 +282,19 @@ impl Line {
     }
 }
 
+/// The rate at which a call that offers `codecs` is spoken and heard.
+pub(crate) fn audio_rate(codecs: &[AudioCodec]) -> SampleRate {
+    codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
+}
+
 /// The frames of a text, or of a file.
-pub(crate) fn frames(samples: &[i16]) -> Vec<Frame> {
-    let rate = SampleRate::Hz8000;
+fn frames(samples: &[i16], rate: SampleRate) -> Vec<Frame> {
     samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect()
 }
 
 /// An action that is heard.
-pub(crate) fn speak(label: String, samples: &[i16]) -> Action {
-    Action::Speak { label, frames: frames(samples) }
+pub(crate) fn speak(label: String, samples: &[i16], rate: SampleRate) -> Action {
+    Action::Speak { label, frames: frames(samples, rate) }
 }
 
 struct Kept {
@@ -292,9 +304,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn begin(path: &Path) -> anyhow::Result<Self> {
+    fn begin(path: &Path, rate: SampleRate) -> anyhow::Result<Self> {
         let recorder = Recorder::start().context("the recorder does not start")?;
-        let (tap, done) = recorder.record(path, SampleRate::Hz8000)?;
+        let (tap, done) = recorder.record(path, rate)?;
         Ok(Self { recorder, tap, done })
     }
 }

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use arguments::{Arguments, Step};
 use dialogue::{Action, Dialogue, Patience};
-use line::{Dial, Line, LineEvent, Target, speak};
+use line::{Dial, Line, LineEvent, Target, audio_rate, speak};
 
 use crate::call::{End, EndCause};
 use crate::codec::SampleRate;
@@ -30,7 +30,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ears = listen(arguments).await?;
     let patience =
         Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
-    let dial = Dial { from: arguments.from.clone(), record: arguments.record.clone(), ears };
+    let dial =
+        Dial { from: arguments.from.clone(), codecs: arguments.codecs.clone(), record: arguments.record.clone(), ears };
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
     let end = talk(&mut line, arguments).await;
@@ -74,6 +75,7 @@ async fn talk(line: &mut Line, arguments: &Arguments) -> Option<End> {
             LineEvent::Began(label) => println!("> {label}"),
             LineEvent::ReplyBegins(ms) => println!("  (reply after {:.2} s)", seconds(ms.into())),
             LineEvent::Heard(text) => println!("< {text}"),
+            LineEvent::Detected(what) => println!("  ({what})"),
             LineEvent::Deaf(reason) => println!("  (what is said is not recognised any more: {reason})"),
             LineEvent::FarSideFinished => (),
             LineEvent::Ended(end) => return Some(end),
@@ -94,13 +96,14 @@ fn outcome(end: End) -> anyhow::Result<()> {
 
 /// Makes audio of what is to be said and played, before the call.
 fn prepare(arguments: &Arguments) -> anyhow::Result<Vec<Action>> {
+    let rate = audio_rate(&arguments.codecs);
     let prepared = arguments.actions.0.iter().map(|step| match step {
         Step::Say(text) => {
-            let samples = render_text(text, &arguments.voice, SampleRate::Hz8000)
-                .with_context(|| format!("`{text}` cannot be spoken"))?;
-            Ok(speak(text.clone(), &samples))
+            let samples =
+                render_text(text, &arguments.voice, rate).with_context(|| format!("`{text}` cannot be spoken"))?;
+            Ok(speak(text.clone(), &samples, rate))
         }
-        Step::Play(path) => Ok(speak(path.display().to_string(), &read_wav(path)?)),
+        Step::Play(path) => Ok(speak(path.display().to_string(), &read_wav(path, rate)?, rate)),
         Step::Dtmf(keys) => Ok(Action::Press(keys.clone())),
     });
     prepared.collect()
@@ -121,11 +124,11 @@ async fn listen(
     Ok(Some((system::speech_address(&server, token), arguments.expect.clone())))
 }
 
-fn read_wav(path: &Path) -> anyhow::Result<Vec<i16>> {
+fn read_wav(path: &Path, rate: SampleRate) -> anyhow::Result<Vec<i16>> {
     let context = || format!("{} cannot be played", path.display());
     let mut reader = hound::WavReader::open(path).with_context(context)?;
     let spec = reader.spec();
-    let rate = match spec.sample_rate {
+    let from = match spec.sample_rate {
         8_000 => SampleRate::Hz8000,
         16_000 => SampleRate::Hz16000,
         other => anyhow::bail!("{}: {other} Hz; expected 8000 or 16000", path.display()),
@@ -133,7 +136,7 @@ fn read_wav(path: &Path) -> anyhow::Result<Vec<i16>> {
     let fits = spec.channels == 1 && spec.bits_per_sample == 16 && spec.sample_format == hound::SampleFormat::Int;
     anyhow::ensure!(fits, "{}: expected 16-bit mono", path.display());
     let samples: Vec<i16> = reader.samples().collect::<Result<_, _>>().with_context(context)?;
-    Ok(converted(&samples, rate, SampleRate::Hz8000))
+    Ok(converted(&samples, from, rate))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
