@@ -107,7 +107,7 @@ impl Pair {
         let mut held = [0; 2];
         let sides = [0, 1].map(|side| {
             let mut admission = Admission { unknown_sources: true, ..Admission::default() };
-            let target = Target { account: AccountId::default(), agent: AgentName("bench".to_owned()) };
+            let target = Target::agent("bench");
             admission.unknown_numbers = Some(target);
             let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
             config.listeners = config.listeners.into_iter().map(|(it, _)| (it, admission.clone())).collect();
@@ -140,6 +140,7 @@ impl Pair {
             from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
             display_name: None,
             flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
+            other_flows: vec![],
             headers: vec![],
             credentials: None,
         };

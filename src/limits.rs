@@ -152,6 +152,14 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// Frames of 20 ms that wait on a bridged leg; what comes beyond is left out, so that no delay builds up.
+pub const BRIDGE_FRAMES_MAX: u16 = 4;
+/// Legs of one call at a time.
+pub const CALL_LEGS_MAX: usize = 16;
+/// Places where a user is registered that are called at once.
+pub const CALL_FORKS_MAX: usize = 8;
+/// How long a peer that had its partner transferred may take to hang up before we do.
+pub const TRANSFER_LEAVE_MS: u64 = 4_000;
 /// How long the media session of a call may take to open.
 pub const MEDIA_OPEN_MS_MAX: u64 = 5_000;
 /// How long a call may ring, in either direction.
@@ -297,7 +305,7 @@ pub const SPEECH_WORD_CHARS_MAX: usize = 40;
 pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
 /// Commands that wait for a provider: five seconds of audio frames.
 pub const PROVIDER_COMMANDS_MAX: usize = 250;
-/// How long a provider is not connected to while there is nothing to tell it.
+/// How long the providers of a call are not connected to while there is nothing to tell them.
 pub const PROVIDER_IDLE_MS_MAX: u64 = 100;
 /// Events of a provider that wait for the agent.
 pub const PROVIDER_EVENTS_MAX: usize = 256;
@@ -424,6 +432,11 @@ pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
 pub const SIP_NEW_CALLS_MAX: usize = 4_096;
 /// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
 pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
+/// How long it should wait at most; if all have waited for longer during [`SIP_BEHIND_MS_MAX`], those that do are
+/// answered 503.
+pub const SIP_NEW_CALL_WAIT_MS: u64 = 100;
+/// How long INVITEs may wait for longer than they should.
+pub const SIP_BEHIND_MS_MAX: u64 = 500;
 /// Datagrams that are read from a socket before others get their turn.
 pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Orders that wait for the SIP worker; who gives one waits for room.
@@ -446,9 +459,9 @@ pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
 pub const MEDIA_EVENTS_MAX: usize = 1_024;
 /// How long a key that an agent presses sounds, in milliseconds.
 pub const DTMF_SENT_MS: u16 = 160;
-/// Open SIP connections; further ones are closed at once.
+/// Open SIP connections, unless the configuration names fewer; further ones are closed at once.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
-/// Open SIP connections of one source address; further ones are closed at once.
+/// Open SIP connections of one source, unless the configuration says otherwise; further ones are closed at once.
 pub const TCP_CONNECTIONS_PER_SOURCE_MAX: usize = 256;
 /// Bytes read from a SIP connection at once.
 pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
@@ -456,8 +469,20 @@ pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
 pub const TCP_WRITE_QUEUE_MESSAGES_MAX: usize = 256;
 /// Messages that wait for a SIP connection to be opened; further ones are dropped.
 pub const TCP_CONNECTING_MESSAGES_MAX: usize = 32;
-/// How long opening a SIP connection may take, in seconds.
-pub const TCP_CONNECT_S_MAX: u64 = 5;
+/// How long opening a SIP connection may take, in seconds: two repetitions of its first packet.
+pub const TCP_CONNECT_S_MAX: u64 = 4;
+/// How long a TLS handshake and the opening of a websocket may take, both together, in seconds.
+pub const SIP_HANDSHAKE_S_MAX: u64 = 10;
+/// A connection whose peer says nothing at all is closed, in seconds.
+pub const TCP_FIRST_BYTE_S_MAX: u64 = 60;
+/// A websocket on which nothing came for so long is pinged, in seconds.
+pub const WEBSOCKET_PING_S: u64 = 30;
+/// How long the answer to a websocket's ping may take, in seconds.
+pub const WEBSOCKET_PONG_S_MAX: u64 = 10;
+/// How often the files of TLS are looked at, in seconds.
+pub const TLS_RELOAD_S: u64 = 30;
+/// Peers whose TLS settings are remembered; beyond it those without a connection give way, oldest first.
+pub const TLS_PEERS_MAX: usize = 1_024;
 /// How long a peer may take to read one message, in seconds.
 pub const TCP_WRITE_S_MAX: u64 = 10;
 /// A SIP connection on which nothing came for so long is closed, in seconds.

@@ -161,7 +161,7 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
     let (mut next, mut buffer) = (0, [0; 1_500]);
     let end = packets.last().unwrap().arrives + Duration::from_millis(500);
     let mut at = Duration::ZERO;
-    let mut concealed = 0;
+    let (mut concealed, mut delays_us) = (0, vec![]);
     while at < end {
         while let Some(packet) = packets.get(next).filter(|it| it.arrives <= at) {
             let timestamp = u32::from(packet.sequence).wrapping_mul(codec.clock_hz() / 50);
@@ -180,9 +180,12 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
             Heard::Nothing => heard.extend(std::iter::repeat_n(0, codec.rate().frame_len())),
         }
         while session.poll_transmit(&mut buffer).is_some() {}
+        if next < packets.len() {
+            delays_us.push(session.report(start + at).received.delay_us);
+        }
         at += TICK;
     }
-    let delay_ms = session.report(start + at).received.delay_us / 1_000;
+    let delay_ms = delays_us.iter().sum::<u64>() / 1_000 / u64::try_from(delays_us.len().max(1)).unwrap();
     (heard, delay_ms, concealed)
 }
 

@@ -9,6 +9,7 @@ use crate::limits::{
     CALLS_MAX, DIALOGS_MAX, NEXT_HOP_AFTER_MS, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX,
 };
 use crate::route::{Admission, Routes};
+use crate::sip::HeaderName;
 use crate::transport::refusal::Refusal;
 use crate::transport::{Listener, SourceLimits};
 
@@ -37,6 +38,8 @@ pub struct CallsConfig {
     pub trunks: Vec<TrunkConfig>,
     /// After so long without any answer an INVITE goes to the next server as well, if there is one.
     pub next_hop_after: Duration,
+    /// Header fields that cross from a leg that came in to the one that is called for it.
+    pub passed_headers: Vec<HeaderName>,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -76,18 +79,14 @@ pub enum Transfers {
     /// Nothing: 603.
     #[default]
     Refused,
-    /// Transfers to these hosts, compared without regard to case; others get 403.
+    /// Transfers to these hosts, compared without regard to case; others get 403. They are told by
+    /// [`super::Output::TransferAsked`] and carried out by whoever drives [`super::Calls`].
     ToHosts(Vec<String>),
-}
-
-impl Transfers {
-    /// Whether a transfer to `host` is carried out.
-    pub(super) fn allow(&self, host: &str) -> bool {
-        match self {
-            Self::Refused => false,
-            Self::ToHosts(hosts) => hosts.iter().any(|it| it.eq_ignore_ascii_case(host)),
-        }
-    }
+    /// Users are transferred to whom they could call themselves; others get 403.
+    CarriedOut {
+        /// So are known sources.
+        for_known_sources: bool,
+    },
 }
 
 /// What INVITEs with Replaces (RFC 3891) may take over. Whoever takes a call over hears what its peer was told.
@@ -161,6 +160,7 @@ impl CallsConfig {
             replacements: Replacements::Refused,
             trunks: vec![],
             next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
+            passed_headers: vec![],
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

@@ -4,7 +4,7 @@ use crate::codec::AudioCodec;
 pub use crate::dialog::end::{End, EndCause, Initiator, Reason};
 pub use crate::dialog::transfer::TransferOutcome;
 use crate::identity::{AccountId, Pii};
-use crate::route::AgentName;
+use crate::route::{AgentName, TrunkName};
 use crate::transport::Flow;
 
 /// One entry of a call's journal. [`Event::Offered`] comes first and once, [`Event::Ended`] last and once.
@@ -22,6 +22,8 @@ pub enum Event {
         to: Pii<String>,
         /// The way the INVITE came or goes.
         flow: Flow,
+        /// The trunk that the far end belongs to, by its address.
+        trunk: Option<TrunkName>,
         /// The agent that answers; `None` if nobody does, or for a call of the test phone.
         agent: Option<AgentName>,
     },
@@ -63,6 +65,41 @@ pub enum Event {
         to: Pii<String>,
         /// Whether we do.
         is_accepted: bool,
+    },
+    /// Somebody is called for the call: one more leg of it.
+    Dialled {
+        /// The number of the leg.
+        leg: u8,
+        /// Whom.
+        to: Pii<String>,
+        /// The way the INVITE goes.
+        flow: Flow,
+    },
+    /// Who is called for the call rings.
+    LegRinging {
+        /// The number of the leg.
+        leg: u8,
+    },
+    /// Who is called for the call has answered.
+    LegAnswered {
+        /// The number of the leg.
+        leg: u8,
+        /// The codec.
+        codec: Option<AudioCodec>,
+    },
+    /// A leg other than the first is over.
+    LegEnded {
+        /// The number of the leg.
+        leg: u8,
+        /// How.
+        end: End,
+    },
+    /// Two legs hear each other from here on, and nobody else.
+    Bridged {
+        /// The number of the one.
+        a: u8,
+        /// The number of the other.
+        b: u8,
     },
     /// Somebody has taken the peer's place.
     Replaced {

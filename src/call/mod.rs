@@ -1,14 +1,22 @@
 //! Calls: who is let in, when a call rings and is answered, and what the media session and the agent are told.
 //!
 //! [`Calls`] is a whole user agent in one struct: the shell hands it datagrams, segments, commands and time, and performs
-//! its [`Output`]s. A call is one leg here; its media session and its agent are ready from the offer on, and "answered"
-//! is an event, so that ringing, early media and a pre-warmed agent take the same path.
+//! its [`Output`]s. A call has one leg if it is with an agent, and two if it connects two peers, with dialogs of their own
+//! (RFC 7092); more while several are called or somebody is transferred. The media session and the agent of a leg are
+//! ready from the offer on, and "answered" is an event, so that ringing, early media and a pre-warmed agent take the same
+//! path.
 
+mod bridge;
+mod carried;
 mod config;
+mod dial;
 mod event;
 #[cfg(test)]
 mod hostile;
+mod incoming;
 mod leg;
+mod outgoing;
+mod party;
 mod servers;
 #[cfg(test)]
 mod simulation;
@@ -25,8 +33,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
+use smallvec::SmallVec;
 
 pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
+use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
 use self::servers::Servers;
@@ -39,9 +49,10 @@ use crate::auth::{DigestAccount, DigestServerStats};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
+use crate::limits::CALL_LEGS_MAX;
 use crate::locate::{Answer, Question};
 use crate::registrar::{self, Registrar};
-use crate::route::{AgentName, TrunkName};
+use crate::route::{AgentName, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
@@ -55,14 +66,30 @@ pub struct Calls {
     dialogs: Dialogs,
     config: CallsConfig,
     rng: ChaCha12Rng,
-    calls: BTreeMap<CallId, Leg>,
-    by_dialog: BTreeMap<DialogId, CallId>,
-    deadlines: Deadlines<CallId>,
+    calls: BTreeMap<CallId, Call>,
+    legs: BTreeMap<LegId, Leg>,
+    by_dialog: BTreeMap<DialogId, LegId>,
+    deadlines: Deadlines<LegId>,
     is_draining: bool,
     users: Option<Users>,
     servers: Servers,
     trunks: Trunks,
     outputs: VecDeque<Output>,
+}
+
+/// A call: which legs it has, and what it is about to do with them.
+#[derive(Debug)]
+struct Call {
+    /// The numbers of its legs, in order.
+    legs: SmallVec<[u8; 2]>,
+    /// The number of its next leg; `None` if it has had as many as can be told apart.
+    next: Option<u8>,
+    /// An agent, or whoever placed it, talks on its first leg.
+    has_agent: bool,
+    /// Somebody is being called for one of its legs.
+    dialling: Option<Box<Dialling>>,
+    /// How it ends, once it does.
+    end: Option<End>,
 }
 
 /// What is to be done, or known. Drain with [`Calls::poll_output`].
@@ -86,6 +113,8 @@ pub enum Output {
         leg: LegId,
         /// The address of the listener that the call came to: RTP leaves from there.
         local_ip: IpAddr,
+        /// Where the peer's SIP messages come from or go: its media may, too, if it is behind a NAT.
+        peer: IpAddr,
         /// What the peer offers; `None` until [`Output::UpdateMedia`].
         remote: Option<MediaDescription>,
     },
@@ -93,8 +122,33 @@ pub enum Output {
     UpdateMedia {
         /// The leg.
         leg: LegId,
+        /// Where the peer's SIP messages come from or go.
+        peer: IpAddr,
         /// What is agreed on.
         remote: MediaDescription,
+    },
+    /// Let each of two open media sessions of a call be heard on the other.
+    Bridge {
+        /// The one.
+        a: LegId,
+        /// The other.
+        b: LegId,
+    },
+    /// End that. Comes once for every [`Output::Bridge`], before either is closed.
+    Unbridge {
+        /// The one.
+        a: LegId,
+        /// The other.
+        b: LegId,
+    },
+    /// Send this digit on the media session of a leg: its partner's peer pressed it.
+    SendDigit {
+        /// The leg.
+        leg: LegId,
+        /// One of `0-9`, `*`, `#` and `A-D`.
+        digit: char,
+        /// How long it was pressed, in milliseconds.
+        duration_ms: u16,
     },
     /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
     CloseMedia {
@@ -115,6 +169,8 @@ pub enum Output {
         from: Pii<String>,
         /// The called URI.
         to: Pii<String>,
+        /// The trunk it came over.
+        trunk: Option<TrunkName>,
         /// Header fields that carriers and PBXs tell about the call, by name.
         headers: Vec<(String, Pii<String>)>,
     },
@@ -134,7 +190,7 @@ pub enum Output {
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
     },
-    /// A transfer that was asked for by [`Calls::transfer`] is over. Comes once for each.
+    /// A transfer that was asked for by [`Calls::transfer`] or [`Calls::hand_over`] is over. Comes once for each.
     Transferred {
         /// The call.
         call: CallId,
@@ -203,6 +259,8 @@ pub struct Outbound {
     pub flow: Flow,
     /// The ways to try one after the other if that one fails: no answer, no connection, or 503.
     pub other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP, where TCP is tried otherwise (RFC 3261 §18.1.1).
+    pub keeps_transport: bool,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks.
@@ -268,6 +326,7 @@ impl Calls {
             config,
             rng,
             calls: BTreeMap::new(),
+            legs: BTreeMap::new(),
             by_dialog: BTreeMap::new(),
             deadlines: Deadlines::new(),
             is_draining: false,
@@ -322,13 +381,13 @@ impl Calls {
 
     /// The media session of a leg is open. `address` is where peers are told to send RTP.
     pub fn handle_media_opened(&mut self, leg: LegId, address: SocketAddr, now: Now) {
-        self.media_opened(leg.call, address, now);
+        self.media_opened(leg, address, now);
         self.drain_dialogs(now);
     }
 
     /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
     pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
-        if let Some(held) = self.calls.get_mut(&leg.call) {
+        if let Some(held) = self.legs.get_mut(&leg) {
             held.local = Some(address);
             if let Some(dialog) = held.dialog {
                 self.dialogs.move_media(dialog, address, now);
@@ -339,13 +398,13 @@ impl Calls {
 
     /// There is no port for the leg.
     pub fn handle_media_refused(&mut self, leg: LegId, now: Now) {
-        self.media_refused(leg.call, now);
+        self.media_refused(leg, now);
         self.drain_dialogs(now);
     }
 
     /// No RTP came for the configured time. Without effect while one side is on hold.
     pub fn handle_media_inactive(&mut self, leg: LegId, now: Now) {
-        self.media_inactive(leg.call, now);
+        self.media_inactive(leg, now);
         self.drain_dialogs(now);
     }
 
@@ -373,15 +432,27 @@ impl Calls {
 
     /// Answers a call that came in, as soon as its media session is open.
     pub fn answer(&mut self, call: CallId, now: Now) {
-        self.answer_call(call, now);
+        if let Some(leg) = self.main_leg(call).filter(|_| self.calls.get(&call).is_some_and(|it| it.has_agent)) {
+            self.answer_leg(leg, now);
+        }
         self.drain_dialogs(now);
     }
 
     /// Puts the peer of an answered call on hold, or takes it back.
     pub fn hold(&mut self, call: CallId, holds: bool, now: Now) {
-        if let Some(dialog) = self.calls.get(&call).and_then(|it| it.dialog) {
+        let leg = self.main_leg(call).and_then(|it| self.legs.get_mut(&it));
+        if let Some((leg, dialog)) = leg.and_then(|it| Some((it.dialog?, it))).map(|(dialog, leg)| (leg, dialog)) {
+            leg.holds = holds;
             self.dialogs.hold(dialog, holds, now);
         }
+        self.drain_dialogs(now);
+    }
+
+    /// The agent of an answered call hands its caller over to `target`, who is called for that: they hear each other as soon
+    /// as `target` answers, and the agent is out of the call. An [`Output::Transferred`] tells the outcome; until then, and
+    /// if it is not a success, the agent keeps its caller.
+    pub fn hand_over(&mut self, call: CallId, target: Target, now: Now) {
+        self.start_handing_over(call, target, now);
         self.drain_dialogs(now);
     }
 
@@ -394,17 +465,18 @@ impl Calls {
     /// Tells the peer how the transfer goes that it asked for: the status of the new call, the first final one being the
     /// last that is told. Codes outside 100–699 are left out.
     pub fn report_transfer(&mut self, call: CallId, status: u16, now: Now) {
-        let dialog = self.calls.get(&call).and_then(|it| it.dialog);
-        if let Some((dialog, status)) = dialog.zip(StatusCode::new(status)) {
-            self.dialogs.report_transfer(dialog, status, now);
+        if let Some((leg, status)) = self.main_leg(call).zip(StatusCode::new(status)) {
+            self.report_to(leg, status, now);
         }
         self.drain_dialogs(now);
     }
 
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
-        if !self.give_up_order(call) {
-            self.end_call(call, cause, None, now);
+        if self.give_up_order(call) {
+            // It had no leg yet.
+        } else if let Some(leg) = self.main_leg(call) {
+            self.end_leg(leg, &self.config.refusal(cause), None, now);
         }
         self.drain_dialogs(now);
     }
@@ -427,8 +499,8 @@ impl Calls {
         self.tell_registrations();
         self.handle_trunk_timeout(now);
         self.drain_dialogs(now);
-        while let Some(call) = self.deadlines.pop_due(now.instant) {
-            self.call_timeout(call, now);
+        while let Some(leg) = self.deadlines.pop_due(now.instant) {
+            self.leg_timeout(leg, now);
             self.drain_dialogs(now);
         }
     }
@@ -475,6 +547,12 @@ impl Calls {
         self.dialogs.stats()
     }
 
+    /// The leg of a call that commands are about: the first that stays.
+    fn main_leg(&self, call: CallId) -> Option<LegId> {
+        let mut legs = self.calls.get(&call)?.legs().map(|index| LegId { call, index });
+        legs.find(|it| self.legs.get(it).is_some_and(|it| !it.is_dropped && !it.is_dialled))
+    }
+
     fn drain_dialogs(&mut self, now: Now) {
         loop {
             if let Some(event) = self.dialogs.poll_event() {
@@ -505,5 +583,29 @@ impl Calls {
 
     fn journal(&mut self, call: CallId, event: Event) {
         self.tell(Output::Journal { call, event });
+    }
+}
+
+impl Call {
+    /// A call with its first leg.
+    fn new(has_agent: bool) -> Self {
+        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, end: None }
+    }
+
+    /// The numbers of its legs, in order.
+    fn legs(&self) -> impl Iterator<Item = u8> + use<> {
+        self.legs.clone().into_iter()
+    }
+
+    /// One more leg; `None` if there have been too many.
+    fn next_leg(&mut self) -> Option<u8> {
+        let index = self.next.filter(|_| self.legs.len() < CALL_LEGS_MAX)?;
+        self.next = index.checked_add(1);
+        self.legs.push(index);
+        Some(index)
+    }
+
+    fn remove_leg(&mut self, index: u8) {
+        self.legs.retain(|it| *it != index);
     }
 }

@@ -77,7 +77,9 @@ pub(super) enum Seeker {
 impl Servers {
     pub(super) fn new(listeners: &[(Listener, Admission)], rng: ChaCha12Rng) -> Self {
         let listeners: Vec<_> = listeners.iter().map(|(it, _)| it.clone()).collect();
-        let kinds = TransportKind::ALL.into_iter().filter(|kind| listeners.iter().any(|it| it.kind == *kind));
+        // A websocket is opened by its client, never by us.
+        let kinds = TransportKind::ALL.into_iter().filter(|it| !it.is_websocket());
+        let kinds = kinds.filter(|kind| listeners.iter().any(|it| it.kind == *kind));
         let reach = Reach {
             kinds: kinds.collect(),
             v4: listeners.iter().any(|it| it.local.is_ipv4()),
@@ -200,7 +202,7 @@ impl Calls {
         match self.servers.poll(now) {
             Some((Seeker::Call(call, order), found)) => {
                 match found {
-                    Ok(hops) => self.carry_out(call, *order, &hops, now),
+                    Ok(hops) => self.place_order(call, *order, &hops, now),
                     Err(_) => self.refuse_order(call, &order),
                 }
                 true
@@ -229,7 +231,7 @@ impl Calls {
     }
 
     /// Places a call whose servers are found.
-    fn carry_out(&mut self, call: CallId, order: Order, hops: &[Hop], now: Now) {
+    fn place_order(&mut self, call: CallId, order: Order, hops: &[Hop], now: Now) {
         let flows = self.flows_to(hops, order.trunk.as_ref());
         let Some((flow, other_flows)) = flows.split_first() else {
             self.refuse_order(call, &order);
@@ -243,6 +245,7 @@ impl Calls {
         if let Some(trunk) = &order.trunk {
             self.trunks.count_out(trunk);
         }
+        let keeps_transport = order.trunk.as_ref().is_some_and(|it| self.trunks.pins_transport(it));
         let outbound = Outbound {
             account: order.account,
             to,
@@ -250,6 +253,7 @@ impl Calls {
             display_name: order.display_name,
             flow: *flow,
             other_flows: other_flows.to_vec(),
+            keeps_transport,
             headers,
             credentials,
         };
@@ -293,6 +297,7 @@ impl Calls {
             from: Pii::new(from),
             to: Pii::new(order.to.to_string()),
             flow: self.servers.nowhere(),
+            trunk: order.trunk.clone(),
             agent: None,
         };
         self.journal(call, offered);

@@ -318,7 +318,7 @@ impl Simulation {
         let now = Now::origin();
         let sides = [0, 1].map(|side| {
             let mut config = CallsConfig::new(vec![Listener::new(network.kind(), address(side))]);
-            let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+            let target = Target::agent("demo");
             config.listeners[0].1 =
                 Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
             if side == 1 && network.asks_for_password {
@@ -417,6 +417,7 @@ impl Simulation {
                     display_name: None,
                     flow: Flow { kind: self.network.kind(), local: self.network.caller(), remote: address(1) },
                     other_flows: vec![],
+                    keeps_transport: false,
                     headers: vec![],
                     credentials: Some(account).filter(|_| self.network.asks_for_password),
                 };
@@ -478,7 +479,7 @@ impl Simulation {
                 }
                 self.after(ms, Event::Media { side, leg, is_open });
             }
-            Output::UpdateMedia { leg, remote } => {
+            Output::UpdateMedia { leg, remote, .. } => {
                 let seen = self.seen(side, leg.call).expect("the call is known");
                 seen.media = (remote.send, remote.receive);
             }
@@ -514,6 +515,7 @@ impl Simulation {
             | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } => panic!("a call has one leg"),
         }
     }
 

@@ -1,11 +1,15 @@
 //! Transfers of calls: whom we ask the peer to call, and what the peer asks us for.
 
-use super::leg::{NotRouted, from_of};
+use super::carried::Carried;
+use super::dial::{Errand, Why, transfer_headers};
+use super::incoming::from_of;
+use super::party::{Party, user_of};
 use super::{CallId, Calls, EndCause, Event, Output, TransferOutcome, TransferTarget, Transfers};
 use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{DialogId, Offered};
-use crate::identity::Pii;
-use crate::route;
+use crate::identity::{LegId, Pii};
+use crate::route::{self, Caller, Target};
+use crate::sip::Replaces;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -14,11 +18,12 @@ impl Calls {
         let refer_to = match to {
             TransferTarget::Uri(uri) => Some(uri.without_headers().to_string()),
             TransferTarget::Call(other) => {
-                let other = self.calls.get(other).filter(|_| *other != call).and_then(|it| it.dialog);
+                let other = self.main_leg(*other).filter(|_| *other != call);
+                let other = other.and_then(|it| self.legs.get(&it)).and_then(|it| it.dialog);
                 other.and_then(|it| self.dialogs.refer_to_peer_of(it))
             }
         };
-        let Some(leg) = self.calls.get(&call) else {
+        let Some((id, leg)) = self.main_leg(call).and_then(|it| Some((it, self.legs.get(&it)?))) else {
             return;
         };
         // One that is under way keeps its own outcome.
@@ -34,37 +39,153 @@ impl Calls {
             self.journal(call, Event::Transferred { to, outcome });
             return;
         }
-        if let Some(leg) = self.calls.get_mut(&call) {
+        if let Some(leg) = self.legs.get_mut(&id) {
             leg.transfer = Some(to.clone());
         }
         self.journal(call, Event::TransferStarted { to });
     }
 
     /// The one place where a transfer of ours ends. Without effect if there is none.
-    pub(super) fn finish_transfer(&mut self, call: CallId, outcome: TransferOutcome) {
-        if let Some(to) = self.calls.get_mut(&call).and_then(|it| it.transfer.take()) {
-            self.tell(Output::Transferred { call, outcome });
-            self.journal(call, Event::Transferred { to, outcome });
+    pub(super) fn finish_transfer(&mut self, id: LegId, outcome: TransferOutcome) {
+        if let Some(to) = self.legs.get_mut(&id).and_then(|it| it.transfer.take()) {
+            self.tell(Output::Transferred { call: id.call, outcome });
+            self.journal(id.call, Event::Transferred { to, outcome });
         }
     }
 
+    /// Our agent hands its caller over to `target`.
+    pub(super) fn start_handing_over(&mut self, call: CallId, target: Target, now: Now) {
+        let refused = match self.handing_over(call, target, now) {
+            Ok(()) => return,
+            Err(refused) => refused,
+        };
+        let outcome = TransferOutcome::Failed(refused.status().code());
+        self.tell(Output::Transferred { call, outcome });
+        self.journal(call, Event::Transferred { to: Pii::default(), outcome });
+    }
+
+    fn handing_over(&mut self, call: CallId, target: Target, now: Now) -> Result<(), Refusal> {
+        let has_agent = self.calls.get(&call).is_some_and(|it| it.has_agent);
+        let leg = self.main_leg(call).filter(|_| has_agent).and_then(|it| self.legs.get(&it));
+        let leg = leg.filter(|it| it.is_answered()).ok_or(Refusal::DoesNotExist)?;
+        let (waiting, from) = (leg.id.index, (*leg.party).clone());
+        let errand = Errand { waiting, why: Why::HandedOver, target, from, carried: Carried::nothing() };
+        self.dial(call, errand, now)
+    }
+
     /// The peer asks for a transfer.
-    pub(super) fn handle_transfer_asked(&mut self, call: CallId, wanted: TransferRequest, now: Now) {
-        let Some(dialog) = self.calls.get(&call).and_then(|it| it.dialog) else {
+    pub(super) fn handle_transfer_asked(&mut self, id: LegId, wanted: TransferRequest, now: Now) {
+        let Some((dialog, party)) = self.legs.get(&id).and_then(|it| Some((it.dialog?, it.party.clone()))) else {
             return;
         };
-        let TransferRequest { to, replaces, referred_by } = wanted;
-        let host = to.host().map(|it| it.to_string()).unwrap_or_default();
-        let is_accepted = self.config.transfers.allow(&host);
+        let asked = |is_accepted| Event::TransferAsked { to: Pii::new(wanted.to.to_string()), is_accepted };
         let decision = match &self.config.transfers {
-            _ if is_accepted => Ok(()),
             Transfers::Refused => Err(Refusal::Declined),
-            Transfers::ToHosts(_) => Err(Refusal::Forbidden),
+            Transfers::ToHosts(hosts) => {
+                let host = wanted.to.host().map(|it| it.to_string()).unwrap_or_default();
+                let is_allowed = hosts.iter().any(|it| it.eq_ignore_ascii_case(&host));
+                self.dialogs.decide_transfer(dialog, if is_allowed { Ok(()) } else { Err(Refusal::Forbidden) }, now);
+                self.journal(id.call, asked(is_allowed));
+                if is_allowed {
+                    let TransferRequest { to, replaces, referred_by } = wanted;
+                    self.tell(Output::TransferAsked { call: id.call, to, replaces, referred_by });
+                }
+                return;
+            }
+            Transfers::CarriedOut { for_known_sources } => match party.caller {
+                Caller::User(..) => self.plan_transfer(id, &party, &wanted),
+                Caller::Known if *for_known_sources => self.plan_transfer(id, &party, &wanted),
+                Caller::Known | Caller::Stranger => Err(Refusal::Forbidden),
+            },
         };
-        self.dialogs.decide_transfer(dialog, decision, now);
-        self.journal(call, Event::TransferAsked { to: Pii::new(to.to_string()), is_accepted });
-        if is_accepted {
-            self.tell(Output::TransferAsked { call, to, replaces, referred_by });
+        self.journal(id.call, asked(decision.is_ok()));
+        match decision {
+            Err(refusal) => self.dialogs.decide_transfer(dialog, Err(refusal), now),
+            Ok(plan) => {
+                self.dialogs.decide_transfer(dialog, Ok(()), now);
+                self.carry_out(id, plan, now);
+            }
+        }
+    }
+
+    /// What is to be done for a peer that asks for a transfer, if it may reach whom it names as if it called there itself.
+    fn plan_transfer(&self, by: LegId, party: &Party, wanted: &TransferRequest) -> Result<Plan, Refusal> {
+        let call = self.calls.get(&by.call).filter(|it| it.dialling.is_none()).ok_or(Refusal::RequestPending)?;
+        let leg = self.legs.get(&by).filter(|it| !it.is_dropped).ok_or(Refusal::DoesNotExist)?;
+        let partner = leg.partner.filter(|_| leg.is_answered());
+        let own = wanted.replaces.as_ref().and_then(|it| self.dialogs.named_by(it));
+        let own = own.and_then(|it| self.by_dialog.get(&it)).copied();
+        if let Some(other) = own {
+            return self.plan_joining(by, partner, other, party, call.has_agent);
+        }
+        let user = user_of(&wanted.to).unwrap_or_default();
+        let routed = self.config.routes.route(&route::Admission::default(), &party.caller, &user);
+        let target = routed.map_err(|it| match it {
+            route::Refusal::UnknownNumber => Refusal::NotFound,
+            route::Refusal::UnknownSource | route::Refusal::NotAllowed => Refusal::Forbidden,
+        })?;
+        let (waiting, why) = match partner {
+            Some(waiting) => (waiting, Why::Asked { by: by.index }),
+            None if call.has_agent => (by.index, Why::AgentSentOn { by: by.index }),
+            None => return Err(Refusal::DoesNotExist),
+        };
+        Ok(Plan::Dial { waiting, why, target, replaces: wanted.replaces.clone() })
+    }
+
+    /// An attended transfer between two calls of ours: the other side of the one takes the place of the peer in the other.
+    fn plan_joining(
+        &self,
+        by: LegId,
+        partner: Option<u8>,
+        other: LegId,
+        party: &Party,
+        has_agent: bool,
+    ) -> Result<Plan, Refusal> {
+        let leg = self.legs.get(&other).filter(|it| it.is_answered() && !it.is_dropped);
+        let leg = leg.filter(|_| other.call != by.call).ok_or(Refusal::DoesNotExist)?;
+        // Whoever asks is in both calls, or it could take over those of others.
+        let is_same = leg.party.caller == party.caller && leg.party.flow.remote.ip() == party.flow.remote.ip();
+        if !is_same {
+            return Err(Refusal::Forbidden);
+        }
+        match (partner, leg.partner) {
+            (Some(index), _) => Ok(Plan::Join { from: LegId { call: by.call, index }, into: other }),
+            (None, Some(index)) if has_agent => Ok(Plan::Join { from: LegId { call: other.call, index }, into: by }),
+            (None, _) => Err(Refusal::Declined),
+        }
+    }
+
+    fn carry_out(&mut self, by: LegId, plan: Plan, now: Now) {
+        match plan {
+            Plan::Dial { waiting, why, target, replaces } => {
+                let waits = LegId { call: by.call, index: waiting };
+                // Whom the new side is told that it is called by: who waits, or for an agent whoever sent it on.
+                let Some(from) = self.legs.get(&waits).map(|it| (*it.party).clone()) else {
+                    return;
+                };
+                let referrer = self.legs.get(&by).and_then(|it| it.party.at(&self.own_uri(it.party.flow)?));
+                let mut carried = Carried::nothing();
+                carried.headers = transfer_headers(referrer.as_ref(), replaces.map(|it| it.to_string()));
+                if let Err(refusal) = self.dial(by.call, Errand { waiting, why, target, from, carried }, now) {
+                    self.report_to(by, refusal.status(), now);
+                }
+            }
+            Plan::Join { from, into } => {
+                self.dismiss(by, now);
+                self.take_place(from, into, now);
+            }
+        }
+    }
+
+    /// Whether a leg outlives its dialog: its peer has our agent transferred, and has left already.
+    pub(super) fn is_sent_on(&self, id: LegId) -> bool {
+        let dialling = self.calls.get(&id.call).and_then(|it| it.dialling.as_ref());
+        dialling.is_some_and(|it| matches!(it.why, Why::AgentSentOn { by } if by == id.index))
+    }
+
+    pub(super) fn detach(&mut self, id: LegId) {
+        if let Some(dialog) = self.legs.get_mut(&id).and_then(|it| it.dialog.take()) {
+            self.by_dialog.remove(&dialog);
         }
     }
 
@@ -72,27 +193,35 @@ impl Calls {
     /// What is not allowed looks like what does not exist.
     pub(super) fn handle_replacement(&mut self, offered: &Offered, replaced: DialogId, now: Now) {
         let Offered { dialog, flow, request, .. } = offered;
-        let is_admitted = match self.route(*flow, request, now) {
-            Err(NotRouted::Unauthenticated(refusal)) => {
+        let (caller, is_admitted) = match self.route(*flow, request, now) {
+            Err(refusal) => {
                 self.dialogs.reject(*dialog, &refusal, now);
                 return;
             }
-            Err(NotRouted::Refused(route::Refusal::UnknownSource)) => false,
-            Ok(_) | Err(NotRouted::Refused(route::Refusal::UnknownNumber)) => true,
+            Ok((caller, routed)) => (caller, routed != Err(route::Refusal::UnknownSource)),
         };
         let is_same_source = self.dialogs.source_of(replaced) == Some(flow.remote.ip());
-        let call = self.by_dialog.get(&replaced).copied().filter(|_| is_admitted && is_same_source);
-        let leg = call.and_then(|it| self.calls.get_mut(&it)).filter(|it| it.is_answered());
-        let (Some(call), Some((leg, local))) = (call, leg.and_then(|it| it.local.map(|local| (it, local)))) else {
+        let id = self.by_dialog.get(&replaced).copied().filter(|_| is_admitted && is_same_source);
+        let leg = id.and_then(|it| self.legs.get_mut(&it)).filter(|it| it.is_answered());
+        let (Some(id), Some((leg, local))) = (id, leg.and_then(|it| it.local.map(|local| (it, local)))) else {
             self.dialogs.reject(*dialog, &Refusal::DoesNotExist, now);
             return;
         };
         leg.dialog = Some(*dialog);
+        *leg.party = Party::of(request, &caller, *flow);
         self.by_dialog.remove(&replaced);
-        self.by_dialog.insert(*dialog, call);
-        self.finish_transfer(call, TransferOutcome::Unknown);
-        self.journal(call, Event::Replaced { by: from_of(request) });
+        self.by_dialog.insert(*dialog, id);
+        self.finish_transfer(id, TransferOutcome::Unknown);
+        self.journal(id.call, Event::Replaced { by: from_of(request) });
         self.dialogs.answer(*dialog, local, now);
         self.dialogs.hang_up(replaced, &Refusal::Declined, EndCause::HungUp, now);
     }
+}
+
+/// What is to be done for a peer that asks for a transfer.
+enum Plan {
+    /// Somebody is to be called for the leg `waiting`.
+    Dial { waiting: u8, why: Why, target: Target, replaces: Option<Replaces> },
+    /// The peer of `from` takes the place of the peer of `into`.
+    Join { from: LegId, into: LegId },
 }

@@ -1,6 +1,7 @@
 //! Trunks: the carriers and PBXs that we call through, register with, and are called by. Their servers are found and kept
 //! up to date, asked whether they live (OPTIONS, RFC 3261 §11), and let in as known sources.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -45,6 +46,17 @@ pub struct TrunkConfig {
     pub caller_id: Option<String>,
     /// How often its servers are asked whether they live.
     pub ping_every: Option<Duration>,
+}
+
+impl TrunkConfig {
+    /// What its servers are found by.
+    pub fn targets(&self) -> Vec<Target> {
+        let over = |it: Target| match self.transport {
+            Some(kind) => it.over(kind),
+            None => it,
+        };
+        self.gateways.iter().filter_map(|it| Target::of(it).ok()).map(over).collect()
+    }
 }
 
 /// Something that is learnt of a trunk.
@@ -137,14 +149,6 @@ impl Trunk {
         registration.into_iter().chain(self.refresh_at).chain(self.ping_at).min()
     }
 
-    fn targets(&self) -> Vec<Target> {
-        let over = |it: Target| match self.config.transport {
-            Some(kind) => it.over(kind),
-            None => it,
-        };
-        self.config.gateways.iter().filter_map(|it| Target::of(it).ok()).map(over).collect()
-    }
-
     /// Where calls from it come from.
     fn sources(&self) -> Vec<Network> {
         let of_servers = self.hops.iter().map(|it| Network::from(it.remote.ip()));
@@ -208,7 +212,7 @@ impl Trunks {
     }
 
     pub(super) fn targets_of(&self, name: &TrunkName) -> Vec<Target> {
-        self.of(name).map_or_else(Vec::new, Trunk::targets)
+        self.of(name).map_or_else(Vec::new, |it| it.config.targets())
     }
 
     pub(super) fn credentials_of(&self, name: &TrunkName) -> Option<DigestAccount> {
@@ -241,6 +245,28 @@ impl Trunks {
         let registered = trunk.registration.as_ref().map_or(&[][..], Registration::service_route);
         let route: Vec<_> = registered.iter().map(|it| (HeaderName::Route, it.to_string())).collect();
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
+    }
+
+    /// Whether a trunk names its transport.
+    pub(super) fn pins_transport(&self, name: &TrunkName) -> bool {
+        self.all.iter().any(|it| it.config.name == *name && it.config.transport.is_some())
+    }
+
+    /// Whom a trunk calls: the user of the Request-URI, unless that is only our own name there, as carriers write it that we
+    /// register with.
+    pub(super) fn called_user<'a>(&self, name: Option<&TrunkName>, request: &'a Request) -> Cow<'a, str> {
+        let user = request.uri().user_decoded().unwrap_or_default();
+        let own = name.and_then(|it| self.of(it)).and_then(|it| it.config.username.as_deref());
+        match request.headers().to().uri().user_decoded() {
+            Some(to) if own == Some(&*user) => Cow::Owned(to.into_owned()),
+            Some(_) | None => user,
+        }
+    }
+
+    pub(super) fn count_in(&mut self, name: Option<&TrunkName>) {
+        if let Some(trunk) = self.all.iter_mut().find(|it| Some(&it.config.name) == name) {
+            trunk.calls_in += 1;
+        }
     }
 
     pub(super) fn count_out(&mut self, name: &TrunkName) {
@@ -289,7 +315,7 @@ impl Calls {
             let is_ping_due = trunk.ping_at.is_some_and(|it| it <= now.instant);
             if trunk.refresh_at.is_some_and(|it| it <= now.instant) {
                 trunk.refresh_at = Some(now.instant + Duration::from_secs(TRUNK_REFRESH_S));
-                let targets = trunk.targets();
+                let targets = trunk.config.targets();
                 self.servers.seek(Seeker::Trunk(index), targets, now);
             }
             if is_ping_due {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::reading::{Section, nearest};
 use super::recordings::Recording;
+use super::users::User;
 use super::{Origin, Places};
 use crate::identity::Secret;
 use crate::limits;
+use crate::sip::{Scheme, Uri};
 
 /// `[agents.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +107,15 @@ pub struct Turns {
     pub duration_max: Duration,
 }
 
-/// `[numbers."…"]`
+/// `[numbers."…"]`: who answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Number {
-    /// `agent`: who answers. It exists.
-    pub agent: String,
+pub enum Number {
+    /// `agent`: it exists.
+    Agent(String),
+    /// `user`: it exists, and is called wherever it is registered.
+    User(String),
+    /// `uri`: it is called at our cost.
+    Uri(Uri),
 }
 
 pub(super) fn read_agents(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, Agent> {
@@ -130,23 +136,61 @@ pub(super) fn read_agents(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<S
     agents
 }
 
-pub(super) fn read_numbers(root: &Section<'_>, agents: &BTreeMap<String, Agent>) -> BTreeMap<String, Number> {
+pub(super) fn read_numbers(
+    root: &Section<'_>,
+    agents: &BTreeMap<String, Agent>,
+    users: &BTreeMap<String, User>,
+) -> BTreeMap<String, Number> {
     let mut numbers = BTreeMap::new();
     for (number, section) in root.sections("numbers") {
         if let Err(message) = check_number(&number) {
             section.complain_of_section(&message);
         }
-        match section.text("agent") {
-            Some(agent) if agents.contains_key(&agent) => {
-                numbers.insert(number, Number { agent });
-            }
-            Some(agent) => section.complain("agent", &no_such_agent(&agent, agents)),
-            None if section.origin("agent").is_none() => section.complain_of_section("`agent` is missing"),
-            None => {}
+        if let Some(to) = read_number(&section, agents, users) {
+            numbers.insert(number, to);
         }
         section.finish();
     }
     numbers
+}
+
+fn read_number(
+    section: &Section<'_>,
+    agents: &BTreeMap<String, Agent>,
+    users: &BTreeMap<String, User>,
+) -> Option<Number> {
+    const KEYS: [&str; 3] = ["agent", "user", "uri"];
+    let (agent, user, uri) = (section.text("agent"), section.text("user"), section.parsed("uri", parse_callee));
+    match KEYS.iter().filter(|it| section.origin(it).is_some()).count() {
+        0 => section.complain_of_section("`agent`, `user` or `uri` is missing"),
+        1 => (),
+        _ => section.complain_of_section("`agent`, `user` and `uri` exclude each other"),
+    }
+    if let Some(agent) = agent {
+        if !agents.contains_key(&agent) {
+            section.complain("agent", &no_such_agent(&agent, agents));
+        }
+        return Some(Number::Agent(agent));
+    }
+    if let Some(user) = user {
+        if !users.contains_key(&user) {
+            section.complain("user", "there is no such user: add it as [users.NAME]");
+        }
+        return Some(Number::User(user));
+    }
+    uri.map(Number::Uri)
+}
+
+/// Whom a number leads to out of the house.
+fn parse_callee(text: &str) -> Result<Uri, String> {
+    let uri = Uri::parse(text).map_err(|it| it.to_string())?;
+    let has_address = uri.host().is_some_and(|it| it.ip().is_some());
+    match uri.scheme() {
+        Scheme::Sip if has_address && !uri.has_headers() => Ok(uri),
+        Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other => {
+            Err("expected a SIP URI whose host is an address, such as sip:100@192.0.2.1".to_owned())
+        }
+    }
 }
 
 pub(super) fn no_such_agent(name: &str, agents: &BTreeMap<String, Agent>) -> String {

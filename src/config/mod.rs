@@ -16,6 +16,8 @@ mod reading;
 mod recordings;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod trunks;
 mod users;
 mod written;
@@ -33,7 +35,9 @@ pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
-pub use sip::Sip;
+pub use sip::{Sip, TransfersFor};
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -116,11 +120,11 @@ impl Config {
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
         let agents = agents::read_agents(&root, &places);
-        let sip = Sip::read(&sip_section, &agents);
+        let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let numbers = agents::read_numbers(&root, &agents);
         let users = users::read_users(&root, &places);
         let trunks = trunks::read_trunks(&root, &places);
+        let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", Media::read, &mut finish);
@@ -610,8 +614,8 @@ agent = "front-desk"
         ];
         let config = parse(text, &variables).unwrap();
         assert_eq!(config.agents["front-desk"].voice.as_deref(), Some("awb"));
-        assert_eq!(config.numbers["+4930123"].agent, "night");
-        assert_eq!(config.numbers["+4930124"].agent, "front-desk");
+        assert_eq!(config.numbers["+4930123"], Number::Agent("night".to_owned()));
+        assert_eq!(config.numbers["+4930124"], Number::Agent("front-desk".to_owned()));
         assert_eq!((config.sip.calls_max, config.speech.enabled), (7, false));
         assert_eq!(config.data.directory, Path::new("/var/lib/hookswitch"));
         assert_eq!(config.sip.advertise.of("10.1.2.3:5060".parse().unwrap()).to_string(), "203.0.113.7:5060");

@@ -16,15 +16,51 @@ pub enum SignallingTransport {
     Udp,
     /// `tcp://`
     Tcp,
+    /// `tls://`
+    Tls,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
+}
+
+impl SignallingTransport {
+    const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Whether it takes a certificate.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
 }
 
 /// One address that SIP is listened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// UDP or TCP.
+    /// UDP, TCP, TLS or websocket.
     pub transport: SignallingTransport,
     /// As written: a wildcard stands for every address of the machine, port 0 for any free port.
     pub address: SocketAddr,
+    /// What peers are told about it, if not what `[sip] advertise` says: an address, and a port if that is another.
+    pub advertise: Option<(IpAddr, Option<u16>)>,
     /// Whether calls from unknown sources, and to unknown numbers, are accepted here.
     pub open: bool,
     /// Whether the server must not start without it. Built-in listeners may be missing on a machine without IPv6.
@@ -33,10 +69,7 @@ pub struct Listener {
 
 impl fmt::Display for SignallingTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
+        f.write_str(self.scheme())
     }
 }
 
@@ -46,15 +79,26 @@ impl fmt::Display for Listener {
     }
 }
 
-/// `udp://address[:port]` or `tcp://address[:port]`.
+/// `udp://address[:port]`, or with `tcp`, `tls`, `ws` or `wss`.
 pub(super) fn parse_listener(text: &str) -> Result<(SignallingTransport, SocketAddr), String> {
-    let (transport, address) = match text.split_once("://") {
-        Some(("udp", address)) => (SignallingTransport::Udp, address),
-        Some(("tcp", address)) => (SignallingTransport::Tcp, address),
-        Some(_) | None => return Err("expected udp:// or tcp:// and an address, such as udp://0.0.0.0:5060".to_owned()),
+    let written = text.split_once("://").and_then(|(scheme, address)| {
+        Some((SignallingTransport::ALL.into_iter().find(|it| it.scheme() == scheme)?, address))
+    });
+    let Some((transport, address)) = written else {
+        return Err(
+            "expected udp://, tcp://, tls://, ws:// or wss:// and an address, such as udp://0.0.0.0:5060".to_owned()
+        );
     };
     let (ip, port) = parse_address(address)?;
-    Ok((transport, SocketAddr::new(ip, port.unwrap_or(SIP_PORT))))
+    Ok((transport, SocketAddr::new(ip, port.unwrap_or(transport.default_port()))))
+}
+
+/// What peers are told of one listener.
+pub(super) fn parse_advertised(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    match parse_address(text)? {
+        (ip, _) if ip.is_unspecified() => Err(format!("{ip} is no address that a peer could reach")),
+        advertised => Ok(advertised),
+    }
 }
 
 /// `address` or `address:port`; an IPv6 address with a port is in brackets.
@@ -222,5 +266,4 @@ impl Http {
     }
 }
 
-const SIP_PORT: u16 = 5060;
 const HTTP_PORT: u16 = 8080;

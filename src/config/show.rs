@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Pathway, RecordingPlace, Secret, Sip, Trunk};
+use super::{
+    Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Number, Pathway, RecordingPlace, Secret, Sip, SipTls, TlsClients,
+    Trunk,
+};
 use crate::sip::Uri;
 
 impl Display for Config {
@@ -27,7 +30,11 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            shown.text("agent", &to.agent);
+            match to {
+                Number::Agent(agent) => shown.text("agent", agent),
+                Number::User(user) => shown.text("user", user),
+                Number::Uri(uri) => shown.text("uri", uri.as_str()),
+            }
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -78,7 +85,7 @@ struct Shown(String);
 impl Shown {
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
-        self.list("listen", sip.listeners.iter());
+        self.listeners(&sip.listeners);
         self.list("open", sip.listeners.iter().filter(|it| it.open));
         if let Some(agent) = &sip.open_agent {
             self.text("open_agent", agent);
@@ -90,6 +97,55 @@ impl Shown {
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
+        self.text("transfers", sip.transfers.as_str());
+        self.list("pass_headers", sip.pass_headers.iter());
+        self.list("origins", sip.origins.iter());
+        self.tls(&sip.tls);
+        let limits = &sip.limits;
+        self.section("sip.limits");
+        self.plain("messages_per_s", limits.messages_per_s);
+        self.plain("unknown_requests_per_s", limits.unknown_requests_per_s);
+        self.plain("connections_per_s", limits.connections_per_s);
+        self.plain("connections", limits.connections);
+        self.plain("connections_per_source", limits.connections_per_source);
+        self.list("exempt", limits.exempt.iter());
+    }
+
+    fn listeners(&mut self, listeners: &[Listener]) {
+        let listeners = listeners.iter().map(|listener| {
+            let url = quoted(&listener.to_string());
+            match listener.advertise {
+                None => url,
+                Some((ip, None)) => format!("{{ url = {url}, advertise = \"{ip}\" }}"),
+                Some((ip, Some(port))) => {
+                    format!("{{ url = {url}, advertise = \"{}\" }}", std::net::SocketAddr::new(ip, port))
+                }
+            }
+        });
+        self.line(format_args!("listen = [{}]", listeners.collect::<Vec<_>>().join(", ")));
+    }
+
+    fn tls(&mut self, tls: &SipTls) {
+        self.section("sip.tls");
+        let mut path = |key, path: &std::path::Path| self.text(key, &path.display().to_string());
+        if let Some((certificate, key)) = &tls.certificate {
+            path("certificate", certificate);
+            path("key", key);
+        }
+        match &tls.clients {
+            TlsClients::None => {}
+            TlsClients::Optional(ca) | TlsClients::Required(ca) => path("client_ca", ca),
+        }
+        if let Some(ca) = &tls.ca {
+            path("ca", ca);
+        }
+        let clients = match tls.clients {
+            TlsClients::None => "none",
+            TlsClients::Optional(_) => "optional",
+            TlsClients::Required(_) => "required",
+        };
+        self.text("client_certificates", clients);
+        self.plain("alpn", tls.alpn);
     }
 
     fn trunk(&mut self, name: &str, trunk: &Trunk) {

@@ -165,6 +165,13 @@ impl Dialogs {
         self.drain(now);
     }
 
+    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
+    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.shed(true);
+        self.handle_datagram(flow, data, now);
+        self.shared.transactions.shed(false);
+    }
+
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
     pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
         self.shared.transactions.handle_connected(flow, is_ours, identity, now);
@@ -178,13 +185,6 @@ impl Dialogs {
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
-    }
-
-    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
-    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
-        self.shared.transactions.shed(true);
-        self.handle_datagram(flow, data, now);
-        self.shared.transactions.shed(false);
     }
 
     /// Bytes of a stream came.
@@ -232,7 +232,7 @@ impl Dialogs {
         }
         let id = self.fresh_id();
         let Some(session) = Session::invite(id, invitation, &mut self.shared, now) else {
-            self.shared.credentials.forget_session(id);
+            self.shared.forget_session(id);
             return None;
         };
         self.by_local_tag.insert(session.local_tag.clone(), id);
@@ -297,6 +297,21 @@ impl Dialogs {
             State::Confirmed(it) => Some(it.dialog.flow.remote.ip()),
             State::Incoming(_) | State::Calling(_) | State::Ended(_) => None,
         }
+    }
+
+    /// How a peer reaches us over `flow`: the URI of our Contact.
+    pub(crate) fn contact_uri(&self, flow: Flow) -> String {
+        self.shared.transactions.transport().contact_uri(flow)
+    }
+
+    /// The answered session that `replaces` names.
+    pub(crate) fn named_by(&self, replaces: &Replaces) -> Option<DialogId> {
+        let session = self.by_local_tag.get(&*replaces.to_tag).and_then(|it| self.sessions.get(it))?;
+        let State::Confirmed(it) = &session.state else {
+            return None;
+        };
+        let is_named = *it.dialog.call_id == *replaces.call_id && *it.dialog.remote_tag == *replaces.from_tag;
+        (is_named && it.hangs_up.is_none()).then_some(session.id)
     }
 
     /// Decides about the transfer that a peer asks for.
@@ -408,7 +423,7 @@ impl Dialogs {
 
     fn forget(&mut self, mut session: Session) {
         self.deadlines.set(session.id, None);
-        self.shared.credentials.forget_session(session.id);
+        self.shared.forget_session(session.id);
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }

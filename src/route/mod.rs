@@ -3,12 +3,13 @@
 //! What counts is the listener, never the look of the source address: a proxy on the same host makes the whole Internet
 //! look local.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::identity::AccountId;
+use crate::sip::Uri;
 
 /// The name of an agent of an account, as the configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,19 +19,42 @@ pub struct AgentName(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrunkName(pub String);
 
-/// Who answers: an agent and the account it belongs to.
+/// Who answers, and the account that the call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The account that owns the call.
+    /// The account that owns the call, and pays for it.
     pub account: AccountId,
-    /// The agent that answers it.
-    pub agent: AgentName,
+    /// Who answers it.
+    pub to: Destination,
 }
 
-/// The numbers and the known sources of this system.
+/// Where a call leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// To an agent of ours.
+    Agent(AgentName),
+    /// To a user, wherever it is registered.
+    User(String),
+    /// Out of the house, which may cost money.
+    Uri(Uri),
+}
+
+/// Who calls, or asks for a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Nobody that is known.
+    Stranger,
+    /// One of the known sources: a carrier, or a PBX.
+    Known,
+    /// A user who has shown to be it.
+    User(AccountId, String),
+}
+
+/// The numbers, the users and the known sources of this system.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     numbers: BTreeMap<String, Target>,
+    users: BTreeSet<(AccountId, String)>,
     sources: Vec<Network>,
     trunks: BTreeMap<TrunkName, Vec<Network>>,
 }
@@ -56,6 +80,9 @@ pub enum Refusal {
     /// Nobody answers this number.
     #[error("nobody answers this number")]
     UnknownNumber,
+    /// The number leads out of the house, and strangers do not call at our cost.
+    #[error("this number is not for strangers")]
+    NotAllowed,
 }
 
 impl Routes {
@@ -84,13 +111,43 @@ impl Routes {
         self.sources.iter().any(|it| it.contains(source)) || self.trunk_of(source).is_some()
     }
 
-    /// Who answers a call that `source` makes to `user`, the user part of the Request-URI.
-    pub fn route(&self, admission: &Admission, source: IpAddr, user: &str) -> Result<Target, Refusal> {
-        if !admission.unknown_sources && !self.is_known(source) {
+    /// Makes `name` a user, whom other users of the account can call by that name.
+    pub fn insert_user(&mut self, account: AccountId, name: &str) {
+        self.users.insert((account, name.to_owned()));
+    }
+
+    /// Who calls from `source`, as far as its address tells.
+    pub fn caller(&self, source: IpAddr) -> Caller {
+        if self.is_known(source) { Caller::Known } else { Caller::Stranger }
+    }
+
+    /// Who answers a call that `caller` makes to `user`, the user part of the Request-URI. Users reach each other and the
+    /// numbers; known sources reach the numbers; strangers reach, where they are admitted, the numbers that stay in the
+    /// house.
+    pub fn route(&self, admission: &Admission, caller: &Caller, user: &str) -> Result<Target, Refusal> {
+        if *caller == Caller::Stranger && !admission.unknown_sources {
             return Err(Refusal::UnknownSource);
         }
-        let target = self.numbers.get(&normalise(user)).or(admission.unknown_numbers.as_ref());
-        target.cloned().ok_or(Refusal::UnknownNumber)
+        if let Some(target) = self.numbers.get(&normalise(user)) {
+            let is_costly = matches!(target.to, Destination::Uri(_));
+            let is_refused = is_costly && *caller == Caller::Stranger;
+            return if is_refused { Err(Refusal::NotAllowed) } else { Ok(target.clone()) };
+        }
+        match caller {
+            Caller::User(account, _) if self.users.contains(&(account.clone(), user.to_owned())) => {
+                Ok(Target { account: account.clone(), to: Destination::User(user.to_owned()) })
+            }
+            Caller::Stranger | Caller::Known | Caller::User(..) => {
+                admission.unknown_numbers.clone().ok_or(Refusal::UnknownNumber)
+            }
+        }
+    }
+}
+
+impl Target {
+    /// An agent of the default account.
+    pub fn agent(name: &str) -> Self {
+        Self { account: AccountId::default(), to: Destination::Agent(AgentName(name.to_owned())) }
     }
 }
 
@@ -162,20 +219,39 @@ mod tests {
 
     #[test]
     fn strangers_learn_nothing_and_known_sources_reach_known_numbers() {
-        let mut routes = Routes::default();
-        routes.insert_number("+49 30 1234-5", target("reception"));
-        routes.insert_number("sales", target("sales"));
-        routes.insert_source("192.0.2.0/24".parse().expect("a network"));
+        let routes = routes();
         let closed = Admission::default();
-        let open = Admission { unknown_sources: true, unknown_numbers: Some(target("demo")), ..Admission::default() };
-        check(&routes, &closed, "192.0.2.7", "+4930(12345)", Ok("reception"));
-        check(&routes, &closed, "192.0.2.7", "4930.12345", Ok("reception"));
-        check(&routes, &closed, "::ffff:192.0.2.7", "sales", Ok("sales"));
-        check(&routes, &closed, "192.0.2.7", "Sales", Err(Refusal::UnknownNumber));
-        check(&routes, &closed, "192.0.3.7", "sales", Err(Refusal::UnknownSource));
-        check(&routes, &closed, "192.0.3.7", "nobody", Err(Refusal::UnknownSource));
-        check(&routes, &open, "2001:db8::1", "", Ok("demo"));
-        check(&routes, &open, "2001:db8::1", "sales", Ok("sales"));
+        let open =
+            Admission { unknown_sources: true, unknown_numbers: Some(Target::agent("demo")), ..Admission::default() };
+        let check = |admission: &Admission, source: &str, user: &str, expected: Result<&str, Refusal>| {
+            let caller = routes.caller(source.parse().expect("an address"));
+            check(&routes, admission, &caller, user, expected);
+        };
+        check(&closed, "192.0.2.7", "+4930(12345)", Ok("agent reception"));
+        check(&closed, "192.0.2.7", "4930.12345", Ok("agent reception"));
+        check(&closed, "::ffff:192.0.2.7", "sales", Ok("agent sales"));
+        check(&closed, "192.0.2.7", "Sales", Err(Refusal::UnknownNumber));
+        check(&closed, "192.0.3.7", "sales", Err(Refusal::UnknownSource));
+        check(&closed, "192.0.3.7", "nobody", Err(Refusal::UnknownSource));
+        check(&open, "2001:db8::1", "", Ok("agent demo"));
+        check(&open, "2001:db8::1", "sales", Ok("agent sales"));
+    }
+
+    #[test]
+    fn only_known_callers_get_what_costs_money_and_only_users_reach_users_by_name() {
+        let routes = routes();
+        let open = Admission { unknown_sources: true, ..Admission::default() };
+        let alice = Caller::User(AccountId::default(), "alice".to_owned());
+        let elsewhere = Caller::User(AccountId("elsewhere".to_owned()), "eve".to_owned());
+        check(&routes, &open, &Caller::Stranger, "out", Err(Refusal::NotAllowed));
+        check(&routes, &open, &Caller::Known, "out", Ok("uri sip:out@192.0.2.99"));
+        check(&routes, &open, &alice, "out", Ok("uri sip:out@192.0.2.99"));
+        check(&routes, &open, &alice, "101", Ok("user 101"));
+        check(&routes, &open, &Caller::Known, "101", Err(Refusal::UnknownNumber));
+        check(&routes, &open, &Caller::Stranger, "101", Err(Refusal::UnknownNumber));
+        check(&routes, &open, &elsewhere, "101", Err(Refusal::UnknownNumber));
+        check(&routes, &open, &Caller::Stranger, "desk", Ok("user 101"));
+        check(&routes, &Admission::default(), &Caller::Stranger, "desk", Err(Refusal::UnknownSource));
     }
 
     #[test]
@@ -194,12 +270,24 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(routes: &Routes, admission: &Admission, source: &str, user: &str, expected: Result<&str, Refusal>) {
-        let found = routes.route(admission, source.parse().expect("an address"), user);
-        assert_eq!(found.as_ref().map(|it| it.agent.0.as_str()).map_err(|it| *it), expected);
+    fn check(routes: &Routes, admission: &Admission, caller: &Caller, user: &str, expected: Result<&str, Refusal>) {
+        let found = routes.route(admission, caller, user).map(|it| match it.to {
+            Destination::Agent(name) => format!("agent {}", name.0),
+            Destination::User(name) => format!("user {name}"),
+            Destination::Uri(uri) => format!("uri {uri}"),
+        });
+        assert_eq!(found.as_deref().map_err(|it| *it), expected);
     }
 
-    fn target(agent: &str) -> Target {
-        Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) }
+    fn routes() -> Routes {
+        let mut routes = Routes::default();
+        let to = |to| Target { account: AccountId::default(), to };
+        routes.insert_number("+49 30 1234-5", Target::agent("reception"));
+        routes.insert_number("sales", Target::agent("sales"));
+        routes.insert_number("out", to(Destination::Uri("sip:out@192.0.2.99".parse().expect("a URI"))));
+        routes.insert_number("desk", to(Destination::User("101".to_owned())));
+        routes.insert_user(AccountId::default(), "101");
+        routes.insert_source("192.0.2.0/24".parse().expect("a network"));
+        routes
     }
 }

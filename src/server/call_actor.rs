@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -12,23 +12,24 @@ use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
-use crate::call::{End, HangUpCause};
+use crate::call::HangUpCause;
+use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_CLOSE_S_MAX, CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
 use crate::media::enhance::Enhancer;
 use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
-use crate::server::call_log::{self, CallLog};
+use crate::server::call_log::CallLog;
 use crate::server::call_recording::CallRecording;
 use crate::server::detection::Listening;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
-use crate::server::sip_worker::{Command, MediaClosed, NewCall, Signal};
+use crate::server::sip_worker::{Command, NewCall, Signal};
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
 
@@ -76,15 +77,17 @@ async fn run(new: NewCall, shared: Shared) {
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
     let rate = new.link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
-    let agent = Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now());
+    let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
+    let agent = Box::new(Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now()));
+    let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
         call,
         agent,
-        services: Some(prepared.open_services(rate)),
+        services: Connections::Waiting { prepared, rate, opens_at },
         listening: Listening::to_caller(rate),
         link: new.link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
-        enhancer: prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate)),
+        enhancer,
         shared,
         digits: VecDeque::new(),
         one_telling: OneTelling::default(),
@@ -97,8 +100,9 @@ async fn run(new: NewCall, shared: Shared) {
 
 struct CallActor {
     call: CallId,
-    agent: Agent,
-    services: Option<Services>,
+    /// Boxed, since the actor is moved into its future.
+    agent: Box<Agent>,
+    services: Connections,
     listening: Listening,
     link: crate::server::media_link::TaskEnd,
     recording: CallRecording,
@@ -114,6 +118,46 @@ struct CallActor {
     cause: Option<EndCause>,
     /// Set when the agent asks to hang up in this turn of the loop.
     stopped: Option<HangUpReason>,
+}
+
+/// The services of a call, which are opened when there is something to tell them. So a call that is over before
+/// anything is said costs none, and one that rings finds them open when it is answered.
+enum Connections {
+    /// Nothing was to be told yet; when they are opened all the same.
+    Waiting {
+        prepared: Arc<PreparedAgent>,
+        /// What the call is heard and spoken at.
+        rate: SampleRate,
+        opens_at: Instant,
+    },
+    Open(Services),
+    /// The call is over.
+    Closed,
+}
+
+impl Connections {
+    /// Opens them, unless they are or the call is over.
+    fn open(&mut self) -> Option<&Services> {
+        if let Self::Waiting { prepared, rate, .. } = self {
+            *self = Self::Open(prepared.open_services(*rate));
+        }
+        match self {
+            Self::Open(services) => Some(services),
+            Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// The next event of any service; or, while there are none, the time to open them.
+    async fn next(&mut self) -> Option<ServiceEvent> {
+        match self {
+            Self::Waiting { opens_at, .. } => {
+                task::deadline(*opens_at).await;
+                None
+            }
+            Self::Open(services) => Some(next_event(services).await),
+            Self::Closed => std::future::pending().await,
+        }
+    }
 }
 
 impl CallActor {
@@ -137,16 +181,27 @@ impl CallActor {
                     None => break None,
                 },
                 Some(tick) = self.link.tick(), if !self.link.is_closed() => self.handle_ticks(tick),
-                event = next_event(self.services.as_mut()) => self.handle_service(event),
+                event = self.services.next() => match event {
+                    Some(event) => self.handle_service(event),
+                    None => {
+                        self.services.open();
+                    },
+                },
             }
         };
+        if let Connections::Waiting { .. } = self.services {
+            self.services = Connections::Closed;
+        }
         self.agent.handle_hangup(clock::now());
         self.perform_outputs();
         self.write_events().await;
         // Closes the connections before the call counts as ended.
-        self.services = None;
+        self.services = Connections::Closed;
         if let Some((end, media)) = ended {
-            self.finish(end, media).await;
+            for event in self.recording.finish().await {
+                self.shared.log.write(self.call, event, clock::now()).await;
+            }
+            self.shared.log.finish(self.call, end, self.cause, media).await;
         }
     }
 
@@ -224,11 +279,11 @@ impl CallActor {
         match output {
             Output::Recogniser(command) => {
                 // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.as_ref().map(|it| it.recogniser.send(command));
+                let sent = self.services.open().map(|it| it.recogniser.send(command));
                 refused(sent, "recogniser");
             }
             Output::Synthesiser(command) => {
-                let sent = self.services.as_ref().map(|it| it.synthesiser.send(command));
+                let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
             }
             Output::Model(command) => self.perform_model(command, now),
@@ -269,7 +324,7 @@ impl CallActor {
             ModelCommand::Generate { generation, .. } => Some(*generation),
             ModelCommand::Cancel { .. } => None,
         };
-        let reason = match self.services.as_ref().and_then(|it| it.model.as_ref()) {
+        let reason = match self.services.open().and_then(|it| it.model.as_ref()) {
             Some(Ok(model)) => match model.send(command) {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
@@ -343,22 +398,6 @@ impl CallActor {
             self.shared.log.write(self.call, event, clock::now()).await;
         }
     }
-
-    /// The leg's report and the last event. When this returns, the call is in the journal from beginning to end.
-    async fn finish(self, end: End, media: MediaClosed) {
-        if let Some((leg, report)) = media {
-            let patience = Duration::from_secs(CALL_CLOSE_S_MAX);
-            if let Ok(Ok(report)) = tokio::time::timeout(patience, report).await {
-                let event = call_log::media_report(leg.index, &report);
-                self.shared.log.write(self.call, event, clock::now()).await;
-            }
-        }
-        for event in self.recording.finish().await {
-            self.shared.log.write(self.call, event, clock::now()).await;
-        }
-        let event = call_log::ended(end, self.cause);
-        self.shared.log.write_last(self.call, event, clock::now()).await;
-    }
 }
 
 /// Ends the call of an actor that panics: a defect of ours ends one call, and its caller is told.
@@ -382,9 +421,8 @@ enum ServiceEvent {
     Model(ModelEvent),
 }
 
-/// The next event of any service; never, once there are none.
-async fn next_event(services: Option<&mut Services>) -> ServiceEvent {
-    let Some(services) = services else { return std::future::pending().await };
+/// The next event of any service; never, once all have ended.
+async fn next_event(services: &mut Services) -> ServiceEvent {
     let model = async {
         match services.model.as_mut() {
             Some(Ok(model)) => model.next().await,

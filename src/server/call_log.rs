@@ -3,18 +3,21 @@
 //! The signalling, media and agent cores each tell what happened in their own words; here it becomes the journal's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dashmap::DashMap;
 use tokio::sync::broadcast;
 
 use crate::call;
 use crate::identity::{AccountId, CallId, Pii};
-use crate::limits::CALL_LOG_WATCHED_EVENTS_MAX;
+use crate::limits::{CALL_CLOSE_S_MAX, CALL_LOG_WATCHED_EVENTS_MAX};
 use crate::media;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::{Journal, NotWritten};
 use crate::platform::calls::{DigitDirection, Direction, EndCause, Entry, Event, Initiator, MediaReport};
 use crate::server::metrics::{Metrics, Snapshot};
+use crate::server::sip_worker::MediaClosed;
+use crate::server::{clock, task};
 use crate::timer::Now;
 use crate::transport::Flow;
 
@@ -134,6 +137,22 @@ impl CallLog {
         self.tell(entry);
     }
 
+    /// Writes the reports of a call's legs, as soon as they are there, and its last event. When this returns, the call is in
+    /// the journal from beginning to end.
+    pub(crate) async fn finish(&self, call: CallId, end: call::End, cause: Option<EndCause>, media: MediaClosed) {
+        let patience = clock::now().instant + Duration::from_secs(CALL_CLOSE_S_MAX);
+        for (leg, report) in media {
+            tokio::select! {
+                biased;
+                report = report => if let Ok(report) = report {
+                    self.write(call, media_report(leg.index, &report), clock::now()).await;
+                },
+                () = task::deadline(patience) => (),
+            }
+        }
+        self.write_last(call, ended(end, cause), clock::now()).await;
+    }
+
     fn tell(&self, entry: Entry) {
         // Nobody watching is not an error.
         drop(self.watchers.send(entry));
@@ -193,7 +212,7 @@ fn report(call: CallId, written: Result<(), NotWritten>) {
 /// and the agent have said their last.
 pub(crate) fn signalling(event: call::Event) -> Option<Event> {
     Some(match event {
-        call::Event::Offered { direction, account: _, from, to, flow, agent } => Event::Offered {
+        call::Event::Offered { direction, account: _, from, to, flow, trunk, agent } => Event::Offered {
             direction: match direction {
                 call::Direction::Inbound => Direction::Inbound,
                 call::Direction::Outbound => Direction::Outbound,
@@ -201,6 +220,7 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
             from,
             to,
             source: Pii::new(source(flow)),
+            trunk: trunk.map(|it| it.0),
             agent: agent.map(|it| it.0),
         },
         call::Event::Ringing => Event::Ringing,
@@ -224,6 +244,19 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
         call::Event::TransferAsked { to, is_accepted: false } => {
             Event::Note { topic: "transfer_refused".to_owned(), text: to }
         }
+        call::Event::Dialled { leg, to, flow } => {
+            let text = format!("leg {leg} to {} by {}", to.reveal(), source(flow));
+            Event::Note { topic: "dialled".to_owned(), text: Pii::new(text) }
+        }
+        call::Event::LegRinging { leg } => note("leg_ringing", format!("leg {leg}")),
+        call::Event::LegAnswered { leg, codec } => {
+            note("leg_answered", format!("leg {leg} {}", codec.map_or("", |it| it.name())))
+        }
+        call::Event::LegEnded { leg, end } => {
+            let status = end.sip_status.map_or_else(String::new, |it| format!(" {it}"));
+            note("leg_ended", format!("leg {leg} {}{status}", end.cause.name()))
+        }
+        call::Event::Bridged { a, b } => note("bridged", format!("legs {a} and {b}")),
         call::Event::Replaced { by } => Event::Note { topic: "replaced".to_owned(), text: by },
         call::Event::Ended(_) => return None,
     })
@@ -286,6 +319,10 @@ fn far_mos_hundredths(report: &media::Report) -> Option<u16> {
     let told = report.remote.voip.and_then(|it| it.mos_conversation_tenths.or(it.mos_listening_tenths));
     let estimated = report.remote_quality.map(|it| it.mos_hundredths).filter(|it| *it > 0);
     told.map(|it| u16::from(it) * 10).or(estimated)
+}
+
+fn note(topic: &str, text: String) -> Event {
+    Event::Note { topic: topic.to_owned(), text: Pii::new(text) }
 }
 
 fn source(flow: Flow) -> String {

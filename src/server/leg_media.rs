@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 
 use crate::dialog::offer_answer::MediaDescription;
-use crate::media::{Latching, RemoteMedia, TelephoneEventFormat, host_behind_nat};
+use crate::media::{RemoteMedia, TelephoneEventFormat, host_behind_nat};
 
 /// The peer's side of a leg's media. `signalling` is the host its SIP messages come from, where it may turn out to be if
 /// it is behind a NAT.
-pub(crate) fn remote(description: &MediaDescription, signalling: Option<IpAddr>) -> RemoteMedia {
+pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> RemoteMedia {
     RemoteMedia {
         rtp: description.rtp,
         rtcp: description.rtcp,
-        latching: signalling.map_or(Latching::Exact, |it| host_behind_nat(description.rtp.ip(), it)),
+        latching: host_behind_nat(description.rtp.ip(), signalling),
         codec: description.codec,
         payload_type: description.payload_type,
         received_payload_type: description.received_payload_type,

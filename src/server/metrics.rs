@@ -75,8 +75,12 @@ pub struct SipSnapshot {
     pub transactions: u64,
     /// Dialogs held.
     pub dialogs: u64,
-    /// TCP connections held.
+    /// Connections held.
     pub connections: u64,
+    /// Total of handshakes of TLS and websockets that failed, by kind.
+    pub handshakes_failed: BTreeMap<&'static str, u64>,
+    /// Whole days until our TLS certificate ends, negative once it has.
+    pub certificate_days_left: Option<i64>,
 }
 
 /// A trunk.
@@ -398,7 +402,15 @@ impl Page {
         self.family("hookswitch_sip_drops_total", COUNTER, "SIP messages dropped, by reason.", drops);
         self.value("hookswitch_sip_transactions", GAUGE, "SIP transactions held.", sip.transactions);
         self.value("hookswitch_sip_dialogs", GAUGE, "SIP dialogs held.", sip.dialogs);
-        self.value("hookswitch_sip_connections", GAUGE, "TCP connections held for SIP.", sip.connections);
+        self.value("hookswitch_sip_connections", GAUGE, "Connections held for SIP.", sip.connections);
+        let failed = sip.handshakes_failed.iter().map(|(kind, count)| ([("kind", *kind)], *count));
+        let help = "Handshakes of TLS and websockets for SIP that failed, by kind.";
+        self.family("hookswitch_sip_handshakes_failed_total", COUNTER, help, failed);
+        if let Some(days) = sip.certificate_days_left {
+            let name = "hookswitch_sip_certificate_days_left";
+            self.head(name, GAUGE, "Whole days until the TLS certificate ends, negative once it has.");
+            self.line(format_args!("{name} {days}"));
+        }
     }
 
     fn rtp(&mut self, rtp: &RtpSnapshot, ports: &PortsSnapshot) {

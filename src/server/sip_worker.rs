@@ -1,7 +1,7 @@
 //! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,34 +14,37 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrationState;
 use crate::route::AgentName;
+use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
+use crate::server::connections::Connected;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
-use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
-use crate::server::{clock, leg_media, task, tcp};
+use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
+use crate::transport::precedence::Patience;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram.
+    /// A UDP datagram, or the message of a websocket.
     Datagram(Flow, Bytes),
-    /// A TCP connection is open, accepted or asked for.
-    Connected(Flow, tcp::Writer),
-    /// Bytes of a TCP connection.
+    /// A connection is open, accepted or asked for.
+    Connected(Connected),
+    /// Bytes of a connection.
     Segment(Flow, Bytes),
-    /// A TCP connection ended.
+    /// A connection ended.
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
@@ -132,13 +135,13 @@ pub(crate) enum Signal {
         end: End,
         /// Why, if the worker knows better than signalling does.
         cause: Option<EndCause>,
-        /// What will come of its leg.
+        /// What will come of its legs.
         media: MediaClosed,
     },
 }
 
-/// The final report of a call's leg, once its media worker has closed it; `None` if it never had one.
-pub(crate) type MediaClosed = Option<(LegId, oneshot::Receiver<Report>)>;
+/// The final report of each of a call's legs, once its media worker has closed it.
+pub(crate) type MediaClosed = Vec<(LegId, oneshot::Receiver<Report>)>;
 
 /// What the worker works with.
 pub(crate) struct Shell {
@@ -170,16 +173,15 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
+    patience: Patience,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
-    links: BTreeMap<CallId, TaskEnd>,
+    links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
-    closing: BTreeMap<CallId, (LegId, oneshot::Receiver<Report>)>,
+    closing: BTreeMap<CallId, MediaClosed>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
-    /// Where the signalling of each call comes from.
-    hosts: BTreeMap<CallId, IpAddr>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
     new_call_drops: u64,
@@ -195,13 +197,13 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
+            patience: Patience::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             placed: BTreeMap::new(),
-            hosts: BTreeMap::new(),
             is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
@@ -269,8 +271,7 @@ impl SipWorker {
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
-        if is_late || self.shell.log.is_behind() {
+        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -318,7 +319,11 @@ impl SipWorker {
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Connected(connected) => {
+                let Connected { flow, is_ours, identity, .. } = &connected;
+                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
+                self.shell.sockets.connected(connected);
+            }
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -356,7 +361,8 @@ impl SipWorker {
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
-                for call in self.actors.keys().copied().collect::<Vec<_>>() {
+                let with_media = self.legs.keys().map(|it| it.call);
+                for call in self.actors.keys().copied().chain(with_media).collect::<BTreeSet<_>>() {
                     self.calls.hang_up(call, cause, now);
                 }
             }
@@ -388,16 +394,35 @@ impl SipWorker {
                 }
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
-            Output::OpenMedia { leg, local_ip, remote } => self.open_media(leg, local_ip, remote.as_ref()),
-            Output::UpdateMedia { leg, remote } => self.update_media(leg, &remote),
+            Output::OpenMedia { leg, local_ip, peer, remote } => {
+                self.open_media(leg, local_ip, peer, remote.as_ref());
+            }
+            Output::UpdateMedia { leg, peer, remote } => {
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
+            }
             Output::CloseMedia { leg } => {
-                self.links.remove(&leg.call);
+                self.links.remove(&leg);
                 if let Some(media) = self.legs.remove(&leg) {
-                    self.closing.insert(leg.call, (leg, media.close()));
+                    self.closing.entry(leg.call).or_default().push((leg, media.close()));
                 }
             }
-            Output::StartAgent { call, account: _, agent, leg: _, from, to, headers: _ } => {
-                self.start_actor(call, Some(agent), from, to);
+            Output::Bridge { a, b } => {
+                // Nobody else listens to these.
+                self.links.remove(&a);
+                self.links.remove(&b);
+                if let Some(other) = self.legs.remove(&b) {
+                    self.order_media(a, |it| it.bridge(&other));
+                    self.legs.insert(b, other);
+                }
+            }
+            Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
+            Output::SendDigit { leg, digit, duration_ms } => {
+                if let Some(digit) = Digit::from_char(digit) {
+                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+                }
+            }
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
+                self.start_actor(leg, Some(agent), from, to);
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
@@ -408,21 +433,28 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            // Who may be at the far end is not restricted here.
-            Output::Secure { .. } => (),
+            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }
 
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<&MediaDescription>) {
+    /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
+    fn secure(&mut self, flow: Flow, server_name: &str) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+            self.calls.handle_send_failed(flow, clock::now());
+        }
+    }
+
+    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
-        match self.try_open_media(leg, local_ip, remote) {
+        match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
                 if let Some((from, to)) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg.call, None, from, to);
+                    self.start_actor(leg, None, from, to);
                 }
             }
             None => {
@@ -437,45 +469,43 @@ impl SipWorker {
         &mut self,
         leg: LegId,
         local_ip: IpAddr,
-        remote: Option<&MediaDescription>,
+        peer: IpAddr,
+        offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
-        let rate = remote.map_or(self.shell.offered_rate, |it| it.codec.rate());
+        let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
         let (task_end, link) = media_link::link(rate);
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig {
-                remote: remote.map(|it| leg_media::remote(it, self.hosts.get(&leg.call).copied())),
-                hears_tones: true,
-            },
-            keys: remote.and_then(|it| it.keys.clone()),
+            session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
+            keys: offered.and_then(|it| it.keys.clone()),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
         };
         let media = self.shell.media.open(open).ok()?;
         self.legs.insert(leg, media);
-        self.links.insert(leg.call, task_end);
+        self.links.insert(leg, task_end);
         let advertised = self.shell.advertise.of(local);
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
-    fn update_media(&mut self, leg: LegId, remote: &MediaDescription) {
-        let media = leg_media::remote(remote, self.hosts.get(&leg.call).copied());
-        let updated = self.legs.get(&leg).map(|it| it.update(media, remote.keys.clone()));
-        if let Some(Err(_)) = updated {
-            // Without the update both sides would talk past each other: better to end the call.
+    /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
+    /// call.
+    fn order_media(&mut self, leg: LegId, order: impl FnOnce(&MediaLeg) -> Result<(), MediaBusy>) {
+        if let Some(Err(MediaBusy)) = self.legs.get(&leg).map(order) {
             self.media_refusals += 1;
             self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
         }
     }
 
-    fn start_actor(&mut self, call: CallId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+    fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+        let call = leg.call;
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
-        let Some(link) = self.links.remove(&call) else {
+        let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
         let new = NewCall { call, agent, from, to, link, signals: queue };
@@ -506,22 +536,23 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
-        self.hosts.remove(&call);
-        let media = self.closing.remove(&call);
+        let media = self.closing.remove(&call).unwrap_or_default();
         let cause = self.is_hanging_up.then_some(EndCause::Drained);
-        let unheard = match self.actors.remove(&call) {
-            Some(actor) => actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err(),
-            None => true,
-        };
-        if unheard {
-            self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
+        match self.actors.remove(&call) {
+            Some(actor) => {
+                if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {
+                    self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
+                }
+            }
+            None if media.is_empty() => self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()),
+            None => {
+                let log = self.shell.log.clone();
+                task::spawn("call-end", async move { log.finish(call, end, cause, media).await });
+            }
         }
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
-        if let crate::call::Event::Offered { flow, .. } = &event {
-            self.hosts.insert(call, flow.remote.ip());
-        }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
         }

@@ -11,18 +11,21 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, TrunkConfig, UsersConfig};
-use crate::config::{self, Config, SignallingTransport, Trunk, User};
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
+use crate::config::{
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User,
+};
 use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
-use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Routes, Target, TrunkName};
+use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
+use crate::server::connections::ConnectionLimits;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
@@ -30,8 +33,10 @@ use crate::server::provider::SocketAddress;
 use crate::server::recordings::{Recordings, RecordingsError};
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
+use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
+use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, ports, task};
-use crate::transport::TransportKind;
+use crate::transport::{Rate, SourceLimits, TransportKind};
 
 /// A running server.
 #[derive(Debug)]
@@ -263,14 +268,10 @@ fn add_sources(
 }
 
 fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
-    let target = |agent: &str| Target { account: AccountId::default(), agent: AgentName(agent.to_owned()) };
-    let mut routes = Routes::default();
-    for (number, entry) in &config.numbers {
-        routes.insert_number(number, target(&entry.agent));
-    }
+    let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
-        unknown_numbers: config.sip.open_agent.as_deref().map(target),
+        unknown_numbers: config.sip.open_agent.as_deref().map(Target::agent),
         ..Admission::default()
     };
     let closed = Admission { users: !config.users.is_empty(), ..Admission::default() };
@@ -278,7 +279,11 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
             SignallingTransport::Tcp => TransportKind::Tcp,
+            SignallingTransport::Tls => TransportKind::Tls,
+            SignallingTransport::Ws => TransportKind::Ws,
+            SignallingTransport::Wss => TransportKind::Wss,
         },
+        advertise: it.advertise,
         address: it.address,
         admission: if it.open { open.clone() } else { closed.clone() },
         required: it.required,
@@ -292,14 +297,24 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        tls: tls_files(&config.sip.tls),
+        origins: Origins::new(config.sip.origins.iter().cloned()),
+        connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
             listeners: vec![],
+            sources: source_limits(&config.sip.limits),
             routes,
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
             next_hop_after: config.sip.next_hop_after,
             capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
+            transfers: match config.sip.transfers {
+                TransfersFor::Nobody => Transfers::Refused,
+                TransfersFor::Users => Transfers::CarriedOut { for_known_sources: false },
+                TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
+            },
+            passed_headers: config.sip.pass_headers.clone(),
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
@@ -319,6 +334,58 @@ fn capabilities(media: &config::Media) -> Capabilities {
     }
 }
 
+fn tls_files(config: &SipTls) -> Tls {
+    let certificate = config.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
+    let clients = match config.clients.clone() {
+        TlsClients::None => ClientCertificates::None,
+        TlsClients::Optional(ca) => ClientCertificates::Optional(ca),
+        TlsClients::Required(ca) => ClientCertificates::Required(ca),
+    };
+    let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
+    let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
+    Tls { server, client, peers: vec![] }
+}
+
+/// `per_s`, and as much at once as in some seconds; 0 is no limit.
+fn rate(per_s: u32) -> Option<Rate> {
+    (per_s > 0).then(|| Rate { per_s, burst: per_s.saturating_mul(SOURCE_BURST_S) })
+}
+
+fn source_limits(config: &SipLimits) -> SourceLimits {
+    SourceLimits {
+        messages: rate(config.messages_per_s),
+        unknown_requests: rate(config.unknown_requests_per_s),
+        exempt: config.exempt.clone(),
+    }
+}
+
+fn connection_limits(config: &SipLimits) -> ConnectionLimits {
+    let count = |it: u32| usize::try_from(it).unwrap_or(usize::MAX);
+    ConnectionLimits {
+        total: count(config.connections),
+        per_source: count(config.connections_per_source),
+        opening: rate(config.connections_per_s),
+        exempt: config.exempt.clone(),
+    }
+}
+
+/// Who answers which number, and whom users can call.
+fn routes(config: &Config) -> Routes {
+    let mut routes = Routes::default();
+    for (number, to) in &config.numbers {
+        let to = match to {
+            Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
+            Number::User(user) => Destination::User(user.clone()),
+            Number::Uri(uri) => Destination::Uri(uri.clone()),
+        };
+        routes.insert_number(number, Target { account: AccountId::default(), to });
+    }
+    for user in config.users.keys() {
+        routes.insert_user(AccountId::default(), user);
+    }
+    routes
+}
+
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
@@ -332,7 +399,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     })
 }
 
-fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+/// A trunk of the configuration, as the call layer takes it.
+pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()

@@ -223,6 +223,11 @@ impl Transport {
         is_near.into_iter().find_map(|it| self.listeners.iter().find(it))
     }
 
+    /// Where we listen at `ip` for this kind.
+    pub(crate) fn local_of(&self, kind: TransportKind, ip: IpAddr) -> Option<SocketAddr> {
+        self.listeners.iter().find(|it| it.kind == kind && it.local.ip() == ip).map(|it| it.local)
+    }
+
     /// The host and port that peers on the other end of `flow` know us by.
     pub(crate) fn sent_by(&self, flow: Flow) -> String {
         match self.listener(flow) {

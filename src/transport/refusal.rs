@@ -65,6 +65,8 @@ pub enum Refusal {
     },
     /// 603: understood and declined.
     Declined,
+    /// What the other leg of a call was refused with; and its cause of ITU-T Q.850, if it told one (RFC 6432).
+    Relayed(StatusCode, Option<u16>),
 }
 
 impl Refusal {
@@ -94,6 +96,7 @@ impl Refusal {
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Declined => StatusCode::DECLINE,
+            Self::Relayed(status, _) => *status,
         }
     }
 
@@ -117,6 +120,7 @@ impl Refusal {
             Self::OutOfOrder { retry_after_s: Some(seconds) } | Self::Unavailable { retry_after_s: seconds } => {
                 reply.header(HeaderName::RetryAfter, seconds)
             }
+            Self::Relayed(_, Some(cause)) => reply.header(HeaderName::Reason, format_args!("Q.850;cause={cause}")),
             Self::Forbidden
             | Self::NotFound
             | Self::TimedOut
@@ -130,7 +134,8 @@ impl Refusal {
             | Self::RequestPending
             | Self::OutOfOrder { retry_after_s: None }
             | Self::Failed
-            | Self::Declined => reply,
+            | Self::Declined
+            | Self::Relayed(_, None) => reply,
         };
         reply.build()
     }

@@ -63,6 +63,11 @@ impl Metrics {
             .collect()
     }
 
+    /// One sample, by its name and labels as written.
+    pub(crate) fn value(&self, sample: &str) -> Option<f64> {
+        self.samples.get(sample).copied()
+    }
+
     /// What is not zero, for a test that fails.
     pub(crate) fn shown(&self) -> String {
         let shown = |(sample, value): (&String, &f64)| format!("{sample} {value}\n");

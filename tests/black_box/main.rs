@@ -8,6 +8,7 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+mod certificates;
 mod http_client;
 mod journal;
 mod rtp_peer;
@@ -16,6 +17,7 @@ mod sip_phone;
 mod speech_engine;
 
 mod calls_at_once;
+mod connection_limits;
 mod crash;
 mod drain;
 mod hold;
@@ -24,7 +26,9 @@ mod lost_callers;
 mod media_strangers;
 mod overload;
 mod recordings;
+mod secure_streams;
 mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod websockets;

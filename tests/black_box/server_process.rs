@@ -100,6 +100,18 @@ impl Server {
         assert!(settled, "still held after {limit:?}: {more:?}\n{}", self.log());
     }
 
+    /// Has it look at its files again.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal("HUP");
+    }
+
+    /// Waits until it has logged `text`.
+    #[track_caller]
+    pub(crate) fn logs(&self, text: &str, limit: Duration) {
+        let logged = self.process.log.wait(limit, |_| self.log().contains(text));
+        assert!(logged, "no {text:?} in\n{}", self.log());
+    }
+
     /// Asks it to drain.
     pub(crate) fn terminate(&self) {
         self.process.signal("TERM");

@@ -77,7 +77,7 @@ struct Peer {
 impl Peer {
     fn new(configure: impl FnOnce(&mut CallsConfig)) -> Self {
         let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, flow().local)]);
-        let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+        let target = Target::agent("demo");
         config.listeners[0].1 =
             Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         configure(&mut config);
@@ -184,6 +184,7 @@ impl Peer {
             display_name: Some("Us".to_owned()),
             flow: flow(),
             other_flows: self.other_flows.clone(),
+            keeps_transport: false,
             headers,
             credentials,
         };
@@ -290,6 +291,9 @@ impl Peer {
                 }
                 Output::UpdateMedia { remote, .. } => format!("! update-media{}", show_media(&remote)),
                 Output::CloseMedia { .. } => "! close-media".to_owned(),
+                Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
+                Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),

@@ -20,12 +20,12 @@ fn a_server_that_is_silent_is_passed_over() {
         4.200 < 180
         4.200 # Ringing
         5.000 < 200 sdp=sendrecv
-        5.000 > ACK
+        5.000 > ACK to 192.0.2.10
         5.000 ! update-media send receive
         5.000 ! answered
         5.000 # Answered Pcmu
         6.000 < hang-up
-        6.000 > BYE
+        6.000 > BYE to 192.0.2.10
         6.000 ! close-media
         6.000 ! ended HungUp None Local
         6.000 # Ended

@@ -66,8 +66,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
     move |config| {
         config.trunks = vec![trunk];
         config.listeners[0].1 = Admission::default();
-        let target =
-            crate::route::Target { account: AccountId::default(), agent: crate::route::AgentName("demo".to_owned()) };
+        let target = crate::route::Target::agent("demo");
         config.routes.insert_number("100", target);
     }
 }

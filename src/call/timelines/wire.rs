@@ -6,7 +6,7 @@ use rand_chacha::ChaCha12Rng;
 
 use crate::call::{Calls, CallsConfig, HangUpCause, Outbound, Output};
 use crate::identity::{AccountId, LegId};
-use crate::route::{Admission, AgentName, Target};
+use crate::route::{Admission, Target};
 use crate::sip::{HeaderName, Message};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
@@ -96,6 +96,7 @@ fn our_invite_and_a_connection_that_is_refused() {
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
         other_flows: vec![],
+        keeps_transport: false,
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
         credentials: None,
     };
@@ -156,7 +157,7 @@ impl Shell {
         let listener =
             if kind == TransportKind::Udp { listener.advertised_as("sip.example.com", 5080) } else { listener };
         let mut config = CallsConfig::new(vec![listener]);
-        let target = Target { account: AccountId::default(), agent: AgentName("demo".to_owned()) };
+        let target = Target::agent("demo");
         config.listeners[0].1 =
             Admission { unknown_sources: true, unknown_numbers: Some(target), ..Admission::default() };
         config.user_agent = "test".to_owned();
@@ -189,6 +190,9 @@ impl Shell {
                 Output::Close { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
+                | Output::Bridge { .. }
+                | Output::Unbridge { .. }
+                | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }

@@ -15,6 +15,7 @@ use super::early::Early;
 use super::reinvite::Reinvite;
 use super::uas::new_negotiation;
 use crate::auth::DigestAccount;
+use crate::codec::AudioCodec;
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
 use crate::dialog::inspection::SDP;
 use crate::dialog::offer_answer::{MediaDescription, Negotiation};
@@ -26,15 +27,17 @@ use crate::dialog::{DialogId, Event, ServerEvent};
 use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
+use crate::transaction::TransactionId;
 use crate::transaction::timers::T1;
-use crate::transaction::{MAX_FORWARDS, TransactionId};
 use crate::transport::Flow;
 use crate::transport::refusal::ALLOW;
 
 /// Whom to call, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Invitation {
-    /// Whom: Request-URI and To.
+    /// Where it goes: the Request-URI.
+    pub(crate) target: Uri,
+    /// Whom: the To.
     pub(crate) to: Uri,
     /// As whom.
     pub(crate) from: NameAddr,
@@ -42,8 +45,14 @@ pub(crate) struct Invitation {
     pub(crate) flow: Flow,
     /// The ways to try if that one fails.
     pub(crate) other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP.
+    pub(crate) keeps_transport: bool,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
+    /// Through how many more hops it may go.
+    pub(crate) max_forwards: u8,
+    /// The codec to offer first, if it is one of ours.
+    pub(crate) prefers: Option<AudioCodec>,
     /// More header fields.
     pub(crate) headers: Vec<(HeaderName, String)>,
     /// What to show if asked.
@@ -135,18 +144,23 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { to, from, flow, other_flows, local, headers, account } = invitation;
+        let Invitation { target, to, from, flow, other_flows, local, max_forwards, prefers, headers, account, .. } =
+            invitation;
+        shared.keep_transport(id, invitation.keeps_transport);
         if let Some(account) = account {
             shared.use_account(id, account);
         }
         let mut negotiation = new_negotiation(local, flow.kind, shared);
+        if let Some(codec) = prefers {
+            negotiation.prefer(codec);
+        }
         let offer = negotiation.offer();
         let via = shared.transactions.next_via(flow);
         let contact = shared.transactions.transport().contact_uri(flow);
         let (tag, call_id) = (shared.transactions.tokens().tag(), shared.transactions.tokens().call_id());
-        let mut builder = Request::builder(Method::Invite, &to)
+        let mut builder = Request::builder(Method::Invite, &target)
             .header(HeaderName::Via, via)
-            .header(HeaderName::MaxForwards, MAX_FORWARDS)
+            .header(HeaderName::MaxForwards, max_forwards)
             .header(HeaderName::From, format_args!("{from};tag={tag}"))
             .header(HeaderName::To, format_args!("<{to}>"))
             .header(HeaderName::CallId, call_id)

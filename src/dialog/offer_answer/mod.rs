@@ -144,6 +144,11 @@ impl Negotiation {
         }
     }
 
+    /// Offers `codec` before the others, if it is one of ours: what the other leg of a call has needs no transcoding.
+    pub(crate) fn prefer(&mut self, codec: AudioCodec) {
+        self.codec = Some(codec).filter(|it| self.capabilities.codecs.contains(it));
+    }
+
     /// The address of our media session, without its port.
     pub(crate) const fn local_ip(&self) -> IpAddr {
         self.local.ip()

@@ -72,6 +72,9 @@ pub struct CallRecord {
     pub to: Option<Pii<String>>,
     /// Where the call came from or went to.
     pub source: Option<Pii<String>>,
+    /// The trunk it came or went over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
     /// The agent that took part.
     pub agent: Option<String>,
     /// Of the first event, since the Unix epoch.
@@ -128,6 +131,7 @@ impl CallRecord {
             from: None,
             to: None,
             source: None,
+            trunk: None,
             agent: None,
             started_unix_ms,
             answered_unix_ms: None,
@@ -166,11 +170,12 @@ impl Derivation {
     fn apply(&mut self, Recorded { unix_ms, event, .. }: &Recorded) {
         let record = &mut self.record;
         match event.clone() {
-            Event::Offered { direction, from, to, source, agent } => {
+            Event::Offered { direction, from, to, source, trunk, agent } => {
                 record.direction = Some(direction);
                 record.from = Some(from);
                 record.to = Some(to);
                 record.source = Some(source);
+                record.trunk = trunk;
                 record.agent = agent;
             }
             Event::Ringing => {
@@ -324,7 +329,7 @@ mod tests {
             from "+4930123"
             initiator "remote"
             latency {"longest_ms":900,"median_ms":601,"turns":3}
-            media [{"concealed_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
+            media [{"concealed_ms":0,"jitter_buffer_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
             ring_ms 1000
             source "udp://192.0.2.1:5060"
             started_unix_ms 1700000000000

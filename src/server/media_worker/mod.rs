@@ -8,6 +8,7 @@
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
+mod bridge;
 mod metrics;
 mod slots;
 
@@ -27,6 +28,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
 use self::slots::Slots;
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
@@ -37,6 +39,7 @@ use super::recorder::TapEnd;
 use crate::identity::LegId;
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
 use crate::media::{Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::rtp::Digit;
 use crate::srtp::Keys;
 use crate::timer::Now;
 
@@ -191,6 +194,9 @@ enum Order {
     Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
     Update { key: u64, remote: Box<RemoteMedia>, keys: Option<Box<Keys>> },
     Record { key: u64, tap: Option<TapEnd> },
+    Bridge { a: u64, b: u64 },
+    Unbridge { key: u64 },
+    Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
 
@@ -281,6 +287,10 @@ struct Leg {
     tap: Option<TapEnd>,
     inactivity: Option<Duration>,
     inactivity_told: bool,
+    /// The key of the leg that hears this one.
+    partner: Option<u64>,
+    /// Frames that were still to be played after the last tick, and those that have come since.
+    waiting_frames: u16,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -334,6 +344,13 @@ impl Turn {
                         leg.tap = tap;
                     }
                 }
+                Order::Bridge { a, b } => self.legs.bridge(a, b),
+                Order::Unbridge { key } => self.legs.unbridge(key),
+                Order::Digit { key, digit, ms } => {
+                    if let Some(leg) = self.legs.by_key(key) {
+                        leg.send_digit(digit, ms);
+                    }
+                }
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
                     if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
@@ -367,7 +384,8 @@ impl Legs {
         }
         let mut session = Session::new(session, &mut self.rng, now);
         session.align(self.slots.insert(place, now.instant));
-        let leg = Some(Box::new(Leg {
+        let published = Report::default();
+        let leg = Leg {
             id,
             key,
             sockets,
@@ -377,9 +395,12 @@ impl Legs {
             tap,
             inactivity,
             inactivity_told: false,
+            partner: None,
+            waiting_frames: 0,
             abandoned,
-            published: Report::default(),
-        }));
+            published,
+        };
+        let leg = Some(Box::new(leg));
         match self.open.get_mut(place) {
             Some(vacant) => *vacant = leg,
             None => self.open.push(leg),
@@ -464,10 +485,14 @@ impl Legs {
             return;
         }
         let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
-        if ticked.is_err() {
-            // What it was about to send must not leave from the socket of another leg.
-            send.clear();
-            self.fail(place);
+        match ticked {
+            Ok(Some(passed)) => self.pass(passed),
+            Ok(None) => (),
+            Err(_) => {
+                // What it was about to send must not leave from the socket of another leg.
+                send.clear();
+                self.fail(place);
+            }
         }
     }
 
@@ -490,7 +515,13 @@ impl Legs {
 }
 
 impl Leg {
-    fn tick(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics, events: &mpsc::Sender<MediaEvent>, now: Now) {
+    fn tick(
+        &mut self,
+        send: &mut SendBatch,
+        metrics: &WorkerMetrics,
+        events: &mpsc::Sender<MediaEvent>,
+        now: Now,
+    ) -> Option<Passed> {
         while let Some(command) = self.link.command() {
             let is_refused = match command {
                 LegCommand::Play(frame) => self.session.play(frame).is_err(),
@@ -523,7 +554,10 @@ impl Leg {
             metrics.publish(&report, &self.published);
             self.published = report;
         }
+        self.waiting_frames = tick.queued_frames;
+        let passed = self.passed(&tick);
         self.link.tick(tick);
+        passed
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::dialogue::{Action, Dialogue, Output};
 use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
-use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
+use crate::call::{CallerId, CallsConfig, End, HangUpCause, Order, Outbound, Ring, TrunkConfig};
 use crate::codec::{AudioCodec, Frame, SampleRate};
 use crate::config::Advertise;
 use crate::dialog::offer_answer::Capabilities;
@@ -17,17 +17,21 @@ use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
 use crate::locate::{self, Hop, Reach};
 use crate::media::levels::Level;
-use crate::media::{Heard, PlayoutFrame};
+use crate::media::{Heard, PlayoutFrame, Report};
+use crate::platform::calls::{Entry, Event};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
+use crate::server::connections::ConnectionLimits;
 use crate::server::detection::Listening;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
-use crate::server::sip_worker::{Command, Signal};
+use crate::server::sip_worker::{Command, MediaClosed, Signal};
+use crate::server::tls::TlsClientFiles;
+use crate::server::websocket::Origins;
 use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
@@ -37,6 +41,8 @@ pub(crate) struct Target {
     uri: Uri,
     /// Where it is, in the order in which it is tried.
     hops: Vec<Hop>,
+    trunk: Option<TrunkConfig>,
+    dns: Vec<SocketAddr>,
 }
 
 /// How to call.
@@ -48,6 +54,8 @@ pub(crate) struct Dial {
     pub(crate) codecs: Vec<AudioCodec>,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
+    /// The authorities that a TLS server's certificate is from; those of the system if `None`.
+    pub(crate) tls_ca: Option<PathBuf>,
     /// The recogniser for the far side's words, and what it may say.
     pub(crate) ears: Option<(SocketAddress, Vec<String>)>,
 }
@@ -88,50 +96,86 @@ pub(crate) struct Line {
     pub(crate) dialogue: Dialogue,
     /// Keeps the recording's thread; and tells how the recording went.
     recording: Option<(Recorder, oneshot::Receiver<Recorded>)>,
+    /// What its media came to, once it is over.
+    media: MediaClosed,
     hung_up: bool,
     waiting: std::collections::VecDeque<LineEvent>,
 }
 
 impl Target {
-    /// Reads `sip:user@host[:port][;transport=…]` and finds the host.
-    pub(crate) async fn find(text: &str) -> anyhow::Result<Self> {
+    /// Reads `sip:user@host[:port][;transport=…]` and finds the host, by these name servers or those of the system.
+    pub(crate) async fn find(text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let written = if text.contains(':') { text.to_owned() } else { format!("sip:{text}") };
         let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
         let target = locate::Target::of(&uri)
             .map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}; write it as sip:user@host"))?;
-        let reach = Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp], v4: true, v6: true };
-        let found = resolver::locate(&Resolver::new(&[]), target, reach).await;
+        let found = resolver::locate(&Resolver::new(&dns), target, reach()).await;
         let hops = found.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
-        Ok(Self { uri, hops })
+        Ok(Self { uri, hops, trunk: None, dns })
     }
+
+    /// Reads a number or URI that is to be called over `trunk`, and finds the trunk.
+    pub(crate) async fn over(trunk: TrunkConfig, text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        let uri = if text.contains(':') { Uri::parse(text) } else { Uri::sip(Some(text), "trunk.invalid", None) };
+        let uri = uri.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
+        let resolver = Resolver::new(&dns);
+        let mut hops = vec![];
+        for target in trunk.targets() {
+            let found = resolver::locate(&resolver, target, reach()).await;
+            hops.extend(found.map_err(|error| anyhow::anyhow!("the trunk {} is not found: {error}", trunk.name.0))?);
+        }
+        // It is the server that is registered, not the phone.
+        let trunk = TrunkConfig { register_s: None, ping_every: None, ..trunk };
+        Ok(Self { uri, hops, trunk: Some(trunk), dns })
+    }
+
+    /// Where the phone has to listen to speak to all of them.
+    fn listen(&self) -> anyhow::Result<Vec<ListenOn>> {
+        let mut listen: Vec<ListenOn> = vec![];
+        for hop in &self.hops {
+            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
+            let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
+            if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
+                listen.push(ListenOn {
+                    kind,
+                    address,
+                    admission: Admission::default(),
+                    advertise: None,
+                    required: true,
+                });
+            }
+        }
+        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", self.uri);
+        Ok(listen)
+    }
+}
+
+/// What the phone can speak.
+fn reach() -> Reach {
+    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp, TransportKind::Tls], v4: true, v6: true }
 }
 
 impl Line {
     /// Dials; the call is under way when this returns.
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
-        let mut listen: Vec<ListenOn> = vec![];
-        for hop in &target.hops {
-            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
-            let Some((kind, address)) = on.filter(|it| !listen.iter().any(|other| (other.kind, other.address) == *it))
-            else {
-                continue;
-            };
-            listen.push(ListenOn { kind, address, admission: Admission::default(), required: true });
-        }
-        if listen.is_empty() {
-            bail!("there is no way to {}", target.uri);
-        }
         let rate = audio_rate(&dial.codecs);
         let recording = dial.record.as_deref().map(|it| Kept::begin(it, rate)).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
-            listen,
-            dns: vec![],
+            listen: target.listen()?,
+            dns: target.dns.clone(),
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
+            tls: Tls {
+                server: None,
+                client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
+            },
+            origins: Origins::default(),
+            connections: ConnectionLimits::default(),
             calls: CallsConfig {
                 ring: Ring { answer_after: None, ..Ring::default() },
                 capabilities: Capabilities { codecs: dial.codecs, ..Capabilities::default() },
@@ -139,32 +183,19 @@ impl Line {
             },
             record: Some(Recording::new(move |_, _| tap.take())),
         };
-        let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
-        let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
-        let from = Uri::at(Some(&dial.from), local)
-            .map_err(|error| anyhow::anyhow!("`{}` cannot be a user: {error}", dial.from))?;
-        let flow = |hop: &Hop| {
-            let is_on_the_way = |it: &&(TransportKind, SocketAddr)| it.0 == hop.kind && Some(it.1.ip()) == hop.local_ip;
-            let local = endpoint.listening.iter().find(is_on_the_way)?.1;
-            Some(Flow { kind: hop.kind, local, remote: hop.remote })
-        };
-        let mut flows = target.hops.iter().filter_map(flow);
-        let outbound = Outbound {
-            account: AccountId::default(),
-            to: target.uri.clone(),
-            from,
-            display_name: None,
-            flow: flows.next().context("the phone does not listen")?,
-            other_flows: flows.collect(),
-            headers: vec![],
-            credentials: None,
-        };
+        let log = CallLog::new(None, None);
+        let mut events = log.watch();
+        let mut endpoint = Endpoint::start(config, log)?;
         let ears = dial.ears.map(|(address, phrases)| {
             let config = RecogniserConfig { format: AudioFormat::linear16(rate), phrases, partial_results: false };
             spawn_recogniser(RecogniserClient::new(config), address)
         });
-        let call = endpoint.handle.place(outbound).await.context("the call cannot be placed")?;
-        let new = endpoint.new_calls.recv().await.context("there is no port for the call's media")?;
+        let call = place(&endpoint, target, &dial.from).await?;
+        let new = tokio::select! {
+            biased;
+            new = endpoint.new_calls.recv() => new.context("there is no port for the call's media")?,
+            cause = ended(&mut events) => bail!("the call cannot be placed: {cause}"),
+        };
         Ok(Self {
             call,
             endpoint: endpoint.handle,
@@ -175,6 +206,7 @@ impl Line {
             turn: 0,
             dialogue,
             recording,
+            media: vec![],
             hung_up: false,
             waiting: std::collections::VecDeque::new(),
         })
@@ -196,7 +228,10 @@ impl Line {
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_)) => (),
-                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
+                    Some(Signal::Ended { end, media, .. }) => {
+                        self.media = media;
+                        return LineEvent::Ended(end);
+                    }
                     None => return LineEvent::Ended(GONE),
                 },
                 Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
@@ -221,10 +256,14 @@ impl Line {
         }
     }
 
-    /// Waits until the last messages are out and says how the recording went, if there is one.
-    pub(crate) async fn close(self) -> Option<Recorded> {
-        let Self { endpoint, link, recording, .. } = self;
+    /// Waits until the last messages are out and says what the media came to and how the recording went, if there is one.
+    pub(crate) async fn close(self) -> (Option<Report>, Option<Recorded>) {
+        let Self { endpoint, link, recording, media, .. } = self;
         drop(link);
+        let report = match media.into_iter().next() {
+            Some((_, report)) => report.await.ok(),
+            None => None,
+        };
         for _ in 0..FAREWELL_LOOKS {
             if endpoint.status().counts.dialogs == 0 {
                 break;
@@ -232,11 +271,13 @@ impl Line {
             crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
         }
         endpoint.stop().await;
-        let (recorder, done) = recording?;
+        let Some((recorder, done)) = recording else {
+            return (report, None);
+        };
         // Finishing the recorder's thread takes a write to the disk.
         let finish = tokio::task::spawn_blocking(move || drop(recorder));
         drop(finish.await);
-        done.await.ok()
+        (report, done.await.ok())
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {
@@ -295,6 +336,55 @@ fn frames(samples: &[i16], rate: SampleRate) -> Vec<Frame> {
 /// An action that is heard.
 pub(crate) fn speak(label: String, samples: &[i16], rate: SampleRate) -> Action {
     Action::Speak { label, frames: frames(samples, rate) }
+}
+
+async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Result<CallId> {
+    let (account, to) = (AccountId::default(), target.uri.clone());
+    let placed = if let Some(trunk) = &target.trunk {
+        let order = Order {
+            account,
+            to,
+            from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
+            display_name: None,
+            headers: vec![],
+            credentials: None,
+            trunk: Some(trunk.name.clone()),
+        };
+        endpoint.handle.order(order).await
+    } else {
+        let flow = |hop: &Hop| {
+            let is_on_the_way = |it: &&(TransportKind, SocketAddr)| it.0 == hop.kind && Some(it.1.ip()) == hop.local_ip;
+            let local = endpoint.listening.iter().find(is_on_the_way)?.1;
+            Some(Flow { kind: hop.kind, local, remote: hop.remote })
+        };
+        let mut flows = target.hops.iter().filter_map(flow);
+        let flow = flows.next().context("the phone does not listen")?;
+        let from = Uri::at(Some(user), flow.local);
+        let outbound = Outbound {
+            account,
+            to,
+            from: from.map_err(|error| anyhow::anyhow!("`{user}` cannot be a user: {error}"))?,
+            display_name: None,
+            flow,
+            other_flows: flows.collect(),
+            keeps_transport: false,
+            headers: vec![],
+            credentials: None,
+        };
+        endpoint.handle.place(outbound).await
+    };
+    placed.context("the call cannot be placed")
+}
+
+/// Why the call ended before it began.
+async fn ended(events: &mut broadcast::Receiver<Entry>) -> String {
+    loop {
+        match events.recv().await {
+            Ok(Entry { event: Event::Ended { cause, .. }, .. }) => return format!("{cause:?}"),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => (),
+            Err(broadcast::error::RecvError::Closed) => return "the phone ended".to_owned(),
+        }
+    }
 }
 
 struct Kept {

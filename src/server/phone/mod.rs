@@ -16,6 +16,8 @@ use line::{Dial, Line, LineEvent, Target, audio_rate, speak};
 
 use crate::call::{End, EndCause};
 use crate::codec::SampleRate;
+use crate::config::{self, Config};
+use crate::media::Report;
 use crate::server::speech::{self, SpeechConfig, SpeechServer, converted, render_text};
 use crate::server::system::random_token;
 use crate::server::{clock, system, task};
@@ -25,17 +27,26 @@ use crate::server::{clock, system, task};
 /// # Errors
 /// If the call cannot be placed, is not answered, or a file or voice is missing.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let target = Target::find(&arguments.target).await?;
+    let target = find(arguments).await?;
     let actions = prepare(arguments)?;
     let ears = listen(arguments).await?;
     let patience =
         Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
-    let dial =
-        Dial { from: arguments.from.clone(), codecs: arguments.codecs.clone(), record: arguments.record.clone(), ears };
+    let dial = Dial {
+        from: arguments.from.clone(),
+        codecs: arguments.codecs.clone(),
+        record: arguments.record.clone(),
+        tls_ca: arguments.tls_ca.clone(),
+        ears,
+    };
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
     let end = talk(&mut line, arguments).await;
-    if let Some(recorded) = line.close().await {
+    let (report, recorded) = line.close().await;
+    if let Some(report) = report {
+        print_media(&report);
+    }
+    if let Some(recorded) = recorded {
         if let Some(error) = recorded.error {
             anyhow::bail!("the recording {} ended early: {error}", recorded.path.display());
         }
@@ -45,6 +56,20 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(end) => outcome(end),
         None => anyhow::bail!("nobody answered within {} s", arguments.ring),
     }
+}
+
+/// Finds whom to call, over a trunk if there is one.
+async fn find(arguments: &Arguments) -> anyhow::Result<Target> {
+    let Some(file) = &arguments.config else {
+        return Target::find(&arguments.target, vec![]).await;
+    };
+    let config = Config::load(file, &config::environment())?;
+    let Some(name) = &arguments.trunk else {
+        return Target::find(&arguments.target, config.dns.servers).await;
+    };
+    let trunk = config.trunks.get_key_value(name);
+    let trunk = trunk.with_context(|| format!("{} has no [trunks.{name}]", file.display()))?;
+    Target::over(system::trunk_config(trunk), &arguments.target, config.dns.servers).await
 }
 
 /// Lets the call go on to its end; `None` if it was not answered in time.
@@ -81,6 +106,32 @@ async fn talk(line: &mut Line, arguments: &Arguments) -> Option<End> {
             LineEvent::Ended(end) => return Some(end),
         }
     }
+}
+
+/// How the call sounded, at both ends.
+fn print_media(report: &Report) {
+    let Some(codec) = report.codec else { return };
+    let Report { received, remote, quality, remote_quality, .. } = report;
+    println!(
+        "heard {} of {} packets in {}, jitter {} ms, MOS {}",
+        received.packets,
+        received.packets + received.lost,
+        codec.name(),
+        received.jitter_us / 1_000,
+        score(quality.mos_hundredths)
+    );
+    if let (Some(round_trip_us), Some(quality)) = (remote.round_trip_us, remote_quality) {
+        let (lost, score) = (remote.lost, score(quality.mos_hundredths));
+        println!(
+            "the far side lost {lost} of {}, round trip {} ms, MOS {score}",
+            report.sent.packets,
+            round_trip_us / 1_000
+        );
+    }
+}
+
+fn score(hundredths: u16) -> String {
+    if hundredths == 0 { "unknown".to_owned() } else { format!("{}.{:02}", hundredths / 100, hundredths % 100) }
 }
 
 fn outcome(end: End) -> anyhow::Result<()> {

@@ -1,0 +1,190 @@
+//! Two legs that hear each other: they are joined and parted, hold and digits of one reach the other, and when one ends
+//! the other does, unless the call has something else in mind for it (RFC 7092).
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::dial::Why;
+use super::leg::{Leg, State};
+use super::{Call, Calls, End, EndCause, Event, Output};
+use crate::identity::{CallId, LegId};
+use crate::limits::TRANSFER_LEAVE_MS;
+use crate::timer::Now;
+use crate::transport::refusal::Refusal;
+
+impl Calls {
+    /// Lets two legs of a call hear each other, and nobody else.
+    pub(super) fn join(&mut self, a: LegId, b: LegId, now: Now) {
+        let partner = self.legs.get(&a).and_then(|it| it.partner);
+        if partner == Some(b.index) || !self.legs.contains_key(&b) {
+            return;
+        }
+        self.part(a);
+        self.part(b);
+        if let Some(leg) = self.legs.get_mut(&a) {
+            leg.partner = Some(b.index);
+        }
+        if let Some(leg) = self.legs.get_mut(&b) {
+            leg.partner = Some(a.index);
+        }
+        self.tell(Output::Bridge { a, b });
+        self.journal(a.call, Event::Bridged { a: a.index, b: b.index });
+        self.align_holds(a, now);
+        self.align_holds(b, now);
+    }
+
+    /// Ends what a leg and its partner hear of each other.
+    pub(super) fn part(&mut self, id: LegId) {
+        let Some(index) = self.legs.get_mut(&id).and_then(|it| it.partner.take()) else {
+            return;
+        };
+        let partner = LegId { call: id.call, index };
+        if let Some(leg) = self.legs.get_mut(&partner) {
+            leg.partner = None;
+        }
+        self.tell(Output::Unbridge { a: id, b: partner });
+    }
+
+    /// Holds the partner of a leg whose peer holds us, and takes it back.
+    pub(super) fn align_holds(&mut self, id: LegId, now: Now) {
+        let Some((is_held, index)) = self.legs.get(&id).and_then(|it| Some((it.is_held, it.partner?))) else {
+            return;
+        };
+        let partner = LegId { call: id.call, index };
+        let Some(leg) = self.legs.get_mut(&partner).filter(|it| it.is_answered() && it.holds != is_held) else {
+            return;
+        };
+        leg.holds = is_held;
+        if let Some(dialog) = leg.dialog {
+            self.dialogs.hold(dialog, is_held, now);
+        }
+    }
+
+    /// A digit came in an INFO: it is for the agent, or for the partner.
+    pub(super) fn handle_digit(&mut self, id: LegId, digit: char, duration_ms: u16) {
+        let call = id.call;
+        match self.legs.get(&id).and_then(|it| it.partner) {
+            Some(index) => self.tell(Output::SendDigit { leg: LegId { call, index }, digit, duration_ms }),
+            None => self.tell(Output::Digit { call, digit, duration_ms }),
+        }
+        self.journal(call, Event::Digit { digit, duration_ms });
+    }
+
+    /// The call goes on without this leg. Its peer, who asked for that, is told so, and has time to leave by itself.
+    pub(super) fn dismiss(&mut self, id: LegId, now: Now) {
+        self.report_to(id, crate::sip::StatusCode::OK, now);
+        self.part(id);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.is_dropped = true;
+            leg.leaves_at = Some(now.instant + Duration::from_millis(TRANSFER_LEAVE_MS));
+        }
+        self.settle(id);
+    }
+
+    /// The dialog of the leg `from` goes on in the place of that of `into`, with the media session and whoever talks on
+    /// it; the peer of `into` is hung up.
+    pub(super) fn take_place(&mut self, from: LegId, into: LegId, now: Now) {
+        let Some((taker, taken)) = self.legs.get(&from).zip(self.legs.get(&into)) else {
+            return;
+        };
+        let (Some(dialog), Some(local)) = (taker.dialog, taken.local) else {
+            return;
+        };
+        let (party, remote, is_moved) = (taker.party.clone(), taker.remote.clone(), taker.has_media);
+        let holds = taker.holds;
+        let by = crate::identity::Pii::new(party.user.clone().unwrap_or_default());
+        if let Some(taker) = self.legs.get_mut(&from) {
+            taker.dialog = None;
+        }
+        let mut old = None;
+        if let Some(leg) = self.legs.get_mut(&into) {
+            old = leg.dialog.replace(dialog);
+            (leg.party, leg.holds, leg.state, leg.leaves_at) = (party, holds, State::Answered, None);
+            if let Some(remote) = &remote {
+                leg.note_media(remote.clone());
+            }
+        }
+        self.by_dialog.insert(dialog, into);
+        if let Some(remote) = remote {
+            self.update_media(into, remote);
+        }
+        if is_moved {
+            self.dialogs.move_media(dialog, local, now);
+        }
+        self.journal(into.call, Event::Replaced { by });
+        if let Some(old) = old {
+            self.by_dialog.remove(&old);
+            self.dialogs.hang_up(old, &Refusal::Declined, EndCause::HungUp, now);
+        }
+        self.align_holds(into, now);
+        if let Some(partner) = self.legs.get(&into).and_then(|it| it.partner) {
+            self.align_holds(LegId { call: into.call, index: partner }, now);
+        }
+        if let Some(taker) = self.legs.get_mut(&from) {
+            taker.is_dropped = from.call == into.call;
+        }
+        let end = End {
+            cause: EndCause::HungUp,
+            sip_status: None,
+            initiator: crate::dialog::end::Initiator::Local,
+            reason: None,
+        };
+        self.finish_leg(from, end, now);
+    }
+
+    /// A leg is gone: so are the others, unless the call goes on without it.
+    pub(super) fn handle_leg_gone(&mut self, leg: &Leg, end: End, now: Now) {
+        let LegId { call: id, index } = leg.id;
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.remove_leg(index);
+        if call.end.is_none() && !leg.is_dropped {
+            let why = call.dialling.as_ref().map(|it| (it.why, it.waiting));
+            match why {
+                _ if leg.is_dialled => self.handle_dialled_end(leg.id, end, now),
+                // Who waits goes on waiting.
+                Some((Why::Asked { by }, _)) if by == index => (),
+                Some(_) | None => self.end_rest(id, end, now),
+            }
+        }
+        self.finish_if_empty(id, end);
+    }
+
+    /// Ends what is left of a call, because of `end`.
+    fn end_rest(&mut self, id: CallId, end: End, now: Now) {
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        call.end = Some(end);
+        call.dialling = None;
+        let rest: SmallVec<[u8; 4]> = call.legs().collect();
+        for index in rest {
+            let leg = LegId { call: id, index };
+            // Who was told to leave does.
+            if self.legs.get(&leg).is_some_and(|it| it.leaves_at.is_none()) {
+                let told = if end.cause == EndCause::Rejected { EndCause::HungUp } else { end.cause };
+                self.end_leg(leg, &super::dial::relayed(end), Some(told), now);
+            }
+        }
+    }
+
+    /// The one place where a call ends.
+    fn finish_if_empty(&mut self, id: CallId, end: End) {
+        let Some(call) = self.calls.get(&id).filter(|it| it.is_empty()) else {
+            return;
+        };
+        let end = call.end.unwrap_or(end);
+        self.calls.remove(&id);
+        self.tell(Output::Ended { call: id, end });
+        self.journal(id, Event::Ended(end));
+    }
+}
+
+impl Call {
+    /// Whether every leg is gone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.legs().next().is_none()
+    }
+}

@@ -1,0 +1,224 @@
+//! An INVITE that comes in: who may call, and who answers.
+
+use std::time::Duration;
+
+use super::carried::{Carried, fields};
+use super::config::RingTone;
+use super::dial::{Errand, Why};
+use super::leg::{Leg, Ringing, State};
+use super::party::Party;
+use super::{Call, Calls, Direction, End, EndCause, Event, Initiator, Output};
+use crate::dialog::Offered;
+use crate::identity::{AccountId, CallId, LegId, Pii};
+use crate::limits::{MEDIA_OPEN_MS_MAX, RING_AGAIN_MS};
+use crate::route::{self, AgentName, Caller, Destination, Target};
+use crate::sip::{HeaderName, Headers, Request};
+use crate::timer::Now;
+use crate::transport::refusal::Refusal;
+use crate::transport::{Dropped, Flow, Listener};
+
+impl Calls {
+    /// A call comes in.
+    pub(super) fn handle_offered(&mut self, offered: Offered, now: Now) {
+        if let Some(replaced) = offered.replaces {
+            self.handle_replacement(&offered, replaced, now);
+            return;
+        }
+        let Offered { dialog, flow, request, .. } = &offered;
+        let is_full = if self.is_draining {
+            Some(Dropped::Draining)
+        } else if self.calls.len() >= self.config.limits.calls_max {
+            Some(Dropped::TooManyCalls)
+        } else {
+            None
+        };
+        if let Some(reason) = is_full {
+            self.dialogs.drop_counted(reason);
+            let retry_after_s = self.config.retry_after_s;
+            self.dialogs.reject(*dialog, &Refusal::Unavailable { retry_after_s }, now);
+            return;
+        }
+        let (caller, routed) = match self.route(*flow, request, now) {
+            Ok(it) => it,
+            Err(refusal) => {
+                self.dialogs.reject(*dialog, &refusal, now);
+                return;
+            }
+        };
+        let carried = |target: Target| {
+            let carried = match &target.to {
+                Destination::Agent(_) => Carried::nothing(),
+                to @ (Destination::User(_) | Destination::Uri(_)) => {
+                    Carried::of(request, &self.config.passed_headers, to)?
+                }
+            };
+            Ok((target, carried))
+        };
+        let routed = routed.map_err(refusal_of).and_then(carried);
+        let (target, carried) = match routed {
+            Ok(it) => it,
+            Err(refusal) => {
+                self.dialogs.reject(*dialog, &refusal, now);
+                // A stranger leaves no trace but the counters, or scanners would fill the journal.
+                if caller != Caller::Stranger || refusal == Refusal::NotFound {
+                    self.journal_unanswered(*flow, request, &refusal, now);
+                }
+                return;
+            }
+        };
+        self.dialogs.note_known(flow.remote.ip(), now);
+        let party = Party::of(request, &caller, *flow);
+        match target.to {
+            Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),
+            Destination::User(_) | Destination::Uri(_) => {
+                self.begin_with_dialling(offered, party, target, carried, now)
+            }
+        }
+    }
+
+    /// Lets an agent ring.
+    fn begin_with_agent(&mut self, offered: Offered, party: Party, account: AccountId, agent: AgentName, now: Now) {
+        let Offered { dialog, request, .. } = &offered;
+        let ring = self.config.ring;
+        let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
+        let (from, to) = (from_of(request), Pii::new(request.uri_str().to_owned()));
+        let headers = shown_headers(request.headers());
+        let trunk = self.trunk_of(offered.flow.remote.ip()).cloned();
+        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, headers });
+        if ring.tone == RingTone::Ringing {
+            self.dialogs.ring(*dialog, now);
+            self.journal(leg.call, Event::Ringing);
+        }
+        self.settle(leg);
+    }
+
+    /// Calls whom the caller wants. It rings when they do.
+    fn begin_with_dialling(&mut self, offered: Offered, party: Party, target: Target, carried: Carried, now: Now) {
+        let leg = self.begin(&offered, party.clone(), target.account.clone(), None, RingTone::None, now);
+        let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried };
+        if let Err(refusal) = self.dial(leg.call, errand, now) {
+            self.refuse_leg(leg, &refusal, EndCause::Rejected, now);
+        }
+        self.settle(leg);
+    }
+
+    /// A call with its first leg, which rings.
+    fn begin(
+        &mut self,
+        offered: &Offered,
+        party: Party,
+        account: AccountId,
+        agent: Option<AgentName>,
+        tone: RingTone,
+        now: Now,
+    ) -> LegId {
+        let Offered { dialog, flow, request, media, replaces: _ } = offered;
+        let call = CallId::generate(&mut self.rng, now.unix_ms());
+        let leg = LegId { call, index: 0 };
+        let answer_after = self.config.ring.answer_after.filter(|_| agent.is_some());
+        let ringing = Ringing {
+            media: None,
+            tone,
+            answer_at: answer_after.map(|it| now.instant + it),
+            again_at: now.instant + Duration::from_millis(RING_AGAIN_MS),
+            give_up_at: now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX),
+        };
+        let mut held = Leg::new(leg, party, State::Ringing(ringing));
+        held.dialog = Some(*dialog);
+        if let Some(media) = media.as_ref() {
+            held.note_media(media.clone());
+        }
+        self.calls.insert(call, Call::new(agent.is_some()));
+        self.legs.insert(leg, held);
+        self.by_dialog.insert(*dialog, leg);
+        let trunk = self.trunk_of(flow.remote.ip()).cloned();
+        self.trunks.count_in(trunk.as_ref());
+        let offered = Event::Offered {
+            direction: Direction::Inbound,
+            account,
+            from: from_of(request),
+            to: Pii::new(request.uri_str().to_owned()),
+            flow: *flow,
+            trunk,
+            agent,
+        };
+        self.journal(call, offered);
+        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: media.clone() });
+        leg
+    }
+
+    /// Who calls, and who answers. Strangers may show that they are none, if the listener lets users call: the error is the
+    /// challenge.
+    #[expect(clippy::type_complexity, reason = "who calls is known before whom it reaches, and a challenge is neither")]
+    pub(super) fn route(
+        &mut self,
+        flow: Flow,
+        request: &Request,
+        now: Now,
+    ) -> Result<(Caller, Result<Target, route::Refusal>), Refusal> {
+        let is_listener = |it: &&(Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
+        let closed = route::Admission::default();
+        let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
+        let source = flow.remote.ip();
+        let user = self.trunks.called_user(self.config.routes.trunk_of(source), request);
+        let caller = self.config.routes.caller(source);
+        match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
+            (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
+                let who = users.check(request, source, now)?;
+                let caller = Caller::User(who.account().clone(), who.user().to_owned());
+                let routed = self.config.routes.route(admission, &caller, &user);
+                Ok((caller, routed))
+            }
+            (routed, _) => Ok((caller, routed)),
+        }
+    }
+
+    /// Somebody who is known asked for a number that nobody answers: that is worth an entry.
+    fn journal_unanswered(&mut self, flow: Flow, request: &Request, refusal: &Refusal, now: Now) {
+        let call = CallId::generate(&mut self.rng, now.unix_ms());
+        let offered = Event::Offered {
+            direction: Direction::Inbound,
+            account: AccountId::default(),
+            from: from_of(request),
+            to: Pii::new(request.uri_str().to_owned()),
+            flow,
+            trunk: self.trunk_of(flow.remote.ip()).cloned(),
+            agent: None,
+        };
+        self.journal(call, offered);
+        let status = Some(refusal.status().code());
+        let end = End { cause: EndCause::Rejected, sip_status: status, initiator: Initiator::Local, reason: None };
+        self.journal(call, Event::Ended(end));
+    }
+}
+
+/// The answer to those who are not let in.
+const fn refusal_of(refused: route::Refusal) -> Refusal {
+    match refused {
+        route::Refusal::UnknownSource | route::Refusal::NotAllowed => Refusal::Forbidden,
+        route::Refusal::UnknownNumber => Refusal::NotFound,
+    }
+}
+
+pub(super) fn from_of(request: &Request) -> Pii<String> {
+    Pii::new(request.headers().from().uri().to_string())
+}
+
+/// Header fields that carriers and PBXs tell about a call: identities, diversions, and their own `X-` fields.
+fn shown_headers(headers: &Headers) -> Vec<(String, Pii<String>)> {
+    const SHOWN: [HeaderName; 10] = [
+        HeaderName::PAssertedIdentity,
+        HeaderName::RemotePartyId,
+        HeaderName::Diversion,
+        HeaderName::HistoryInfo,
+        HeaderName::UserToUser,
+        HeaderName::Subject,
+        HeaderName::UserAgent,
+        HeaderName::Privacy,
+        HeaderName::Identity,
+        HeaderName::AlertInfo,
+    ];
+    let is_own = |it: &HeaderName| it.as_str().get(..2).is_some_and(|it| it.eq_ignore_ascii_case("x-"));
+    let shown = fields(headers, |it| SHOWN.contains(it) || is_own(it));
+    shown.into_iter().map(|(name, value)| (name.as_str().to_owned(), Pii::new(value))).collect()
+}

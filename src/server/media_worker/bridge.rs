@@ -1,0 +1,113 @@
+//! Two legs that hear each other: what is decoded on one is played on the other, whatever their codecs, and digits that
+//! one side presses are sent to the other in the way it takes them.
+
+use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
+use crate::codec::Frame;
+use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
+use crate::media::{DtmfRefused, Heard, PlayoutFrame, Tick};
+use crate::rtp::Digit;
+
+/// What a leg's peer said in 20 ms, for the leg that it is bridged to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    partner: u64,
+    audio: Option<Frame>,
+    digit: Option<(Digit, u16)>,
+}
+
+impl MediaLeg {
+    /// Lets this leg and `other`, of the same call, hear each other and nobody else.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn bridge(&self, other: &Self) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Bridge { a: self.key, b: other.key })
+    }
+
+    /// Ends what [`MediaLeg::bridge`] began. Nothing is to be done about a leg that is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn unbridge(&self) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Unbridge { key: self.key })
+    }
+
+    /// Sends a digit, held for `ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn send_digit(&self, digit: Digit, ms: u16) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Digit { key: self.key, digit, ms })
+    }
+}
+
+impl Legs {
+    pub(super) fn bridge(&mut self, a: u64, b: u64) {
+        if !self.by_key.contains_key(&a) || !self.by_key.contains_key(&b) {
+            return;
+        }
+        self.unbridge(a);
+        self.unbridge(b);
+        for (key, partner) in [(a, b), (b, a)] {
+            if let Some(leg) = self.by_key(key) {
+                leg.partner = Some(partner);
+                // What was still to be said was not for the new partner.
+                leg.session.clear();
+            }
+        }
+    }
+
+    pub(super) fn unbridge(&mut self, key: u64) {
+        let Some(partner) = self.by_key(key).and_then(|it| it.partner.take()) else {
+            return;
+        };
+        if let Some(leg) = self.by_key(partner).filter(|it| it.partner == Some(key)) {
+            leg.partner = None;
+        }
+    }
+
+    /// Brings a leg what its partner's peer said.
+    pub(super) fn pass(&mut self, passed: Passed) {
+        let Some(leg) = self.by_key(passed.partner) else {
+            return;
+        };
+        if let Some((digit, ms)) = passed.digit {
+            leg.send_digit(digit, ms);
+        }
+        if let Some(frame) = passed.audio
+            && leg.waiting_frames < BRIDGE_FRAMES_MAX
+        {
+            // There is room, as fewer wait than fit.
+            leg.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
+            leg.waiting_frames += 1;
+        }
+    }
+}
+
+impl Leg {
+    /// What is to be passed on of `tick`; nothing if nobody is bridged to this leg.
+    pub(super) fn passed(&self, tick: &Tick) -> Option<Passed> {
+        let audio = match &tick.heard {
+            Heard::Audio(frame) | Heard::Concealed(frame) => Some(*frame),
+            Heard::Nothing => None,
+        };
+        let digit = tick.dtmf_ended.map(|it| (it.digit, u16::try_from(it.duration_ms).unwrap_or(u16::MAX)));
+        let passed = Passed { partner: self.partner?, audio, digit };
+        (passed.audio.is_some() || passed.digit.is_some()).then_some(passed)
+    }
+
+    /// Sends a digit as an event, or as tones to a peer that takes none.
+    pub(super) fn send_digit(&mut self, digit: Digit, ms: u16) {
+        let ms = if ms == 0 { DTMF_SENT_MS } else { ms };
+        if self.session.send_dtmf(digit, ms) == Err(DtmfRefused::NotAgreed) {
+            // What does not fit is dropped, as if the key had not been pressed.
+            self.session.play_dtmf(digit, ms).unwrap_or_default();
+        }
+    }
+}
+
+/// Names what the other side says among what is played.
+const BRIDGED: u32 = u32::MAX;
