@@ -434,7 +434,7 @@ impl Bound {
             }
         };
         let advertised = match on.advertise {
-            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or(local.port())),
+            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or_else(|| local.port())),
             None => advertise.of(local),
         };
         let mut listener = Listener::new(on.kind, local);

@@ -329,11 +329,12 @@ fn read_certificate(
     files: &CertificateFiles,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = read_certificates(&files.chain)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            TlsError::Empty { path: files.key.clone(), what: "private key", label: "PRIVATE KEY" }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| {
+        let path = files.key.clone();
+        if matches!(source, rustls::pki_types::pem::Error::NoItemsFound) {
+            return TlsError::Empty { path, what: "private key", label: "PRIVATE KEY" };
         }
-        source => TlsError::Unreadable { path: files.key.clone(), source },
+        TlsError::Unreadable { path, source }
     })?;
     Ok((chain, key))
 }
@@ -365,12 +366,11 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
 }
 
 fn unusable(files: &CertificateFiles, error: rustls::Error) -> TlsError {
-    match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            TlsError::Mismatch { chain: files.chain.clone(), key: files.key.clone() }
-        }
-        source => TlsError::Unusable { path: files.chain.clone(), source },
+    let (chain, key) = (files.chain.clone(), files.key.clone());
+    if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+        return TlsError::Mismatch { chain, key };
     }
+    TlsError::Unusable { path: chain, source: error }
 }
 
 /// When each file was changed last.
