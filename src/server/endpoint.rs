@@ -20,6 +20,7 @@ use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUT
 use crate::registrar::RegistrationState;
 use crate::route::{Admission, TrunkName};
 use crate::server::call_log::CallLog;
+use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
 use crate::server::media_worker::MediaWorkers;
 use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
@@ -75,6 +76,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) calls: CallsConfig,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// Who keeps the SIP messages, if they are kept.
+    pub(crate) capture: Option<CaptureTap>,
 }
 
 /// Who we are in TLS.
@@ -233,13 +236,16 @@ impl Endpoint {
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
+            offered_rate: config.calls.capabilities.rate(),
             new_calls,
             log,
             record: config.record,
+            capture: config.capture,
             status: Arc::clone(&status),
         };
         let now = clock::now();
-        let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
+        let captures = shell.capture.is_some();
+        let calls = Calls::new(CallsConfig { listeners: bound.listeners, captures, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
@@ -266,7 +272,10 @@ impl EndpointHandle {
     /// Refuses new calls from here on.
     pub(crate) async fn drain(&self) {
         // A worker that is gone takes no calls either.
-        drop(self.worker.send(Command::Drain).await);
+        let (reply, is_draining) = oneshot::channel();
+        if self.worker.send(Command::Drain(reply)).await.is_ok() {
+            drop(is_draining.await);
+        }
     }
 
     /// Ends every call.
@@ -299,6 +308,8 @@ impl EndpointHandle {
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
+            rtp.packets_unauthenticated += value(&worker.unauthenticated);
+            rtp.packets_replayed += value(&worker.replayed);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }
@@ -341,6 +352,10 @@ impl EndpointHandle {
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
+        snapshot.queue_drops.insert("journal_new_calls", status.journal_refusals);
+        if let Some((bindings, registrar, credentials)) = &status.users {
+            snapshot.users.set(count(*bindings), *registrar, *credentials);
+        }
     }
 }
 
