@@ -224,8 +224,7 @@ impl Endpoint {
             SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
-                // Nothing is connected yet.
-                sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
+                sockets.expect_tls(*address, client.peer(name)?);
             }
         }
         let shell = Shell {
