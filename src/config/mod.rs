@@ -34,7 +34,7 @@ pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
 pub use tls::{SipTls, TlsClients};
-pub use trunks::{Dns, Trunk, TrunkTls};
+pub use trunks::{Dns, Trunk};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.

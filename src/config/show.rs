@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Number, Pathway, Secret, Sip, SipTls, TlsClients,
-    Trunk, TrunkTls,
+    Trunk,
 };
 use crate::sip::Uri;
 
@@ -155,19 +155,6 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
-        let TrunkTls { ca, certificate, server_name } = &trunk.tls;
-        if ca.is_some() || certificate.is_some() || server_name.is_some() {
-            self.section(&format!("trunks.{}.tls", quoted(name)));
-        }
-        let (certificate, key) = certificate.clone().unzip();
-        for (key, path) in [("ca", ca.clone()), ("certificate", certificate), ("key", key)] {
-            if let Some(path) = path {
-                self.text(key, &path.display().to_string());
-            }
-        }
-        if let Some(name) = server_name {
-            self.text("server_name", name);
-        }
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Places;
@@ -42,39 +41,6 @@ pub struct Trunk {
     pub caller_id: Option<String>,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
-    /// `[trunks.NAME.tls]`
-    pub tls: TrunkTls,
-}
-
-/// `[trunks.NAME.tls]`: whom we trust there, and who we are. What is not written is as in `[sip.tls]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrunkTls {
-    /// `ca`: its authorities.
-    pub ca: Option<PathBuf>,
-    /// `certificate` and `key`: what we show if asked.
-    pub certificate: Option<(PathBuf, PathBuf)>,
-    /// `server_name`: the name that its servers have to show, in place of the host that is called.
-    pub server_name: Option<String>,
-}
-
-impl TrunkTls {
-    fn read(trunk: &Section<'_>, places: &Places<'_>) -> Self {
-        let Some(section) = trunk.section_if_any("tls") else {
-            return Self::default();
-        };
-        let path = |key| section.text(key).map(|it| places.path(&it, section.origin(key)));
-        let certificate = match (path("certificate"), path("key")) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) | (None, Some(_)) => {
-                section.complain_of_section("`certificate` and `key` belong together");
-                None
-            }
-        };
-        let tls = Self { ca: path("ca"), certificate, server_name: section.parsed("server_name", parse_quotable) };
-        section.finish();
-        tls
-    }
 }
 
 /// `[dns]`
@@ -142,7 +108,6 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         text.parse().ok().ok_or_else(expected)
     });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
-    let tls = TrunkTls::read(section, places);
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
     let domain = uri.or_else(|| gateways.first().cloned())?;
     if gateways.is_empty() {
@@ -168,7 +133,6 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         sources: sources.unwrap_or_default(),
         caller_id,
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
-        tls,
     })
 }
 

@@ -18,7 +18,7 @@ use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::registrar::RegistrationState;
-use crate::route::{Admission, TrunkName};
+use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
 use crate::server::media_worker::MediaWorkers;
@@ -86,19 +86,6 @@ pub(crate) struct Tls {
     pub(crate) client: TlsClientFiles,
     /// The hosts whom we connect to, by address, if that is known from the start: nobody connects to us then.
     pub(crate) peers: Vec<(SocketAddr, Box<str>)>,
-    /// To trunks that want it otherwise.
-    pub(crate) trunks: Vec<TrunkTls>,
-}
-
-/// Who we are to a trunk, and whom we trust there.
-#[derive(Clone, Debug)]
-pub(crate) struct TrunkTls {
-    /// The trunk.
-    pub(crate) trunk: TrunkName,
-    /// What is read.
-    pub(crate) client: TlsClientFiles,
-    /// The name that its servers have to show, in place of the host that is called.
-    pub(crate) server_name: Option<Box<str>>,
 }
 
 /// Where the audio of each leg is written.
@@ -234,11 +221,7 @@ impl Endpoint {
                 sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
             }
         }
-        let trunk_client =
-            |it: &TrunkTls| Ok((it.trunk.clone(), (TlsClient::load(&it.client)?, it.server_name.clone())));
-        let trunk_clients = config.tls.trunks.iter().map(trunk_client).collect::<Result<_, TlsError>>()?;
         let shell = Shell {
-            trunk_clients,
             resolver: Resolver::new(&config.dns),
             inputs,
             sockets,

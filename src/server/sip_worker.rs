@@ -19,7 +19,7 @@ use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrationState;
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{AgentName, Target};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::connections::Connected;
@@ -28,8 +28,7 @@ use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::resolver::Resolver;
-use crate::server::sip_sockets::{NotExpected, SipSockets};
-use crate::server::tls::TlsClient;
+use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::precedence::Patience;
@@ -151,8 +150,6 @@ pub(crate) struct Shell {
     pub(crate) sockets: SipSockets,
     /// Who looks names up, and where its answers go.
     pub(crate) resolver: Resolver,
-    /// How trunks want to be spoken to over TLS, and the name that they have to show, where that is special.
-    pub(crate) trunk_clients: BTreeMap<TrunkName, (TlsClient, Option<Box<str>>)>,
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
@@ -445,7 +442,7 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            Output::Secure { flow, server_name, trunk } => self.secure(flow, &server_name, trunk.as_ref()),
+            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
@@ -453,16 +450,8 @@ impl SipWorker {
     }
 
     /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
-    fn secure(&mut self, flow: Flow, server_name: &str, trunk: Option<&TrunkName>) {
-        let special = trunk.and_then(|it| self.shell.trunk_clients.get(it));
-        let expected = match special {
-            Some((client, own_name)) => client
-                .peer(own_name.as_deref().unwrap_or(server_name))
-                .map_err(NotExpected::from)
-                .and_then(|it| Ok(self.shell.sockets.expect_tls(flow.remote, it)?)),
-            None => self.shell.sockets.expect_tls_name(flow.remote, server_name),
-        };
-        if let Err(reason) = expected {
+    fn secure(&mut self, flow: Flow, server_name: &str) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
             tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
             self.calls.handle_send_failed(flow, clock::now());
         }

@@ -13,9 +13,7 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User,
-};
+use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
@@ -26,9 +24,7 @@ use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
 use crate::server::connections::ConnectionLimits;
-use crate::server::endpoint::{
-    Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls, TrunkTls,
-};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
@@ -279,7 +275,6 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         admission: if it.open { open.clone() } else { closed.clone() },
         required: it.required,
     });
-    let trunks = config.trunks.iter().filter_map(|it| trunk_tls(config, it)).collect();
     let calls_max = usize::try_from(config.sip.calls_max).unwrap_or(usize::MAX);
     EndpointConfig {
         listen: listen.collect(),
@@ -289,7 +284,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        tls: Tls { trunks, ..tls_files(&config.sip.tls) },
+        tls: tls_files(&config.sip.tls),
         origins: Origins::new(config.sip.origins.iter().cloned()),
         connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
@@ -324,7 +319,7 @@ fn tls_files(config: &SipTls) -> Tls {
     };
     let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
     let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
-    Tls { server, client, peers: vec![], trunks: vec![] }
+    Tls { server, client, peers: vec![] }
 }
 
 /// `per_s`, and as much at once as in some seconds; 0 is no limit.
@@ -383,19 +378,6 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         registrar: RegistrarConfig::default(),
         users,
     })
-}
-
-/// How a trunk wants to be spoken to over TLS, if that is not as everybody else.
-pub(crate) fn trunk_tls(config: &Config, (name, trunk): (&String, &Trunk)) -> Option<TrunkTls> {
-    let config::TrunkTls { ca, certificate, server_name } = trunk.tls.clone();
-    if ca.is_none() && certificate.is_none() && server_name.is_none() {
-        return None;
-    }
-    let of_all = tls_files(&config.sip.tls).client;
-    let own = certificate.map(|(chain, key)| CertificateFiles { chain, key });
-    let client =
-        TlsClientFiles { roots: ca.or(of_all.roots), certificate: own.or(of_all.certificate), alpn: of_all.alpn };
-    Some(TrunkTls { trunk: TrunkName(name.clone()), client, server_name: server_name.map(Into::into) })
 }
 
 /// A trunk of the configuration, as the call layer takes it.

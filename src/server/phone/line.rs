@@ -23,7 +23,7 @@ use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::connections::ConnectionLimits;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls, TrunkTls};
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
@@ -41,7 +41,6 @@ pub(crate) struct Target {
     /// Where it is, in the order in which it is tried.
     hops: Vec<Hop>,
     trunk: Option<TrunkConfig>,
-    tls: Option<TrunkTls>,
     dns: Vec<SocketAddr>,
 }
 
@@ -104,16 +103,11 @@ impl Target {
             .map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}; write it as sip:user@host"))?;
         let found = resolver::locate(&Resolver::new(&dns), target, reach()).await;
         let hops = found.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
-        Ok(Self { uri, hops, trunk: None, tls: None, dns })
+        Ok(Self { uri, hops, trunk: None, dns })
     }
 
     /// Reads a number or URI that is to be called over `trunk`, and finds the trunk.
-    pub(crate) async fn over(
-        trunk: TrunkConfig,
-        tls: Option<TrunkTls>,
-        text: &str,
-        dns: Vec<SocketAddr>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn over(trunk: TrunkConfig, text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let uri = if text.contains(':') { Uri::parse(text) } else { Uri::sip(Some(text), "trunk.invalid", None) };
         let uri = uri.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
         let resolver = Resolver::new(&dns);
@@ -124,7 +118,7 @@ impl Target {
         }
         // It is the server that is registered, not the phone.
         let trunk = TrunkConfig { register_s: None, ping_every: None, ..trunk };
-        Ok(Self { uri, hops, trunk: Some(trunk), tls, dns })
+        Ok(Self { uri, hops, trunk: Some(trunk), dns })
     }
 }
 
@@ -166,7 +160,6 @@ impl Line {
                 server: None,
                 client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
                 peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
-                trunks: target.tls.iter().cloned().collect(),
             },
             origins: Origins::default(),
             connections: ConnectionLimits::default(),

@@ -59,8 +59,7 @@ async fn find(arguments: &Arguments) -> anyhow::Result<Target> {
     };
     let trunk = config.trunks.get_key_value(name);
     let trunk = trunk.with_context(|| format!("{} has no [trunks.{name}]", file.display()))?;
-    let tls = system::trunk_tls(&config, trunk);
-    Target::over(system::trunk_config(trunk), tls, &arguments.target, config.dns.servers).await
+    Target::over(system::trunk_config(trunk), &arguments.target, config.dns.servers).await
 }
 
 /// Lets the call go on to its end; `None` if it was not answered in time.
