@@ -125,12 +125,12 @@ impl Calls {
         };
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
-        if let Some(media) = media {
-            held.note_media(*media);
+        if let Some(media) = media.as_ref() {
+            held.note_media(media.clone());
         }
         self.calls.insert(call, Call::new(agent.is_some()));
         self.legs.insert(leg, held);
-        self.by_dialog.insert(*dialog, leg);
+        self.bind(*dialog, leg, request.headers().call_id());
         let trunk = self.trunk_of(flow.remote.ip()).cloned();
         self.trunks.count_in(trunk.as_ref());
         let offered = Event::Offered {
@@ -143,7 +143,7 @@ impl Calls {
             agent,
         };
         self.journal(call, offered);
-        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: *media });
+        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: media.clone() });
         leg
     }
 
@@ -176,6 +176,7 @@ impl Calls {
     /// Somebody who is known asked for a number that nobody answers: that is worth an entry.
     fn journal_unanswered(&mut self, flow: Flow, request: &Request, refusal: &Refusal, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
+        self.tell_call_id(call, request.headers().call_id());
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account: AccountId::default(),

@@ -15,10 +15,13 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
+use crate::auth::DigestServerStats;
+use crate::codec::AudioCodec;
 use crate::limits;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
+use crate::registrar::RegistrarStats;
 use crate::server::task;
 use crate::timer::Now;
 
@@ -42,6 +45,49 @@ pub struct Snapshot {
     pub queue_drops: BTreeMap<&'static str, u64>,
     /// The journal.
     pub journal: JournalCounts,
+    /// Users: where they are, and what they showed of themselves.
+    pub users: UsersSnapshot,
+    /// Captured SIP messages.
+    pub capture: CaptureSnapshot,
+}
+
+/// Users, as the registrar and the digest server count them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsersSnapshot {
+    /// Places where users can be reached.
+    pub bindings: u64,
+    /// Totals of what became of bindings and of requests for them.
+    pub registrar: RegistrarStats,
+    /// Totals of what was judged of credentials.
+    pub credentials: DigestServerStats,
+}
+
+impl UsersSnapshot {
+    /// Takes over what a worker counts. There is one that has users.
+    pub const fn set(&mut self, bindings: u64, registrar: RegistrarStats, credentials: DigestServerStats) {
+        *self = Self { bindings, registrar, credentials };
+    }
+}
+
+/// Captured SIP messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaptureSnapshot {
+    /// Total of messages sent and received.
+    pub messages: u64,
+    /// Total of messages not captured because the queue was full.
+    pub queue_drops: u64,
+    /// Total of messages kept in ladders.
+    pub kept: u64,
+    /// Total of messages of calls that had too many already.
+    pub limit_drops: u64,
+    /// Bytes of messages that wait to be stored.
+    pub waiting_bytes: u64,
+    /// Calls whose messages are followed.
+    pub calls: u64,
+    /// Total of messages sent to the collector.
+    pub hep_sent: u64,
+    /// Total of messages that the collector did not get.
+    pub hep_failed: u64,
 }
 
 /// Where a message went.
@@ -116,6 +162,10 @@ pub struct RtpSnapshot {
     pub packets_late: u64,
     /// Total of packets that were not of the session at whose port they arrived.
     pub packets_strange: u64,
+    /// Total of packets on secured legs that were not protected with the peer's key.
+    pub packets_unauthenticated: u64,
+    /// Total of packets on secured legs that had come before.
+    pub packets_replayed: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -162,9 +212,13 @@ pub struct Metrics {
     registry: Registry,
     started: Now,
     calls_ended: Vec<((Direction, Status), IntCounter)>,
+    call_results: IntCounterVec,
+    leg_ticks_missed: IntCounter,
     turn: Histogram,
     parts: PartHistograms,
     jitter: Histogram,
+    mos: Histogram,
+    codecs: Vec<(&'static str, IntCounter)>,
     service_errors: [(Service, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
     sources: Mutex<Vec<Source>>,
@@ -189,6 +243,18 @@ impl Metrics {
             Opts::new("hookswitch_calls_ended_total", "Calls that ended, by direction and outcome."),
             &["direction", "outcome"],
         );
+        let call_results = counters(
+            &registry,
+            Opts::new(
+                "hookswitch_call_results_total",
+                "Calls that ended, by direction and the class of the INVITE's final response; none if there was none.",
+            ),
+            &["direction", "class"],
+        );
+        let help = "Ticks of 20 ms that an agent did not see, being behind.";
+        let leg_ticks_missed = IntCounter::new("hookswitch_agent_ticks_missed_total", help);
+        let leg_ticks_missed = leg_ticks_missed.expect("the name is valid");
+        registry.register(Box::new(leg_ticks_missed.clone())).expect("the name is there once");
         let service_errors = counters(
             &registry,
             Opts::new("hookswitch_service_errors_total", "Failures of services that agents need, by service."),
@@ -201,6 +267,14 @@ impl Metrics {
         let part = HistogramOpts::new("hookswitch_turn_part_seconds", "The parts of the turn latency.");
         let part = HistogramVec::new(part.buckets(TURN_SECONDS.to_vec()), &["part"]).expect("the names are valid");
         let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
+        let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
+        let legs = counters(
+            &registry,
+            Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
+            &["codec"],
+        );
+        let mut codecs: Vec<_> = AudioCodec::ALL.iter().map(|it| it.name()).collect();
+        codecs.dedup();
         let metrics = Self {
             started: now,
             calls_ended: outcomes()
@@ -209,6 +283,8 @@ impl Metrics {
                     ((direction, status), calls_ended.with_label_values(&labels))
                 })
                 .collect(),
+            call_results,
+            leg_ticks_missed,
             turn: histogram(&registry, turn, &TURN_SECONDS),
             parts: PartHistograms {
                 end_of_turn: part.with_label_values(&["end_of_turn"]),
@@ -218,6 +294,8 @@ impl Metrics {
                 playout: part.with_label_values(&["playout"]),
             },
             jitter: histogram(&registry, jitter, &JITTER_SECONDS),
+            mos: histogram(&registry, mos, &MOS),
+            codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
             service_errors: [
                 (Service::Recogniser, service_errors.with_label_values(&["recogniser"])),
                 (Service::Synthesiser, service_errors.with_label_values(&["synthesiser"])),
@@ -242,6 +320,24 @@ impl Metrics {
         }
     }
 
+    /// A call is over: whether it was answered, and the final response of its INVITE if that was not 2xx.
+    pub fn call_result(&self, direction: Direction, is_answered: bool, sip_status: Option<u16>) {
+        let class = match (is_answered, sip_status.map(|it| it / 100)) {
+            (true, _) => "2xx",
+            (false, Some(3)) => "3xx",
+            (false, Some(4)) => "4xx",
+            (false, Some(5)) => "5xx",
+            (false, Some(6)) => "6xx",
+            (false, Some(_) | None) => "none",
+        };
+        self.call_results.with_label_values(&[direction_label(direction), class]).inc();
+    }
+
+    /// The agent of a call did not see so many ticks.
+    pub fn leg_ticks_missed(&self, ticks: u32) {
+        self.leg_ticks_missed.inc_by(ticks.into());
+    }
+
     /// The agent replied.
     pub fn turn(&self, timing: &TurnTiming) {
         self.turn.observe(seconds(timing.total_ms));
@@ -255,6 +351,12 @@ impl Metrics {
     /// The media of a leg is over.
     pub fn media_ended(&self, report: &MediaReport) {
         self.jitter.observe(f64::from(report.jitter_us) / 1e6);
+        if let Some(mos_hundredths) = report.mos_hundredths {
+            self.mos.observe(f64::from(mos_hundredths) / 100.0);
+        }
+        if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
+            counter.inc();
+        }
     }
 
     /// A service has failed an agent.
@@ -335,6 +437,52 @@ impl Page {
         let help = "Things dropped because a queue was full, by queue.";
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
+        self.users(&snapshot.users);
+        self.capture(&snapshot.capture);
+    }
+
+    fn users(&mut self, users: &UsersSnapshot) {
+        self.value("hookswitch_registrar_bindings", GAUGE, "Places where users can be reached.", users.bindings);
+        let registrar = &users.registrar;
+        let changes = [
+            ([("what", "bound")], registrar.bound),
+            ([("what", "refreshed")], registrar.refreshed),
+            ([("what", "removed")], registrar.removed),
+            ([("what", "expired")], registrar.expired),
+            ([("what", "lost")], registrar.lost),
+            ([("what", "made_room")], registrar.made_room),
+            ([("what", "refused")], registrar.refused),
+        ];
+        let help = "What became of places where users can be reached, and requests for them that were refused.";
+        self.family("hookswitch_registrations_total", COUNTER, help, changes);
+        let credentials = &users.credentials;
+        let verdicts = [
+            ([("verdict", "granted")], credentials.granted),
+            ([("verdict", "without_credentials")], credentials.without_credentials),
+            ([("verdict", "wrong")], credentials.wrong),
+            ([("verdict", "stale")], credentials.stale),
+            ([("verdict", "replayed")], credentials.replayed),
+            ([("verdict", "blocked")], credentials.blocked),
+        ];
+        let help =
+            "Requests of users, by what was judged of their credentials; all but granted and blocked were challenged.";
+        self.family("hookswitch_digest_requests_total", COUNTER, help, verdicts);
+    }
+
+    fn capture(&mut self, capture: &CaptureSnapshot) {
+        let messages = [
+            ([("what", "seen")], capture.messages),
+            ([("what", "kept")], capture.kept),
+            ([("what", "beyond_limit")], capture.limit_drops),
+            ([("what", "queue_full")], capture.queue_drops),
+            ([("what", "sent_to_collector")], capture.hep_sent),
+            ([("what", "not_sent_to_collector")], capture.hep_failed),
+        ];
+        let help = "Captured SIP messages; those that belong to no call are kept nowhere.";
+        self.family("hookswitch_capture_messages_total", COUNTER, help, messages);
+        let waiting = capture.waiting_bytes;
+        self.value("hookswitch_capture_waiting_bytes", GAUGE, "Captured SIP messages to be stored.", waiting);
+        self.value("hookswitch_capture_calls", GAUGE, "Calls whose SIP messages are followed.", capture.calls);
     }
 
     fn trunks(&mut self, trunks: &BTreeMap<String, TrunkSnapshot>) {
@@ -397,8 +545,11 @@ impl Page {
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
             ([("what", "strange")], rtp.packets_strange),
+            ([("what", "unauthenticated")], rtp.packets_unauthenticated),
+            ([("what", "replayed")], rtp.packets_replayed),
         ];
-        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours.";
+        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
+            not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
@@ -418,6 +569,8 @@ impl Page {
             journal.dropped,
         );
         self.value("hookswitch_journal_lost_total", COUNTER, "Events lost, the disk failing.", journal.lost);
+        let ladders = [([("what", "written")], journal.ladders_written), ([("what", "lost")], journal.ladders_lost)];
+        self.family("hookswitch_journal_sip_ladders_total", COUNTER, "Parts of SIP ladders for the journal.", ladders);
         self.value("hookswitch_journal_queued", GAUGE, "Events that wait for the writer.", journal.queued);
         self.value("hookswitch_journal_failing", GAUGE, "Whether the latest write failed.", journal.failing.into());
         self.head("hookswitch_journal_lag_seconds", GAUGE, "How long the latest commit let its oldest event wait.");
@@ -514,7 +667,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 /// Callers notice from about 0.8 s on; the buckets are fine around that.
-const TURN_SECONDS: [f64; 14] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0];
+const TURN_SECONDS: [f64; 20] =
+    [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0];
+const MOS: [f64; 9] = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4];
 const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 #[cfg(test)]
@@ -559,7 +714,12 @@ mod tests {
         metrics.call_ended(Direction::Inbound, Status::Answered);
         metrics.call_ended(Direction::Outbound, Status::NoAnswer);
         metrics.turn(&TurnTiming { end_of_turn_ms: 500, total_ms: 640, ..TurnTiming::default() });
-        metrics.media_ended(&MediaReport { jitter_us: 3_000, ..MediaReport::default() });
+        metrics.media_ended(&MediaReport {
+            codec: "G722".to_owned(),
+            jitter_us: 3_000,
+            mos_hundredths: Some(436),
+            ..MediaReport::default()
+        });
         metrics.service_failed(Service::Model);
         let samples = parse(&metrics.render(Now::origin() + Duration::from_millis(0)));
         for (sample, value) in [
@@ -571,6 +731,10 @@ mod tests {
             (r#"hookswitch_turn_part_seconds_sum{part="end_of_turn"}"#, 0.5),
             (r#"hookswitch_turn_part_seconds_count{part="playout"}"#, 1.0),
             (r#"hookswitch_rtp_jitter_seconds_bucket{le="0.005"}"#, 1.0),
+            (r#"hookswitch_rtp_mos_bucket{le="4.3"}"#, 0.0),
+            (r#"hookswitch_rtp_mos_bucket{le="4.4"}"#, 1.0),
+            (r#"hookswitch_rtp_legs_ended_total{codec="G722"}"#, 1.0),
+            (r#"hookswitch_rtp_legs_ended_total{codec="opus"}"#, 0.0),
             (r#"hookswitch_service_errors_total{service="model"}"#, 1.0),
             (r#"hookswitch_service_errors_total{service="recogniser"}"#, 0.0),
             ("hookswitch_journal_written_total", 0.0),

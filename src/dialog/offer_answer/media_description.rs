@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::codec::{AudioCodec, OpusSettings};
+use crate::srtp::Keys;
 
 /// What offer and answer agreed on. Each side names payload types for what it receives, and they need not be the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaDescription {
     /// Where RTP goes. Unspecified while the peer holds us in the way of RFC 2543.
     pub rtp: SocketAddr,
@@ -25,6 +26,8 @@ pub struct MediaDescription {
     pub telephone_event: Option<TelephoneEvents>,
     /// How much audio a packet of ours holds, in milliseconds: what the peer asks for, as far as the codec has it.
     pub ptime_ms: u16,
+    /// The keys, if media are secured.
+    pub keys: Option<Box<Keys>>,
     /// Whether we send.
     pub send: bool,
     /// Whether the peer sends.

@@ -3,17 +3,21 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::encoding::{Encoding, Numbers};
+use super::security::TheirLine;
 use super::{Capabilities, MediaDescription, Preference, TelephoneEvents, Unusable};
 use crate::codec::{AudioCodec, OpusSettings};
 use crate::sdp::{Connection, Media, SessionDescription};
+use crate::srtp::Keys;
 
 /// What the peer says about the stream we take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     rtp: SocketAddr,
     rtcp: SocketAddr,
     /// Whether RTP and RTCP may share a port.
     pub(super) is_muxed: bool,
+    /// Its key, if it is secured.
+    pub(super) line: Option<TheirLine>,
     codec: AudioCodec,
     payload_type: u8,
     opus: OpusSettings,
@@ -26,20 +30,19 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Reads `media` and chooses the codec.
+    /// Reads `media` and chooses the codec. `line` is what it says about its security.
     pub(super) fn read(
         description: &SessionDescription,
         media: &Media,
         capabilities: &Capabilities,
         preference: Preference,
         local: IpAddr,
+        line: impl FnOnce(&Media) -> Result<Option<TheirLine>, Unusable>,
     ) -> Result<Self, Unusable> {
         if !media.kind.eq_ignore_ascii_case("audio") || media.port == 0 {
             return Err(Unusable::NoAudio);
         }
-        if !["RTP/AVP", "RTP/AVPF"].iter().any(|it| media.protocol.eq_ignore_ascii_case(it)) {
-            return Err(Unusable::Transport);
-        }
+        let line = line(media)?;
         let (payload_type, codec) = choose(media, capabilities, preference).ok_or(Unusable::Codec)?;
         let connection = description.connection_of(media).ok_or(Unusable::Address)?;
         let ip = media_ip(connection, local)?;
@@ -50,6 +53,7 @@ impl Stream {
             rtp,
             rtcp: if is_muxed { rtp } else { rtcp(media, ip, local) },
             is_muxed,
+            line,
             codec,
             payload_type,
             opus: opus(media, payload_type, capabilities),
@@ -62,7 +66,7 @@ impl Stream {
     }
 
     /// What is agreed on, if we hold the peer or not and receive by `numbers` (RFC 3264 §6.1).
-    pub(super) fn agreed(&self, holds: bool, numbers: &Numbers) -> MediaDescription {
+    pub(super) fn agreed(&self, holds: bool, numbers: &Numbers, keys: Option<Keys>) -> MediaDescription {
         MediaDescription {
             rtp: self.rtp,
             rtcp: self.rtcp,
@@ -77,6 +81,7 @@ impl Stream {
                 clock_hz,
             }),
             ptime_ms: self.ptime_ms,
+            keys: keys.map(Box::new),
             send: self.receives,
             receive: self.sends && !holds,
         }

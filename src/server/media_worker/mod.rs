@@ -529,7 +529,7 @@ impl Leg {
                     self.session.clear();
                     false
                 }
-                LegCommand::Dtmf(digit, ms) => self.session.send_dtmf(digit, ms).is_err(),
+                LegCommand::Dtmf(digit, ms) => self.session.press(digit, ms).is_err(),
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
@@ -804,7 +804,7 @@ mod tests {
 
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
-            let (task, link) = link();
+            let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg { leg: self.last_leg(), sockets, session, keys: None, link, tap: None, inactivity };
