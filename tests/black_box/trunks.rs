@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use crate::carrier::Carrier;
+use crate::certificates::Authority;
 use crate::journal;
 use crate::name_server::{NameServer, Record};
 use crate::server_process::{Home, Process, Server, free_port, hookswitch};
@@ -162,6 +163,35 @@ fn a_call_over_a_trunk_shows_its_credentials_and_takes_the_next_server() {
     carriers[1].answer(&third, "486 Busy Here", &[]);
     let (is_success, text) = phone.join().unwrap();
     assert!(!is_success && text.contains("rejected (486)"), "{text}");
+}
+
+#[test]
+fn a_trunk_may_have_an_authority_of_its_own() {
+    let home = Home::new();
+    let [acme, ours] = ["acme", "ours"].map(|it| Authority::new(home.path(), it));
+    let start = |authority: &Authority, name: &str, more: &[(&str, &str)]| {
+        let own = authority.issue(&[name], |_| ());
+        let (sip, tls) = (free_port(), free_port());
+        let listen = format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip},tls://127.0.0.1:{tls}");
+        let ca = ours.file();
+        let mut keys = vec![
+            ("SIP__LISTEN", listen.as_str()),
+            ("SIP__TLS__CERTIFICATE", own.certificate.to_str().unwrap()),
+            ("SIP__TLS__KEY", own.key.to_str().unwrap()),
+            ("SIP__TLS__CA", ca.to_str().unwrap()),
+        ];
+        keys.extend(more);
+        (Server::start_at(&Home::new(), sip, free_port(), &keys), tls)
+    };
+    let (_carrier, port) = start(&acme, "127.0.0.1", &[]);
+    let (uri, ca) = (format!("sips:127.0.0.1:{port}"), acme.file());
+    let mut keys = vec![("TRUNKS__ACME__URI", uri.as_str()), ("TRUNKS__ACME__OPTIONS_S", "1")];
+    let (stranger, _) = start(&ours, "us.test", &keys);
+    wait_for_metric(&stranger, "hookswitch_trunk_gateways_resting{trunk=\"acme\"} 1");
+    keys.push(("TRUNKS__ACME__TLS__CA", ca.to_str().unwrap()));
+    let (friend, _) = start(&ours, "we.test", &keys);
+    wait_for_metric(&friend, "hookswitch_sip_responses_total{direction=\"in\",method=\"OPTIONS\",status=\"200\"} 1");
+    wait_for_metric(&friend, "hookswitch_trunk_gateways_resting{trunk=\"acme\"} 0");
 }
 
 /// The test phone with this configuration: whether the call went well, and what was printed.
