@@ -34,6 +34,7 @@ use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, T
 use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, interfaces, task, udp};
 use crate::transport::{Dropped, Listener, TransportKind};
+use crate::webrtc::Identity;
 
 /// One address to listen on, before wildcards are expanded.
 #[derive(Clone, Debug)]
@@ -245,7 +246,11 @@ impl Endpoint {
         };
         let now = clock::now();
         let captures = shell.capture.is_some();
-        let calls = Calls::new(CallsConfig { listeners: bound.listeners, captures, ..config.calls }, rng, now);
+        let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
+        if config.listen.iter().any(|it| it.kind.is_websocket()) {
+            calls.capabilities.browsers = Identity::generate().map(Arc::new);
+        }
+        let calls = Calls::new(calls, rng, now);
         let worker = SipWorker::new(calls, shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
