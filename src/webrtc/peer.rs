@@ -14,7 +14,7 @@ use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::{IceCredentials, Parameters};
-use crate::limits::{WEBRTC_DATAGRAMS_MAX, WEBRTC_STREAMS_MAX};
+use crate::limits::{WEBRTC_ADDRESSES_MAX, WEBRTC_DATAGRAMS_MAX, WEBRTC_STREAMS_MAX};
 use crate::rtp::packet::{is_rtcp, ssrc_and_sequence};
 use crate::rtp::{Header, Packet};
 
@@ -50,8 +50,8 @@ pub enum FormatKind {
 pub struct Peer {
     rtc: Rtc,
     local: SocketAddr,
-    /// Where it has proved to be by its ICE password.
-    remote: Option<SocketAddr>,
+    /// Where it has proved to be by its ICE password, as it has several ways to us; the oldest is forgotten.
+    proven: VecDeque<SocketAddr>,
     /// What we send, once there is some: its SSRC and the extended number of its last packet.
     sent: Option<(u32, u64)>,
     expected: Vec<u32>,
@@ -100,7 +100,7 @@ impl Peer {
         let mut peer = Self {
             rtc,
             local,
-            remote: None,
+            proven: VecDeque::new(),
             sent: None,
             expected: vec![],
             packets: VecDeque::new(),
@@ -186,7 +186,11 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(_)) => return,
                 Ok(Output::Transmit(transmit)) => {
-                    self.remote = Some(transmit.destination);
+                    // Nothing is sent to who has not proved itself: here ICE only answers.
+                    if !self.proven.contains(&transmit.destination) {
+                        self.proven.truncate(WEBRTC_ADDRESSES_MAX - 1);
+                        self.proven.push_front(transmit.destination);
+                    }
                     if self.datagrams.len() < WEBRTC_DATAGRAMS_MAX {
                         self.datagrams.push_back(transmit);
                     }
@@ -225,7 +229,7 @@ impl Peer {
         let Some((ssrc, _)) = ssrc_and_sequence(packet) else {
             return false;
         };
-        if self.remote != Some(from) {
+        if !self.proven.contains(&from) {
             return false;
         }
         if !self.expected.contains(&ssrc) {
