@@ -17,10 +17,12 @@ use crate::agent::provider::speech_protocol::{
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
 use crate::codec::{Frame, SampleRate};
 use crate::config;
-use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
+use crate::route::Target;
 use crate::server::call_actor::Services;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
 use crate::server::speech::{fallback_tone, render_text};
+use crate::server::system::target;
 
 /// One agent, shared by its calls.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct PreparedAgent {
     /// What every call's [`crate::agent::Agent`] is made from, at 8 and at 16 kHz.
     narrow: AgentConfig,
     wide: AgentConfig,
+    /// To whom it may hand callers over, by the names it knows them by.
+    pub(crate) transfers: BTreeMap<String, Target>,
     phrases: Vec<String>,
     voice: Option<String>,
     speech: SocketAddress,
@@ -110,16 +114,19 @@ fn prepare_one(
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
         // A caller who waits for a decoder has not lost the recogniser.
+        // Signalling gives up on whoever is called, and says so.
+        transfer_ms_max: RING_MS_MAX.saturating_add(READY_AFTER_WAIT_MS),
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
+    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
     let config = |rate| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
         ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
     };
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
-    Ok(PreparedAgent { narrow, wide, phrases, voice: agent.voice.clone(), speech, model })
+    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model })
 }
 
 impl PreparedAgent {

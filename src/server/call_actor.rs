@@ -12,13 +12,14 @@ use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
-use crate::call::HangUpCause;
+use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
 use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
+use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::CallLog;
@@ -76,7 +77,7 @@ async fn run(new: NewCall, shared: Shared) {
     let actor = CallActor {
         call,
         agent,
-        services: Connections::Waiting { prepared, rate, opens_at },
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
         listening: Listening::to_caller(rate),
         link: new.link,
         shared,
@@ -85,6 +86,8 @@ async fn run(new: NewCall, shared: Shared) {
         events: vec![],
         cause: None,
         stopped: None,
+        prepared,
+        wanted: None,
     };
     actor.run(new.signals).await;
 }
@@ -106,17 +109,22 @@ struct CallActor {
     cause: Option<EndCause>,
     /// Set when the agent asks to hang up in this turn of the loop.
     stopped: Option<HangUpReason>,
+    prepared: Arc<PreparedAgent>,
+    /// Set when the agent hands its caller over in this turn of the loop.
+    wanted: Option<Target>,
 }
 
 /// The services of a call, which are opened when there is something to tell them. So a call that is over before
 /// anything is said costs none, and one that rings finds them open when it is answered.
 enum Connections {
-    /// Nothing was to be told yet; when they are opened all the same.
+    /// Nothing was to be told yet but a little of what the caller's side sounds like, which the recogniser gets later;
+    /// when they are opened all the same.
     Waiting {
         prepared: Arc<PreparedAgent>,
         /// What the call is heard and spoken at.
         rate: SampleRate,
         opens_at: Instant,
+        audio: Vec<RecogniserCommand>,
     },
     Open(Services),
     /// The call is over.
@@ -126,12 +134,32 @@ enum Connections {
 impl Connections {
     /// Opens them, unless they are or the call is over.
     fn open(&mut self) -> Option<&Services> {
-        if let Self::Waiting { prepared, rate, .. } = self {
-            *self = Self::Open(prepared.open_services(*rate));
+        if let Self::Waiting { prepared, rate, audio, .. } = self {
+            let services = prepared.open_services(*rate);
+            for command in audio.drain(..) {
+                refused(Some(services.recogniser.send(command)), "recogniser");
+            }
+            *self = Self::Open(services);
         }
         match self {
             Self::Open(services) => Some(services),
             Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// Tells the recogniser something. Audio alone opens nothing yet.
+    fn recognise(&mut self, command: RecogniserCommand) {
+        match self {
+            Self::Waiting { audio, .. }
+                if matches!(command, RecogniserCommand::Audio(_)) && audio.len() < FRAMES_HELD_MAX =>
+            {
+                audio.push(command);
+            }
+            Self::Waiting { .. } | Self::Open(_) | Self::Closed => {
+                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
+                let sent = self.open().map(|it| it.recogniser.send(command));
+                refused(sent, "recogniser");
+            }
         }
     }
 
@@ -156,6 +184,10 @@ impl CallActor {
             if let Some(reason) = self.stopped.take() {
                 self.cause = Some(cause(reason));
                 hang_up(&self.shared, self.call, HangUpCause::Done).await;
+            }
+            if let Some(target) = self.wanted.take() {
+                // Without a worker there is no call either.
+                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
             }
             tokio::select! {
                 biased;
@@ -197,14 +229,28 @@ impl CallActor {
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
+            Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
+            Signal::Transferred(outcome) => {
+                self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
+            }
             Signal::Ringing | Signal::Ended { .. } => (),
         }
+    }
+
+    /// The caller talks to somebody else from here on. Only the call's end is still to be written down.
+    fn leave(&mut self, now: Now) {
+        self.agent.handle_hangup(now);
+        self.services = Connections::Closed;
+        self.digits.clear();
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
+            if tick.missed > 0 {
+                self.shared.metrics.leg_ticks_missed(tick.missed);
+            }
             self.listen(&tick);
             let mut tick = agent_tick(&tick);
             // Some peers tell a key twice: by its tone and by INFO.
@@ -249,11 +295,7 @@ impl CallActor {
     fn perform(&mut self, output: Output) {
         let now = clock::now();
         match output {
-            Output::Recogniser(command) => {
-                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.open().map(|it| it.recogniser.send(command));
-                refused(sent, "recogniser");
-            }
+            Output::Recogniser(command) => self.services.recognise(command),
             Output::Synthesiser(command) => {
                 let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
@@ -273,9 +315,12 @@ impl CallActor {
                 }
             }
             Output::Event(agent::Event::TransferRequested { target }) => {
-                let (target, outcome) = (Pii::new(target), "refused".to_owned());
-                self.events.push(Event::Transfer { target, outcome });
-                self.agent.handle_transfer_refused("this server does not transfer calls", now);
+                self.wanted = self.prepared.transfers.get(&target).cloned();
+                if self.wanted.is_none() {
+                    let (target, outcome) = (Pii::new(target), "refused".to_owned());
+                    self.events.push(Event::Transfer { target, outcome });
+                    self.agent.handle_transfer_refused("the agent may not transfer there", now);
+                }
             }
             Output::Event(event) => self.note(event),
             Output::HangUp { reason } => self.stopped = Some(reason),
@@ -435,3 +480,6 @@ fn cause(reason: HangUpReason) -> EndCause {
         HangUpReason::PathwayLoop => EndCause::Internal,
     }
 }
+
+/// Frames of audio that wait until the services are opened: a little more than come before they are opened all the same.
+const FRAMES_HELD_MAX: usize = 8;

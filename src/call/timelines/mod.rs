@@ -3,15 +3,18 @@
 //! Lines with `<` are what the peer or the shell does; all others are what [`Calls`] does about it, to its last timer:
 //! `>` a message that goes out, `!` another output, `#` an entry of the journal.
 
+mod bridged;
 mod changes;
 mod incoming;
 mod next_hop;
 mod outgoing;
+mod parties;
 mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
 mod transfers;
+mod transfers_carried_out;
 mod trunks;
 mod users;
 mod wire;
@@ -285,6 +288,13 @@ impl Peer {
                     }
                 }
                 Output::Close { .. } => "! close".to_owned(),
+                Output::Received { data, .. } => {
+                    let text = String::from_utf8_lossy(&data);
+                    format!("~ {}", text.split(' ').next().expect("a word"))
+                }
+                Output::CallIdKnown { call_id, .. } => {
+                    format!("~ is {}", if *call_id == *"c" { "the peer's" } else { "ours" })
+                }
                 Output::OpenMedia { leg, remote, .. } => {
                     self.leg = Some(leg);
                     format!("! open-media{}", remote.as_ref().map_or_else(String::new, show_media))
