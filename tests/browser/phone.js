@@ -77,7 +77,10 @@ async function statistics(connection) {
 
 async function main() {
   const connection = new RTCPeerConnection();
-  connection.addTrack(await microphone());
+  // Chromium's microphone beeps from the beginning, and an agent lets a caller who speaks finish first.
+  const track = await microphone();
+  track.enabled = false;
+  connection.addTrack(track);
   connection.ontrack = ({ track }) => {
     // Chromium decodes what is played only.
     const audio = new Audio();
@@ -109,12 +112,15 @@ async function main() {
       return;
     }
     await connection.setRemoteDescription({ type: "answer", sdp });
-    for (let second = 0; second < 30; second += 1) {
+    let secondsLeft = 30;
+    while (secondsLeft > 0) {
       await new Promise((done) => setTimeout(done, 1000));
       const now = await statistics(connection);
       await report("statistics", now);
-      if (now.packets > 150 && now.energy > 0.0001 && now.sent > 150) {
-        break;
+      secondsLeft -= 1;
+      if (now.packets > 150 && now.energy > 0.0001 && now.sent > 150 && !track.enabled) {
+        track.enabled = true;
+        secondsLeft = 3;
       }
     }
     socket.send(request("BYE", 2, tag, [], ""));
