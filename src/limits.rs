@@ -221,6 +221,8 @@ pub const SRTP_MKI_BYTES_MAX: usize = 128;
 
 // --- webrtc ---
 
+/// Addresses from which one browser has proved to be there; the oldest is forgotten.
+pub const WEBRTC_ADDRESSES_MAX: usize = 8;
 /// Streams of one browser; packets of more are dropped.
 pub const WEBRTC_STREAMS_MAX: usize = 4;
 /// Datagrams and packets of one browser that wait for the next tick; more are dropped.
