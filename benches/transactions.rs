@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hookswitch::call::{Calls, CallsConfig, HangUpCause, Outbound, Output};
 use hookswitch::identity::{AccountId, CallId};
-use hookswitch::route::{Admission, AgentName, Target};
+use hookswitch::route::{Admission, Target};
 use hookswitch::sip::{Message, Uri};
 use hookswitch::timer::Now;
 use hookswitch::transport::{Flow, Listener, TransportKind};

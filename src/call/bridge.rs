@@ -162,8 +162,8 @@ impl Calls {
         let rest: SmallVec<[u8; 4]> = call.legs().collect();
         for index in rest {
             let leg = LegId { call: id, index };
-            // Who was told to leave does.
-            if self.legs.get(&leg).is_some_and(|it| it.leaves_at.is_none()) {
+            // Who is about to leave does.
+            if self.legs.get(&leg).is_some_and(|it| !it.is_dropped) {
                 let told = if end.cause == EndCause::Rejected { EndCause::HungUp } else { end.cause };
                 self.end_leg(leg, &super::dial::relayed(end), Some(told), now);
             }

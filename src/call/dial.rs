@@ -12,7 +12,7 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_FORKS_MAX;
 use crate::route::{Caller, Destination, Target};
-use crate::sip::{HeaderName, NameAddr, StatusCode, Uri};
+use crate::sip::{HeaderName, NameAddr, Scheme, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 use crate::transport::{Flow, TransportKind};
@@ -155,14 +155,15 @@ impl Calls {
 
     /// The way to a URI whose host is an address. One of ours would be a circle.
     fn way_to(&self, uri: &Uri) -> Result<Flow, Refusal> {
+        let is_sips = uri.scheme() == Scheme::Sips;
         let kind = match uri.transport() {
+            None if is_sips => TransportKind::Tls,
             None => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("udp") => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("tcp") => TransportKind::Tcp,
-            Some(_) => return Err(Refusal::Failed),
+            Some(it) => TransportKind::of_uri_parameter(it, is_sips).ok_or(Refusal::Failed)?,
         };
         let ip = uri.host().and_then(|it| it.ip()).ok_or(Refusal::Failed)?;
-        let remote = std::net::SocketAddr::new(ip, uri.port().unwrap_or(5060));
+        let remote =
+            std::net::SocketAddr::new(ip, uri.port().unwrap_or(if kind == TransportKind::Tls { 5061 } else { 5060 }));
         let listeners = || self.config.listeners.iter().map(|(it, _)| it).filter(|it| it.kind == kind);
         if listeners().any(|it| it.local == remote) {
             return Err(Refusal::LoopDetected);
@@ -284,7 +285,7 @@ impl Calls {
         let refusal = relayed(end);
         let outcome = TransferOutcome::Failed(refusal.status().code());
         match dialling.why {
-            Why::Routed => self.refuse_leg(waiting, &refusal, end.cause, now),
+            Why::Routed => self.refuse_leg(waiting, &refusal, end.cause, end.initiator, now),
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.tell_transferred(call, dialling.to, outcome);
                 let by = LegId { call, index: by };

@@ -97,7 +97,7 @@ impl Calls {
         let leg = self.begin(&offered, party.clone(), target.account.clone(), None, RingTone::None, now);
         let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried };
         if let Err(refusal) = self.dial(leg.call, errand, now) {
-            self.refuse_leg(leg, &refusal, EndCause::Rejected, now);
+            self.refuse_leg(leg, &refusal, EndCause::Rejected, Initiator::Local, now);
         }
         self.settle(leg);
     }

@@ -294,12 +294,12 @@ impl Calls {
     }
 
     /// Refuses a leg that rings with what another side said.
-    pub(super) fn refuse_leg(&mut self, id: LegId, refusal: &Refusal, cause: EndCause, now: Now) {
+    pub(super) fn refuse_leg(&mut self, id: LegId, refusal: &Refusal, cause: EndCause, by: Initiator, now: Now) {
         if let Some(dialog) = self.legs.get(&id).and_then(|it| it.dialog) {
             self.dialogs.hang_up(dialog, refusal, cause, now);
         }
         let sip_status = Some(refusal.status().code());
-        self.finish_leg(id, End { cause, sip_status, initiator: Initiator::Remote, reason: None }, now);
+        self.finish_leg(id, End { cause, sip_status, initiator: by, reason: None }, now);
     }
 
     pub(super) fn leg_timeout(&mut self, id: LegId, now: Now) {

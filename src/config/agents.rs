@@ -1,6 +1,7 @@
 //! `[agents.NAME]` and `[numbers."…"]`
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Agent {
     pub goodbye: String,
     /// `voice`: a name that the speech service knows.
     pub voice: Option<String>,
+    /// `transfers`: whom it may hand callers over to, by the names that its pathway or model uses.
+    pub transfers: BTreeMap<String, Number>,
     /// `[agents.NAME.speech]`; without it, the embedded engine.
     pub speech: Option<SpeechService>,
     /// The keys about timing.
@@ -118,7 +121,20 @@ pub enum Number {
     Uri(Uri),
 }
 
-pub(super) fn read_agents(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, Agent> {
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Agent(name) | Self::User(name) => f.write_str(name),
+            Self::Uri(uri) => f.write_str(uri.as_str()),
+        }
+    }
+}
+
+pub(super) fn read_agents(
+    root: &Section<'_>,
+    users: &BTreeMap<String, User>,
+    places: &Places<'_>,
+) -> BTreeMap<String, Agent> {
     let mut agents = BTreeMap::new();
     for (name, section) in root.sections("agents") {
         let fits = !name.is_empty() && name.len() <= limits::AGENT_NAME_BYTES_MAX;
@@ -130,7 +146,7 @@ pub(super) fn read_agents(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<S
         }
         // An agent with a mistake in it still exists for what refers to it.
         let brain = read_brain(&section, places).unwrap_or(Brain::Pathway(Pathway::Demo));
-        agents.insert(name, read_agent(brain, &section, places));
+        agents.insert(name, read_agent(brain, &section, users, places));
         section.finish();
     }
     agents
@@ -181,6 +197,21 @@ fn read_number(
     uri.map(Number::Uri)
 }
 
+/// To users and URIs, by names.
+fn read_transfers(section: &Section<'_>, users: &BTreeMap<String, User>) -> BTreeMap<String, Number> {
+    let read = |(name, to): (String, String)| {
+        let found = if users.contains_key(&to) { Ok(Number::User(to)) } else { parse_callee(&to).map(Number::Uri) };
+        match found {
+            Ok(found) => Some((name, found)),
+            Err(message) => {
+                section.complain("transfers", &format!("{name}: there is no such user, and {message}"));
+                None
+            }
+        }
+    };
+    section.pairs("transfers").unwrap_or_default().into_iter().filter_map(read).collect()
+}
+
 /// Whom a number leads to out of the house.
 fn parse_callee(text: &str) -> Result<Uri, String> {
     let uri = Uri::parse(text).map_err(|it| it.to_string())?;
@@ -218,13 +249,14 @@ pub(super) fn check_number(number: &str) -> Result<(), String> {
     Err("a number is \"+\" and digits without separators, or an extension or name such as \"100\"".to_owned())
 }
 
-fn read_agent(brain: Brain, section: &Section<'_>, places: &Places<'_>) -> Agent {
+fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User>, places: &Places<'_>) -> Agent {
     Agent {
         brain,
         greeting: section.parsed("greeting", parse_speech),
         apology: speech_or(section, "apology", "I am sorry, something went wrong. Please call again later."),
         goodbye: speech_or(section, "goodbye", "Goodbye."),
         voice: section.text("voice"),
+        transfers: read_transfers(section, users),
         speech: section.section_if_any("speech").and_then(|section| read_speech(section, places)),
         turns: Turns {
             end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(500).into()),

@@ -119,10 +119,10 @@ impl Config {
         let mut finish = |name, section: Section<'_>| drop(asked.insert(name, section.finish()));
 
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
-        let agents = agents::read_agents(&root, &places);
+        let users = users::read_users(&root, &places);
+        let agents = agents::read_agents(&root, &users, &places);
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let users = users::read_users(&root, &places);
         let trunks = trunks::read_trunks(&root, &places);
         let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);

@@ -30,11 +30,12 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            match to {
-                Number::Agent(agent) => shown.text("agent", agent),
-                Number::User(user) => shown.text("user", user),
-                Number::Uri(uri) => shown.text("uri", uri.as_str()),
-            }
+            let key = match to {
+                Number::Agent(_) => "agent",
+                Number::User(_) => "user",
+                Number::Uri(_) => "uri",
+            };
+            shown.text(key, &to.to_string());
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -177,6 +178,9 @@ impl Shown {
             Brain::Pathway(Pathway::Demo) => self.text("pathway", "builtin:demo"),
             Brain::Pathway(Pathway::File(path)) => self.text("pathway", &path.display().to_string()),
             Brain::Model(_) => {}
+        }
+        if !agent.transfers.is_empty() {
+            self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
         if let Some(greeting) = &agent.greeting {
             self.text("greeting", greeting);

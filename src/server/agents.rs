@@ -17,13 +17,15 @@ use crate::agent::provider::speech_protocol::{
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
 use crate::codec::{Frame, SampleRate};
 use crate::config::{self, Consent, RecordingFormat};
-use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancements;
+use crate::route::Target;
 use crate::server::call_actor::Services;
 use crate::server::call_recording::RecordingPlan;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
 use crate::server::recorder::Format;
 use crate::server::speech::{fallback_tone, render_text};
+use crate::server::system::target;
 
 /// One agent, shared by its calls.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct PreparedAgent {
     /// What every call's [`crate::agent::Agent`] is made from, at 8 and at 16 kHz.
     narrow: AgentConfig,
     wide: AgentConfig,
+    /// To whom it may hand callers over, by the names it knows them by.
+    pub(crate) transfers: BTreeMap<String, Target>,
     phrases: Vec<String>,
     voice: Option<String>,
     speech: SocketAddress,
@@ -122,6 +126,8 @@ fn prepare_one(
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
         // A caller who waits for a decoder has not lost the recogniser.
+        // Signalling gives up on whoever is called, and says so.
+        transfer_ms_max: RING_MS_MAX.saturating_add(READY_AFTER_WAIT_MS),
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
@@ -133,7 +139,9 @@ fn prepare_one(
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
     let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
-    Ok(PreparedAgent { narrow, wide, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
+    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
+    let voice = agent.voice.clone();
+    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice, speech, model, recording, sound })
 }
 
 impl PreparedAgent {

@@ -12,7 +12,7 @@ use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
-use crate::call::HangUpCause;
+use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
@@ -20,6 +20,7 @@ use crate::media::enhance::Enhancer;
 use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
+use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::CallLog;
@@ -83,7 +84,7 @@ async fn run(new: NewCall, shared: Shared) {
     let actor = CallActor {
         call,
         agent,
-        services: Connections::Waiting { prepared, rate, opens_at },
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at },
         listening: Listening::to_caller(rate),
         link: new.link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
@@ -94,6 +95,8 @@ async fn run(new: NewCall, shared: Shared) {
         events: vec![],
         cause: None,
         stopped: None,
+        prepared,
+        wanted: None,
     };
     actor.run(new.signals).await;
 }
@@ -118,6 +121,9 @@ struct CallActor {
     cause: Option<EndCause>,
     /// Set when the agent asks to hang up in this turn of the loop.
     stopped: Option<HangUpReason>,
+    prepared: Arc<PreparedAgent>,
+    /// Set when the agent hands its caller over in this turn of the loop.
+    wanted: Option<Target>,
 }
 
 /// The services of a call, which are opened when there is something to tell them. So a call that is over before
@@ -169,6 +175,10 @@ impl CallActor {
                 self.cause = Some(cause(reason));
                 hang_up(&self.shared, self.call, HangUpCause::Done).await;
             }
+            if let Some(target) = self.wanted.take() {
+                // Without a worker there is no call either.
+                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
+            }
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
@@ -216,8 +226,19 @@ impl CallActor {
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
+            Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
+            Signal::Transferred(outcome) => {
+                self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
+            }
             Signal::Ringing | Signal::Ended { .. } => (),
         }
+    }
+
+    /// The caller talks to somebody else from here on. Only the call's end is still to be written down.
+    fn leave(&mut self, now: Now) {
+        self.agent.handle_hangup(now);
+        self.services = Connections::Closed;
+        self.digits.clear();
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
@@ -309,9 +330,12 @@ impl CallActor {
                 }
             }
             Output::Event(agent::Event::TransferRequested { target }) => {
-                let (target, outcome) = (Pii::new(target), "refused".to_owned());
-                self.events.push(Event::Transfer { target, outcome });
-                self.agent.handle_transfer_refused("this server does not transfer calls", now);
+                self.wanted = self.prepared.transfers.get(&target).cloned();
+                if self.wanted.is_none() {
+                    let (target, outcome) = (Pii::new(target), "refused".to_owned());
+                    self.events.push(Event::Transfer { target, outcome });
+                    self.agent.handle_transfer_refused("the agent may not transfer there", now);
+                }
             }
             Output::Event(agent::Event::Recording(order)) => self.recording.handle_order(order, now),
             Output::Event(event) => self.note(event),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TrunkEvent, TrunkState};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
@@ -19,7 +19,7 @@ use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrationState;
-use crate::route::AgentName;
+use crate::route::{AgentName, Target};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::connections::Connected;
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
+    /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
+    HandOver(CallId, Box<Target>),
     /// Refuse new calls from here on.
     Drain,
     /// End every call.
@@ -128,6 +130,8 @@ pub(crate) enum Signal {
     Answered,
     /// A digit in an INFO.
     Digit(char),
+    /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
+    Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
     /// everything else.
     Ended {
@@ -359,6 +363,7 @@ impl SipWorker {
                 }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
+            Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -426,7 +431,7 @@ impl SipWorker {
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
-            Output::Transferred { .. } => (),
+            Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
             // Nobody here places the call that a peer asks for.
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.

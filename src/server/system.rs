@@ -373,17 +373,22 @@ fn connection_limits(config: &SipLimits) -> ConnectionLimits {
 fn routes(config: &Config) -> Routes {
     let mut routes = Routes::default();
     for (number, to) in &config.numbers {
-        let to = match to {
-            Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
-            Number::User(user) => Destination::User(user.clone()),
-            Number::Uri(uri) => Destination::Uri(uri.clone()),
-        };
-        routes.insert_number(number, Target { account: AccountId::default(), to });
+        routes.insert_number(number, target(to));
     }
     for user in config.users.keys() {
         routes.insert_user(AccountId::default(), user);
     }
     routes
+}
+
+/// Who answers, in the words of the router.
+pub(crate) fn target(to: &Number) -> Target {
+    let to = match to {
+        Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
+        Number::User(user) => Destination::User(user.clone()),
+        Number::Uri(uri) => Destination::Uri(uri.clone()),
+    };
+    Target { account: AccountId::default(), to }
 }
 
 fn users_config(config: &Config) -> Option<UsersConfig> {

@@ -3,15 +3,18 @@
 //! Lines with `<` are what the peer or the shell does; all others are what [`Calls`] does about it, to its last timer:
 //! `>` a message that goes out, `!` another output, `#` an entry of the journal.
 
+mod bridged;
 mod changes;
 mod incoming;
 mod next_hop;
 mod outgoing;
+mod parties;
 mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
 mod transfers;
+mod transfers_carried_out;
 mod trunks;
 mod users;
 mod wire;

@@ -227,7 +227,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);
