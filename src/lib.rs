@@ -24,6 +24,7 @@ pub mod sip;
 
 pub mod auth;
 pub mod call;
+pub mod capture;
 pub mod dialog;
 pub mod locate;
 pub mod registrar;
@@ -34,6 +35,7 @@ pub mod transport;
 pub mod codec;
 pub mod media;
 pub mod srtp;
+pub mod webrtc;
 
 pub mod agent;
 

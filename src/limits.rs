@@ -179,6 +179,37 @@ pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
+// --- capture ---
+
+/// Captured messages that wait to be sorted; more are dropped and counted.
+pub const CAPTURE_QUEUE_MESSAGES_MAX: usize = 16_384;
+/// How long captured messages wait for others before they are worked off together.
+pub const CAPTURE_BATCH: Duration = Duration::from_millis(20);
+/// Bytes of one call's messages that are kept, when the configuration names no other limit.
+pub const CAPTURE_CALL_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one call that are kept.
+pub const CAPTURE_CALL_MESSAGES_MAX: u32 = 500;
+/// Bytes of messages that wait to be stored.
+pub const CAPTURE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Calls whose messages are followed.
+pub const CAPTURE_CALLS_MAX: usize = 200_000;
+/// How long messages of a call wait for those that follow, before they are stored together.
+pub const CAPTURE_SETTLE_MS: u64 = 1_000;
+/// How long messages belong to a call that is over: all copies of a BYE have gone out by then (RFC 3261 §17.1.2).
+pub const CAPTURE_LINGER_MS: u64 = 33_000;
+/// INVITEs that are kept before it is known whose they are.
+pub const CAPTURE_UNKNOWN_MAX: usize = 1_024;
+/// Messages kept with each of them.
+pub const CAPTURE_UNKNOWN_MESSAGES_MAX: usize = 8;
+/// How long they are kept.
+pub const CAPTURE_UNKNOWN_MS: u64 = 5_000;
+/// Parts of ladders that wait for the journal's writer; more are dropped and counted.
+pub const LADDERS_QUEUED_MAX: usize = 2_048;
+/// Parts of one call's ladder that are read.
+pub const LADDER_PARTS_MAX: u32 = 1_000;
+/// Parts of ladders that are deleted at a time because they are too old.
+pub const LADDERS_EXPIRED_MAX: u32 = 2_000;
+
 // --- srtp ---
 
 /// SSRCs under one key and in one direction; packets of more are dropped.
@@ -187,6 +218,13 @@ pub const SRTP_STREAMS_MAX: usize = 4;
 pub const SRTP_OLD_KEY_MS: u64 = 2_000;
 /// Bytes of a master key identifier; a key with a longer one is not used.
 pub const SRTP_MKI_BYTES_MAX: usize = 128;
+
+// --- webrtc ---
+
+/// Streams of one browser; packets of more are dropped.
+pub const WEBRTC_STREAMS_MAX: usize = 4;
+/// Datagrams and packets of one browser that wait for the next tick; more are dropped.
+pub const WEBRTC_DATAGRAMS_MAX: usize = 32;
 
 // --- rtp, media ---
 
@@ -353,6 +391,16 @@ pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
 pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// How long an HTTP connection may serve requests, one after the other.
 pub const HTTP_CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// Requests with wrong API keys that are told so in a second; the others are told that they are too many.
+pub const API_FAILURES_PER_SECOND_MAX: u32 = 20;
+/// Bytes of an API key; a longer one is wrong.
+pub const API_KEY_BYTES_MAX: usize = 256;
+/// Bytes of an API key that is configured, at least.
+pub const API_KEY_BYTES_MIN: usize = 16;
+/// Bytes of one call's SIP messages that may be kept, at least and at most.
+pub const CAPTURE_CONFIGURED_BYTES: std::ops::RangeInclusive<u32> = 1_024..=10_485_760;
+/// Days that SIP messages may be kept.
+pub const CAPTURE_KEEP_DAYS_MAX: u32 = 3_650;
 /// Bytes of an HTTP request's line and headers.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 /// Headers of an HTTP request.

@@ -8,10 +8,11 @@ use super::config::RingTone;
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
+use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_FORKS_MAX;
-use crate::route::{Caller, Destination, Target};
+use crate::route::{Caller, Destination, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Scheme, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -54,6 +55,8 @@ pub(super) struct Dialling {
 /// One place where somebody can be reached.
 struct Way {
     flow: Flow,
+    other_flows: Vec<Flow>,
+    trunk: Option<TrunkName>,
     target: Uri,
     path: Vec<NameAddr>,
     to: Uri,
@@ -65,20 +68,21 @@ impl Calls {
     pub(super) fn dial(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
         let Errand { waiting, why, target, from, carried } = errand;
         let waits = LegId { call, index: waiting };
-        let ways = self.ways(&target, now)?;
+        let ways = self.ways(&target, why, now)?;
         let to = ways.first().map(|it| Pii::new(it.to.to_string())).unwrap_or_default();
         let held = self.calls.get_mut(&call).filter(|it| it.dialling.is_none()).ok_or(Refusal::RequestPending)?;
         held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
-        for Way { flow, target: uri, path, to, caller } in ways {
+        for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
             let Some((from_uri, display_name)) = from.shown_through(&contact) else {
                 continue;
             };
-            let headers = carried.clone().headers(&from, &target.to, &contact);
+            let mut headers = carried.clone().headers(&from, &target.to, &contact);
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), from_uri, &mut headers);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -87,11 +91,11 @@ impl Calls {
                 from: from_uri,
                 display_name,
                 flow,
-                other_flows: vec![],
+                other_flows,
                 // A telephone behind a translator is reached the way that it registered, and no other.
-                keeps_transport: true,
+                keeps_transport: trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
                 headers,
-                credentials: None,
+                credentials,
             };
             let max_forwards = carried.max_forwards;
             let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
@@ -127,14 +131,21 @@ impl Calls {
     }
 
     /// Where `target` can be reached, at least at one place.
-    fn ways(&self, target: &Target, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
+    fn ways(&self, target: &Target, why: Why, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
         match &target.to {
             Destination::Agent(_) => Err(Refusal::Declined),
             Destination::User(name) => self.ways_to_user(&target.account, name, now),
             Destination::Uri(uri) => {
+                // Whom a peer asks for is not called with our credentials.
+                let is_ours = matches!(why, Why::Routed | Why::HandedOver);
+                if let Some(way) = self.way_over_trunk(uri, now).filter(|_| is_ours) {
+                    return Ok(SmallVec::from_iter([way]));
+                }
                 let flow = self.way_to(uri)?;
                 let target = uri.without_headers().detached();
-                let way = Way { flow, to: target.clone(), target, path: vec![], caller: Caller::Known };
+                let to = target.clone();
+                let (path, caller) = (vec![], Caller::Known);
+                let way = Way { flow, other_flows: vec![], trunk: None, to, target, path, caller };
                 Ok(SmallVec::from_iter([way]))
             }
         }
@@ -147,10 +158,36 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            Some(Way { flow: it.flow, target: it.uri, path: it.path, to, caller })
+            let (flow, target, path) = (it.flow, it.uri, it.path);
+            Some(Way { flow, other_flows: vec![], trunk: None, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
+    }
+
+    /// The way to a URI that belongs to a trunk.
+    fn way_over_trunk(&self, uri: &Uri, now: Now) -> Option<Way> {
+        let (trunk, flows) = self.trunk_towards(uri, now)?;
+        let (flow, other_flows) = flows.split_first()?;
+        let target = self.trunks.called(&trunk, uri)?;
+        let (flow, other_flows, to) = (*flow, other_flows.to_vec(), target.clone());
+        Some(Way { flow, other_flows, trunk: Some(trunk), to, target, path: vec![], caller: Caller::Known })
+    }
+
+    /// As whom a leg goes out over `trunk`, and with which credentials. Its route is added to `headers`.
+    fn over_trunk(
+        &mut self,
+        trunk: Option<&TrunkName>,
+        from: Uri,
+        headers: &mut Vec<(HeaderName, String)>,
+    ) -> (Uri, Option<DigestAccount>) {
+        let Some(trunk) = trunk else {
+            return (from, None);
+        };
+        self.trunks.count_out(trunk);
+        headers.extend(self.trunks.route_of(trunk));
+        let credentials = self.trunks.credentials_of(trunk);
+        (self.trunks.caller_id(trunk).unwrap_or(from), credentials)
     }
 
     /// The way to a URI whose host is an address. One of ours would be a circle.

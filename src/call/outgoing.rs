@@ -106,7 +106,8 @@ impl Calls {
         };
         leg.dialog = Some(dialog);
         leg.state = State::Calling { give_up_at: now.instant + Duration::from_millis(RING_MS_MAX) };
-        self.by_dialog.insert(dialog, id);
+        let call_id = self.dialogs.call_id_of_placed(dialog).unwrap_or_default().to_owned();
+        self.bind(dialog, id, &call_id);
         self.settle(id);
     }
 }

@@ -162,7 +162,7 @@ impl Servers {
 
     /// What a flow begins with if nobody can be reached.
     fn nowhere(&self) -> Flow {
-        let local = self.listeners.first().map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |it| it.local);
+        let local = self.listeners.first().map_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |it| it.local);
         let any = if local.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         Flow { kind: TransportKind::Udp, local, remote: SocketAddr::new(any, 0) }
     }

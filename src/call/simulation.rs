@@ -508,6 +508,8 @@ impl Simulation {
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
             Output::StartAgent { .. }
+            | Output::Received { .. }
+            | Output::CallIdKnown { .. }
             | Output::Digit { .. }
             | Output::Registration(_)
             | Output::Ask(_)

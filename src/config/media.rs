@@ -1,7 +1,9 @@
-//! `[media]`: which codecs calls may have, and how audio is packed (RFC 3264 §5.1, §6.1).
+//! `[media]`: which codecs calls may have, how audio is packed (RFC 3264 §5.1, §6.1), and whether it is secured
+//! (RFC 4568).
 
 use super::reading::Section;
 use crate::codec::AudioCodec;
+use crate::srtp::SrtpPolicy;
 
 /// `[media]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +16,23 @@ pub struct Media {
     pub comfort_noise: bool,
     /// `ptime_ms`: how much audio we want packets to hold.
     pub ptime_ms: u16,
+    /// `srtp`: whether media are secured.
+    pub srtp: SrtpPolicy,
+    /// `srtp_keys_in_clear`: whether keys are told over signalling that others can read.
+    pub srtp_keys_in_clear: bool,
 }
 
 impl Default for Media {
     fn default() -> Self {
         let codecs = vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcma, AudioCodec::Pcmu];
-        Self { codecs, prefers_ours: false, comfort_noise: false, ptime_ms: 20 }
+        Self {
+            codecs,
+            prefers_ours: false,
+            comfort_noise: false,
+            ptime_ms: 20,
+            srtp: SrtpPolicy::default(),
+            srtp_keys_in_clear: true,
+        }
     }
 }
 
@@ -39,7 +52,14 @@ impl Media {
         if ptime_ms.is_some_and(|it| it % 10 != 0) {
             section.complain("ptime_ms", "expected 10, 20, 30, 40, 50 or 60");
         }
+        let srtp = section.parsed("srtp", |text| {
+            let policy = SrtpPolicy::ALL.into_iter().find(|it| it.as_str() == text);
+            policy.ok_or_else(|| "expected off, accepted, preferred or required".to_owned())
+        });
+        let srtp_keys_in_clear = section.boolean("srtp_keys_in_clear");
         Self {
+            srtp: srtp.unwrap_or_default(),
+            srtp_keys_in_clear: srtp_keys_in_clear.unwrap_or(defaults.srtp_keys_in_clear),
             codecs: codecs.unwrap_or(defaults.codecs),
             prefers_ours: prefers_ours.unwrap_or(defaults.prefers_ours),
             comfort_noise: section.boolean("comfort_noise").unwrap_or(defaults.comfort_noise),

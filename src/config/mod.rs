@@ -9,6 +9,7 @@
 //! Without a file the [built-in configuration](Config::built_in) applies: a demo agent that answers on loopback.
 
 mod agents;
+mod capture;
 mod media;
 mod network;
 mod operation;
@@ -31,13 +32,14 @@ use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, Sound, SpeechService, Turns};
+pub use capture::{Capture, Homer};
 pub use media::Media;
-pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
+pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
-pub use tls::{SipTls, TlsClients};
+pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -75,6 +77,8 @@ pub struct Config {
     pub log: Log,
     /// `[drain]`
     pub drain: Drain,
+    /// `[capture]`
+    pub capture: Capture,
 }
 
 impl Config {
@@ -129,12 +133,13 @@ impl Config {
         finish("rtp", rtp_section);
         let media = read(&root, "media", Media::read, &mut finish);
         let dns = read(&root, "dns", Dns::read, &mut finish);
-        let http = read(&root, "http", Http::read, &mut finish);
+        let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
         let recordings = read(&root, "recordings", |section| Recordings::read(section, &places), &mut finish);
         let log = read(&root, "log", Log::read, &mut finish);
         let drain = read(&root, "drain", Drain::read, &mut finish);
+        let capture = read(&root, "capture", |section| Capture::read(section, &places), &mut finish);
         root.finish();
         report_single_underscores(environment, &asked, &problems);
 
@@ -142,7 +147,23 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, media, http, agents, numbers, users, trunks, dns, speech, data, recordings, log, drain })
+        Ok(Self {
+            sip,
+            rtp,
+            media,
+            http,
+            agents,
+            numbers,
+            users,
+            trunks,
+            dns,
+            speech,
+            data,
+            recordings,
+            log,
+            drain,
+            capture,
+        })
     }
 }
 
@@ -315,6 +336,42 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_may_say_more_about_itself() {
+        let text = "[sip]\nlisten = ['udp://192.0.2.1', { url = 'tls://192.0.2.1', advertise = '203.0.113.7:5071', open = true }]\n\
+                    [sip.tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\nclient_ca = '/ca.pem'\n\
+                    [sip.limits]\nexempt = ['10.0.0.0/8', '192.0.2.9']\n";
+        let sip = parse(text, &[]).unwrap().sip;
+        let listeners: Vec<_> = sip.listeners.iter().map(|it| (it.to_string(), it.advertise, it.open)).collect();
+        let advertised = ("203.0.113.7".parse().unwrap(), Some(5071));
+        let expected = [
+            ("udp://192.0.2.1:5060".to_owned(), None, false),
+            ("tls://192.0.2.1:5061".to_owned(), Some(advertised), true),
+        ];
+        assert_eq!(listeners, expected);
+        assert_eq!(sip.tls.certificate, Some(("cert.pem".into(), "key.pem".into())));
+        assert_eq!(sip.tls.clients, TlsClients::Required("/ca.pem".into()));
+        assert_eq!(
+            sip.limits.exempt.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.9/32"]
+        );
+        check_error(
+            "[sip]\nlisten = ['wss://192.0.2.1', { open = true }]\norigins = ['phone.example']\n[sip.tls]\n\
+             client_certificates = 'optional'\n[sip.limits]\nexempt = ['here']",
+            &[],
+            &[
+                "hookswitch.toml:2: [sip.listen] `url` is missing, such as udp://0.0.0.0:5060",
+                "hookswitch.toml:2: [sip] listen = a list: tls:// and wss:// need [sip.tls] certificate and key: the PEM files \
+                 for the host name that peers connect to",
+                "hookswitch.toml:3: [sip] origins = \"phone.example\": expected an origin such as \
+                 https://phone.example.com, without a path, or *",
+                "hookswitch.toml:5: [sip.tls] client_certificates = \"optional\": `client_ca` must say whose: a PEM file of \
+                 authorities",
+                "hookswitch.toml:7: [sip.limits] exempt = \"here\": expected an address or a network such as 10.0.0.0/8",
+            ],
+        );
+    }
+
+    #[test]
     fn with_a_file_nothing_is_open_unless_it_says_so() {
         let closed = parse("", &[]).unwrap().sip.listeners;
         assert_eq!(
@@ -374,6 +431,52 @@ mod tests {
                 "hookswitch.toml:3: [users.\"a b\"] a user has a name or number such as \"alice\", \"100\" or \"+4930123\"",
                 "hookswitch.toml:4: [users.\"a b\"] password = \"\": it is empty",
                 "hookswitch.toml:5: [users.bob] `password` or `password_env` is missing",
+            ],
+        );
+    }
+
+    #[test]
+    fn api_keys_are_long_or_hashed() {
+        let hash = format!("sha256:{}", "0f".repeat(32));
+        let http = parse(&format!("[http]\napi_keys = ['{hash}']\napi_key_env = 'K'"), &[("K", "0123456789abcdef")]);
+        let http = http.unwrap().http;
+        assert_eq!(http.api_key_hashes, [[15; 32]]);
+        assert_eq!(http.api_key.unwrap().reveal(), "0123456789abcdef");
+        check_error(
+            "[http]\napi_key = 'short'\napi_keys = ['0123']",
+            &[],
+            &[
+                "hookswitch.toml:2: [http] api_key: an API key has at least 16 characters",
+                "hookswitch.toml:3: [http] api_keys = \"0123\": expected \"sha256:\" and 64 hexadecimal digits",
+            ],
+        );
+    }
+
+    #[test]
+    fn capture_is_on_unless_it_is_not_wanted() {
+        let capture = parse("", &[]).unwrap().capture;
+        assert_eq!((capture.enabled, capture.bytes_per_call, capture.homer), (true, 65_536, None));
+        let text = "[capture]\nenabled = false\nhomer = 'udp://192.0.2.60'\ncapture_id = 7\nauth_key = 'k'";
+        let capture = parse(text, &[]).unwrap().capture;
+        let homer = capture.homer.unwrap();
+        assert_eq!((homer.host.as_str(), homer.port, homer.id), ("192.0.2.60", 9_060, 7));
+        assert!(!capture.enabled && homer.key.is_some());
+        check_error(
+            "[capture]\nhomer = 'tcp://192.0.2.60'",
+            &[],
+            &["hookswitch.toml:2: [capture] homer = \"tcp://192.0.2.60\": expected udp:// and a host, such as \
+               udp://homer.example.com:9060"],
+        );
+    }
+
+    #[test]
+    fn an_agent_with_a_pathway_has_its_words() {
+        check_error(
+            "[agents.a]\npathway = 'builtin:demo'\ngreeting = 'Hello.'",
+            &[],
+            &[
+                "hookswitch.toml:3: [agents.a] greeting = \"Hello.\": a pathway says this in its own words: change them in \
+               the pathway's file",
             ],
         );
     }
@@ -449,14 +552,15 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, digest, \
-                 listen, max_calls, next_hop_ms, open, open_agent, realm, ring_ms, user_agent",
+                 limits, listen, max_calls, next_hop_ms, open, open_agent, origins, pass_headers, realm, ring_ms, \
+                 tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
-                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, dns, drain, \
-                 http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
+                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
+                 drain, http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -475,7 +579,7 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, media, \
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
              numbers, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
@@ -506,8 +610,8 @@ listen = "everywhere"
                 "hookswitch.toml:3: [sip] listen = a list: udp://192.0.2.1:5060 is there twice",
                 "hookswitch.toml:4: [sip] listen = \"udp://localhost:5060\": `localhost` is a name: write its address, such \
                  as 127.0.0.1",
-                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp:// or tcp:// and an address, such as \
-                 udp://0.0.0.0:5060",
+                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp://, tcp://, tls://, ws:// or wss:// and an \
+                 address, such as udp://0.0.0.0:5060",
                 "hookswitch.toml:6: [sip] listen = \"tcp://192.0.2.1:99999\": expected an address with or without a port, \
                  such as 192.0.2.1:5060 or [2001:db8::1]:5060",
                 "hookswitch.toml:10: [sip] advertise = a table: 10.0.0.1 and 2001:db8::1 are of different families",

@@ -6,7 +6,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::Places;
 use super::reading::Section;
+use crate::identity::Secret;
 use crate::limits;
 
 /// What carries SIP on a listener.
@@ -254,16 +256,38 @@ impl Rtp {
 pub struct Http {
     /// `listen`: where health, metrics and the API are served. Port 0 is any free port.
     pub listen: SocketAddr,
+    /// `api_key`, or what the variable named by `api_key_env` holds: who shows it may use the API.
+    pub api_key: Option<Secret>,
+    /// `api_keys`: more of them, as their SHA-256. Without any key one is made in the data directory.
+    pub api_key_hashes: Vec<[u8; 32]>,
 }
 
 impl Http {
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, places: &Places<'_>) -> Self {
+        let api_key = places.secret(section, "api_key", "api_key_env");
+        if api_key.as_ref().is_some_and(|it| it.reveal().len() < limits::API_KEY_BYTES_MIN) {
+            let message = format!("an API key has at least {} characters", limits::API_KEY_BYTES_MIN);
+            section.complain_of_secret("api_key", &message);
+        }
+        let parse_hash =
+            |text: &str| parse_sha256(text).ok_or_else(|| "expected \"sha256:\" and 64 hexadecimal digits".to_owned());
+        let api_key_hashes = section.list("api_keys", parse_hash).unwrap_or_default();
         let listen = section.parsed("listen", |text| {
             let (ip, port) = parse_address(text)?;
             Ok(SocketAddr::new(ip, port.unwrap_or(HTTP_PORT)))
         });
-        Self { listen: listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT))) }
+        let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)));
+        Self { listen, api_key, api_key_hashes }
     }
 }
 
+/// `sha256:` and 64 hexadecimal digits.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("sha256:").filter(|it| it.len() == 64 && it.is_ascii())?;
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
 const HTTP_PORT: u16 = 8080;

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Advertise, Agent, Brain, Config, Listener, LogFormat, Model, Number, Pathway, RecordingPlace, Secret, Sip, SipTls, TlsClients,
-    Trunk,
+    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, RecordingPlace, Secret, Sip,
+    SipTls, TlsClients, Trunk,
 };
 use crate::sip::Uri;
 
@@ -23,8 +23,16 @@ impl Display for Config {
         shown.text("prefer", if self.media.prefers_ours { "ours" } else { "theirs" });
         shown.plain("comfort_noise", self.media.comfort_noise);
         shown.plain("ptime_ms", self.media.ptime_ms);
+        shown.text("srtp", self.media.srtp.as_str());
+        shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
+        shown.secret("api_key", self.http.api_key.as_ref());
+        let hashes = self.http.api_key_hashes.iter();
+        shown.list(
+            "api_keys",
+            hashes.map(|it| it.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))),
+        );
         for (name, agent) in &self.agents {
             shown.agent(name, agent);
         }
@@ -77,6 +85,7 @@ impl Display for Config {
         shown.plain("reveal_numbers", self.log.reveal_numbers);
         shown.section("drain");
         shown.plain("limit_s", self.drain.limit.as_secs());
+        shown.capture(&self.capture);
         f.write_str(shown.0.trim_start())
     }
 }
@@ -149,6 +158,19 @@ impl Shown {
         self.plain("alpn", tls.alpn);
     }
 
+    fn capture(&mut self, capture: &Capture) {
+        self.section("capture");
+        self.plain("enabled", capture.enabled);
+        self.plain("bytes_per_call", capture.bytes_per_call);
+        self.plain("keep_days", capture.keep.as_secs() / 86_400);
+        if let Some(homer) = &capture.homer {
+            let host = if homer.host.contains(':') { format!("[{}]", homer.host) } else { homer.host.clone() };
+            self.text("homer", &format!("udp://{host}:{}", homer.port));
+            self.plain("capture_id", homer.id);
+            self.secret("auth_key", homer.key.as_ref());
+        }
+    }
+
     fn trunk(&mut self, name: &str, trunk: &Trunk) {
         self.section(&format!("trunks.{}", quoted(name)));
         self.text("uri", trunk.domain.as_str());
@@ -170,6 +192,17 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
+        let tls = &trunk.tls;
+        let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));
+        let paths = [("ca", tls.ca.as_ref()), ("certificate", certificate), ("key", key)];
+        if paths.iter().any(|(_, path)| path.is_some()) {
+            self.section(&format!("trunks.{}.tls", quoted(name)));
+        }
+        for (key, path) in paths {
+            if let Some(path) = path {
+                self.text(key, &path.display().to_string());
+            }
+        }
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {
@@ -182,18 +215,23 @@ impl Shown {
         if !agent.transfers.is_empty() {
             self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
-        if let Some(greeting) = &agent.greeting {
-            self.text("greeting", greeting);
+        let has_own_words = matches!(agent.brain, Brain::Model(_));
+        if has_own_words {
+            if let Some(greeting) = &agent.greeting {
+                self.text("greeting", greeting);
+            }
+            self.text("apology", &agent.apology);
+            self.text("goodbye", &agent.goodbye);
         }
-        self.text("apology", &agent.apology);
-        self.text("goodbye", &agent.goodbye);
         if let Some(voice) = &agent.voice {
             self.text("voice", voice);
         }
         self.milliseconds("end_of_turn_ms", agent.turns.end_of_turn);
         self.milliseconds("barge_in_ms", agent.turns.barge_in);
         self.plain("idle_prompt_s", agent.turns.idle_prompt_after.as_secs());
-        self.text("idle_prompt", &agent.turns.idle_prompt);
+        if has_own_words {
+            self.text("idle_prompt", &agent.turns.idle_prompt);
+        }
         self.plain("idle_prompts_max", agent.turns.idle_prompts_max);
         self.plain("max_duration_s", agent.turns.duration_max.as_secs());
         self.plain("noise_suppression", agent.sound.noise_suppression);

@@ -9,6 +9,7 @@ use super::Places;
 use super::agents::check_number;
 use super::network::parse_address;
 use super::reading::Section;
+use super::tls::TrunkTls;
 use crate::identity::Secret;
 use crate::limits;
 use crate::route::Network;
@@ -39,6 +40,8 @@ pub struct Trunk {
     pub sources: Vec<Network>,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `[trunks.NAME.tls]`
+    pub tls: TrunkTls,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
 }
@@ -104,9 +107,8 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         _ => Err("expected udp, tcp or tls".to_owned()),
     });
     let sources = section.list("sources", |text| {
-        text.parse().map_err(|_: crate::route::InvalidNetwork| {
-            "expected an address or a network such as 203.0.113.0/24".to_owned()
-        })
+        let expected = || "expected an address or a network such as 203.0.113.0/24".to_owned();
+        text.parse().ok().ok_or_else(expected)
     });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
@@ -133,6 +135,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
         caller_id,
+        tls: TrunkTls::read(section, places),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
 }
@@ -140,7 +143,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
 /// A SIP URI of a host, without a user.
 fn parse_uri(text: &str) -> Result<Uri, String> {
     let expected = "expected sip: or sips: and a host, such as sip:sip.example.com or sip:192.0.2.1:5060;transport=tcp";
-    let uri = Uri::parse(text).map_err(|_: crate::sip::UriError| expected.to_owned())?;
+    let uri = Uri::parse(text).ok().ok_or_else(|| expected.to_owned())?;
     let is_known =
         uri.transport().is_none_or(|it| ["udp", "tcp", "tls"].iter().any(|known| it.eq_ignore_ascii_case(known)));
     match uri.host() {

@@ -270,6 +270,11 @@ impl Dialogs {
         });
     }
 
+    /// The Call-ID of a call that we placed and that is not over.
+    pub(crate) fn call_id_of_placed(&self, id: DialogId) -> Option<&str> {
+        Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
+    }
+
     /// Puts the peer of an answered call on hold, or takes it back.
     pub(crate) fn hold(&mut self, id: DialogId, holds: bool, now: Now) {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));

@@ -131,6 +131,7 @@ fn prepare_one(
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
+    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
     let config = |rate| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
@@ -139,7 +140,6 @@ fn prepare_one(
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
     let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
-    let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
     let voice = agent.voice.clone();
     Ok(PreparedAgent { narrow, wide, transfers, phrases, voice, speech, model, recording, sound })
 }

@@ -84,7 +84,7 @@ async fn run(new: NewCall, shared: Shared) {
     let actor = CallActor {
         call,
         agent,
-        services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at },
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
         listening: Listening::to_caller(rate),
         link: new.link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
@@ -129,12 +129,14 @@ struct CallActor {
 /// The services of a call, which are opened when there is something to tell them. So a call that is over before
 /// anything is said costs none, and one that rings finds them open when it is answered.
 enum Connections {
-    /// Nothing was to be told yet; when they are opened all the same.
+    /// Nothing was to be told yet but a little of what the caller's side sounds like, which the recogniser gets later;
+    /// when they are opened all the same.
     Waiting {
         prepared: Arc<PreparedAgent>,
         /// What the call is heard and spoken at.
         rate: SampleRate,
         opens_at: Instant,
+        audio: Vec<RecogniserCommand>,
     },
     Open(Services),
     /// The call is over.
@@ -144,12 +146,32 @@ enum Connections {
 impl Connections {
     /// Opens them, unless they are or the call is over.
     fn open(&mut self) -> Option<&Services> {
-        if let Self::Waiting { prepared, rate, .. } = self {
-            *self = Self::Open(prepared.open_services(*rate));
+        if let Self::Waiting { prepared, rate, audio, .. } = self {
+            let services = prepared.open_services(*rate);
+            for command in audio.drain(..) {
+                refused(Some(services.recogniser.send(command)), "recogniser");
+            }
+            *self = Self::Open(services);
         }
         match self {
             Self::Open(services) => Some(services),
             Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// Tells the recogniser something. Audio alone opens nothing yet.
+    fn recognise(&mut self, command: RecogniserCommand) {
+        match self {
+            Self::Waiting { audio, .. }
+                if matches!(command, RecogniserCommand::Audio(_)) && audio.len() < FRAMES_HELD_MAX =>
+            {
+                audio.push(command);
+            }
+            Self::Waiting { .. } | Self::Open(_) | Self::Closed => {
+                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
+                let sent = self.open().map(|it| it.recogniser.send(command));
+                refused(sent, "recogniser");
+            }
         }
     }
 
@@ -245,6 +267,9 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
+            if tick.missed > 0 {
+                self.shared.metrics.leg_ticks_missed(tick.missed);
+            }
             let leg_tick = tick;
             self.listen(&leg_tick);
             let mut tick = agent_tick(&leg_tick);
@@ -298,11 +323,7 @@ impl CallActor {
     fn perform(&mut self, output: Output) {
         let now = clock::now();
         match output {
-            Output::Recogniser(command) => {
-                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.open().map(|it| it.recogniser.send(command));
-                refused(sent, "recogniser");
-            }
+            Output::Recogniser(command) => self.services.recognise(command),
             Output::Synthesiser(command) => {
                 let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
@@ -500,3 +521,6 @@ fn cause(reason: HangUpReason) -> EndCause {
         HangUpReason::PathwayLoop => EndCause::Internal,
     }
 }
+
+/// Frames of audio that wait until the services are opened: a little more than come before they are opened all the same.
+const FRAMES_HELD_MAX: usize = 8;

@@ -18,8 +18,9 @@ use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::registrar::RegistrationState;
-use crate::route::Admission;
+use crate::route::{Admission, TrunkName};
 use crate::server::call_log::CallLog;
+use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
 use crate::server::media_worker::MediaWorkers;
 use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
@@ -33,6 +34,7 @@ use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, T
 use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, interfaces, task, udp};
 use crate::transport::{Dropped, Listener, TransportKind};
+use crate::webrtc::Identity;
 
 /// One address to listen on, before wildcards are expanded.
 #[derive(Clone, Debug)]
@@ -75,6 +77,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) calls: CallsConfig,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// Who keeps the SIP messages, if they are kept.
+    pub(crate) capture: Option<CaptureTap>,
 }
 
 /// Who we are in TLS.
@@ -84,6 +88,8 @@ pub(crate) struct Tls {
     pub(crate) server: Option<TlsServerFiles>,
     /// To those whom we connect to, unless somebody knows better.
     pub(crate) client: TlsClientFiles,
+    /// To the servers of trunks for which that differs.
+    pub(crate) trunks: Vec<(TrunkName, TlsClientFiles)>,
     /// The hosts whom we connect to, by address, if that is known from the start: nobody connects to us then.
     pub(crate) peers: Vec<(SocketAddr, Box<str>)>,
 }
@@ -214,7 +220,9 @@ impl Endpoint {
             task::spawn("sip-tls-reload", tls::reload(Arc::clone(server), inputs.clone()));
         }
         let status = SharedStatus::default();
-        let mut sockets = SipSockets::new(bound.udp, client.clone(), Arc::clone(&connections), inputs.clone());
+        let trunks = load_trunks(&config.tls.trunks, client.is_some())?;
+        let mut sockets =
+            SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
                 // Nothing is connected yet.
@@ -233,10 +241,16 @@ impl Endpoint {
             new_calls,
             log,
             record: config.record,
+            capture: config.capture,
             status: Arc::clone(&status),
         };
         let now = clock::now();
-        let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
+        let captures = shell.capture.is_some();
+        let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
+        if config.listen.iter().any(|it| it.kind.is_websocket()) {
+            calls.capabilities.browsers = Identity::generate().map(Arc::new);
+        }
+        let calls = Calls::new(calls, rng, now);
         let worker = SipWorker::new(calls, shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
@@ -263,7 +277,10 @@ impl EndpointHandle {
     /// Refuses new calls from here on.
     pub(crate) async fn drain(&self) {
         // A worker that is gone takes no calls either.
-        drop(self.worker.send(Command::Drain).await);
+        let (reply, is_draining) = oneshot::channel();
+        if self.worker.send(Command::Drain(reply)).await.is_ok() {
+            drop(is_draining.await);
+        }
     }
 
     /// Ends every call.
@@ -340,6 +357,10 @@ impl EndpointHandle {
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
+        snapshot.queue_drops.insert("journal_new_calls", status.journal_refusals);
+        if let Some((bindings, registrar, credentials)) = &status.users {
+            snapshot.users.set(count(*bindings), *registrar, *credentials);
+        }
     }
 }
 
@@ -375,6 +396,15 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
         calls_in: trunk.calls.0,
         calls_out: trunk.calls.1,
     }
+}
+
+/// Reads the files of trunks that have their own. Without TLS nobody needs them.
+fn load_trunks(
+    trunks: &[(TrunkName, TlsClientFiles)],
+    is_needed: bool,
+) -> Result<BTreeMap<TrunkName, TlsClient>, TlsError> {
+    let load = |(name, files): &(TrunkName, TlsClientFiles)| Ok((name.clone(), TlsClient::load(files)?));
+    trunks.iter().filter(|_| is_needed).map(load).collect()
 }
 
 /// The sockets of all listeners.

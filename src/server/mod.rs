@@ -1,11 +1,14 @@
 //! The shell: sockets, clocks, threads and tasks around the cores.
 
 pub mod agents;
+mod api_keys;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
 mod call_recording;
+mod capture;
 mod certificate;
+pub mod check;
 pub mod clock;
 mod connections;
 pub mod demo;

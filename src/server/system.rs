@@ -1,6 +1,7 @@
 //! A whole server: agents, their speech engine, the user agent, the journal, HTTP. Started from a configuration, drained,
 //! stopped; `hookswitch serve` runs one until it is told to stop, the demo runs one for a call.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +14,20 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User,
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
+use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
+use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
+use crate::server::capture::{self, CaptureTap};
 use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
@@ -52,7 +56,11 @@ pub struct System {
     health: Arc<Health>,
     speech: Option<SpeechServer>,
     group: task::Group,
+    /// The task that keeps SIP messages, which ends after the worker.
+    capture: Option<JoinHandle<()>>,
     drain_limit: Duration,
+    /// The API key that was made at this start, the first one in its data directory.
+    pub new_api_key: Option<Secret>,
 }
 
 /// Why a server does not start.
@@ -73,6 +81,9 @@ pub enum StartError {
     /// SIP or media.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The file of the API key.
+    #[error("the API key cannot be kept: {0}")]
+    ApiKey(std::io::Error),
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -105,7 +116,10 @@ impl System {
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
-        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
+        let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
+        let (tap, capture) = start_capture(&config, &journal, &metrics);
+        let endpoint =
+            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -129,7 +143,8 @@ impl System {
         let group = task::Group::new();
         recordings.spawn(&group);
         metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
-        http.serve(http::router(metrics, Arc::clone(&health)), &group);
+        let api = http::api(calls::http::routes(journal.clone()), api_keys);
+        http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
             http: http_address,
@@ -140,7 +155,9 @@ impl System {
             health,
             speech,
             group,
+            capture,
             drain_limit: config.drain.limit,
+            new_api_key,
         })
     }
 
@@ -176,6 +193,13 @@ impl System {
         if let Some(speech) = &self.speech {
             speech.stop(STOP_TIME).await;
         }
+        if let Some(capture) = self.capture {
+            // It ends when the worker has: the last messages are in the journal's queue then.
+            let ended = tokio::time::timeout(STOP_TIME, capture).await;
+            if ended.is_err() {
+                tracing::warn!("the latest SIP messages are not kept");
+            }
+        }
         self.journal.close().await;
         // The writer ends when everything is on disk; an error of its task has been logged.
         drop(self.writer.await);
@@ -196,6 +220,29 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// The keys that are accepted, and the one that was made for the data directory just now.
+fn api_keys(config: &Config) -> std::io::Result<(ApiKeys, Option<Secret>)> {
+    let mut hashes = config.http.api_key_hashes.clone();
+    hashes.extend(config.http.api_key.as_ref().map(|it| api_keys::hash(it.reveal())));
+    if !hashes.is_empty() {
+        return Ok((ApiKeys::new(hashes), None));
+    }
+    let (hash, made) = api_keys::of_directory(&config.data.directory)?;
+    Ok((ApiKeys::new(vec![hash]), made))
+}
+
+fn start_capture(
+    config: &Config,
+    journal: &Journal,
+    metrics: &Metrics,
+) -> (Option<CaptureTap>, Option<JoinHandle<()>>) {
+    let Some((tap, counters, task)) = capture::start(&config.capture, journal.clone()) else {
+        return (None, None);
+    };
+    metrics.add_source(move |snapshot| counters.add_to(&mut snapshot.capture));
+    (Some(tap), Some(task))
 }
 
 fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
@@ -267,7 +314,8 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+/// The user agent that a configuration describes.
+pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
@@ -297,7 +345,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        tls: tls_files(&config.sip.tls),
+        tls: tls_files(&config.sip.tls, &config.trunks),
         origins: Origins::new(config.sip.origins.iter().cloned()),
         connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
@@ -320,6 +368,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             ..CallsConfig::new(vec![])
         },
         record,
+        capture: None,
     }
 }
 
@@ -330,11 +379,14 @@ fn capabilities(media: &config::Media) -> Capabilities {
         telephone_events: true,
         comfort_noise: media.comfort_noise,
         ptime_ms: media.ptime_ms,
-        ..Capabilities::default()
+        srtp: media.srtp,
+        srtp_keys_in_clear: media.srtp_keys_in_clear,
+        // Only listeners for them make us known to browsers.
+        browsers: None,
     }
 }
 
-fn tls_files(config: &SipTls) -> Tls {
+fn tls_files(config: &SipTls, trunks: &BTreeMap<String, Trunk>) -> Tls {
     let certificate = config.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
     let clients = match config.clients.clone() {
         TlsClients::None => ClientCertificates::None,
@@ -343,7 +395,14 @@ fn tls_files(config: &SipTls) -> Tls {
     };
     let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
     let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
-    Tls { server, client, peers: vec![] }
+    let differing = trunks.iter().filter(|(_, it)| it.tls != TrunkTls::default());
+    let of_trunk = |(name, trunk): (&String, &Trunk)| {
+        let certificate = trunk.tls.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
+        let roots = trunk.tls.ca.clone().or_else(|| client.roots.clone());
+        let certificate = certificate.or_else(|| client.certificate.clone());
+        (TrunkName(name.clone()), TlsClientFiles { roots, certificate, alpn: client.alpn })
+    };
+    Tls { server, trunks: differing.map(of_trunk).collect(), client, peers: vec![] }
 }
 
 /// `per_s`, and as much at once as in some seconds; 0 is no limit.

@@ -41,6 +41,8 @@ pub(crate) struct Transport {
     shard: u16,
     tag_secret: u64,
     stats: Stats,
+    /// Whether every message that comes is told as [`Wire::Received`].
+    is_tapped: bool,
     wire: VecDeque<Wire>,
     outputs: VecDeque<Output>,
 }
@@ -52,6 +54,8 @@ pub(crate) enum Wire {
     Send { flow: Flow, data: Bytes },
     /// Framing is lost, or the peer stalls: drop the connection.
     Close { flow: Flow },
+    /// For whoever watches: this message came. Only if [`Transport::tap`] was called.
+    Received { flow: Flow, data: Bytes },
 }
 
 /// What the transport layer tells. Drain with [`Transport::poll_output`].
@@ -87,9 +91,15 @@ impl Transport {
             shard,
             tag_secret,
             stats: Stats::new(),
+            is_tapped: false,
             wire: VecDeque::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Has every message that comes told as [`Wire::Received`] from here on.
+    pub(crate) const fn tap(&mut self) {
+        self.is_tapped = true;
     }
 
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
@@ -119,6 +129,9 @@ impl Transport {
         if !self.admits(flow, !data.starts_with(b"SIP/2.0 "), now) {
             return;
         }
+        if self.is_tapped {
+            self.wire.push_back(Wire::Received { flow, data: data.clone() });
+        }
         match Message::parse(data) {
             Ok(message) => self.handle_message(flow, message),
             Err(error) => self.handle_malformed(flow, &error),
@@ -141,6 +154,9 @@ impl Transport {
             match frame {
                 Ok(Frame::Message(message)) => {
                     if self.admits(flow, matches!(message, Message::Request(_)), now) {
+                        if self.is_tapped {
+                            self.wire.push_back(Wire::Received { flow, data: message.to_bytes() });
+                        }
                         self.handle_message(flow, message);
                     }
                 }
@@ -520,6 +536,48 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_carries_whole_messages_and_is_the_only_way_back() {
+        let (flow, start) = (flow(TransportKind::Ws), Now::origin());
+        let mut transport = transport();
+        transport.handle_connected(flow, false, PeerIdentity::new(["Carrier.example"]), start);
+        assert!(transport.identity(flow).is_some_and(|it| it.is("carrier.example")));
+        transport.handle_datagram(flow, Bytes::from_static(PING), start);
+        transport.handle_datagram(flow, Bytes::from_static(b"hello"), start);
+        transport.handle_datagram(flow, options("phone.invalid", ""), start);
+        let Some(Output::Request { path, .. }) = transport.poll_output() else {
+            panic!("it is a request");
+        };
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        transport.handle_disconnected(flow);
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        assert_eq!(
+            drain(&mut transport),
+            ["192.0.2.9:6000 ", "192.0.2.9:6000 SIP/2.0 200 OK", "192.0.2.9:6000 SIP/2.0 200 OK"]
+        );
+        assert_eq!((transport.streams(), transport.identity(flow)), (0, None));
+    }
+
+    #[test]
+    fn requests_beyond_the_rate_of_a_stranger_meet_silence() {
+        let rate = |burst| Some(Rate { per_s: 1, burst });
+        let sources = SourceLimits { messages: rate(5), unknown_requests: rate(2), exempt: vec![] };
+        let mut transport = Transport::new(vec![], sources, 0, 0);
+        let (udp, now) = (flow(TransportKind::Udp), Now::origin());
+        let requests = |transport: &mut Transport, count: usize| {
+            for _ in 0..count {
+                transport.handle_datagram(udp, options("192.0.2.9", ""), now);
+            }
+            std::iter::from_fn(|| transport.poll_output()).count()
+        };
+        assert_eq!(requests(&mut transport, 10), 2);
+        // Who was sent a request is no stranger.
+        transport.send_request(udp, Bytes::from_static(b"BYE"), &Method::Bye, now);
+        assert_eq!(requests(&mut transport, 10), 3);
+        let dropped = [Dropped::UnknownSourceTooFast, Dropped::SourceTooFast].map(|it| transport.stats().dropped(it));
+        assert_eq!((dropped, drain(&mut transport).len()), ([8, 7], 1));
+    }
+
+    #[test]
     fn one_stream_too_many_is_closed() {
         let mut transport = transport();
         for port in 0..=STREAMS_MAX {
@@ -579,6 +637,7 @@ mod tests {
                 format!("{} {}", flow.remote, text.lines().next().unwrap_or_default())
             }
             Wire::Close { flow } => format!("close {}", flow.remote),
+            Wire::Received { flow, .. } => format!("received {}", flow.remote),
         })
         .collect()
     }

@@ -8,14 +8,17 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+mod carrier;
 mod certificates;
 mod http_client;
 mod journal;
+mod name_server;
 mod rtp_peer;
 mod server_process;
 mod sip_phone;
 mod speech_engine;
 
+mod call_ladders;
 mod calls_at_once;
 mod connection_limits;
 mod crash;
@@ -31,4 +34,5 @@ mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod trunks;
 mod websockets;

@@ -112,6 +112,11 @@ impl Server {
         assert!(logged, "no {text:?} in\n{}", self.log());
     }
 
+    /// Asks `is_so` several times a second, until it is or `limit` has passed.
+    pub(crate) fn wait(&self, limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+        self.process.log.wait(limit, |_| is_so())
+    }
+
     /// Asks it to drain.
     pub(crate) fn terminate(&self) {
         self.process.signal("TERM");

@@ -259,7 +259,12 @@ impl Parties {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
-                Output::Registration(_) | Output::Trunk { .. } => continue,
+                Output::Registration(_)
+                | Output::Trunk { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. } => {
+                    continue;
+                }
                 Output::Ask(_) | Output::Secure { .. } => panic!("nothing is looked for here"),
                 Output::Journal { event, .. } => match event {
                     Event::Dialled { leg, .. } => format!("# Dialled {leg}"),

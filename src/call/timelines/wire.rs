@@ -188,6 +188,8 @@ impl Shell {
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
                 Output::Close { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }

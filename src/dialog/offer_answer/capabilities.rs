@@ -1,8 +1,12 @@
 //! [`Capabilities`]: what our media sessions can do, and what we prefer.
 
+use std::sync::Arc;
+
 use super::encoding::Encoding;
-use super::security::{SrtpPolicy, SrtpTerms};
+use super::security::SrtpTerms;
 use crate::codec::{AudioCodec, SampleRate};
+use crate::srtp::SrtpPolicy;
+use crate::webrtc::Identity;
 
 /// What our media sessions can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Capabilities {
     pub srtp: SrtpPolicy,
     /// Whether keys are told over signalling that others can read.
     pub srtp_keys_in_clear: bool,
+    /// As whom browsers know us; without it, they are refused.
+    pub browsers: Option<Arc<Identity>>,
 }
 
 /// Whose order decides on the codec of our answers.
@@ -44,6 +50,7 @@ impl Default for Capabilities {
             ptime_ms: 20,
             srtp: SrtpPolicy::default(),
             srtp_keys_in_clear: true,
+            browsers: None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::codec::{AudioCodec, OpusSettings};
 use crate::srtp::Keys;
+use crate::webrtc::Parameters;
 
 /// What offer and answer agreed on. Each side names payload types for what it receives, and they need not be the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct MediaDescription {
     pub ptime_ms: u16,
     /// The keys, if media are secured.
     pub keys: Option<Box<Keys>>,
+    /// What agreed on ICE and DTLS, if the peer is a browser: then that finds out where media go.
+    pub webrtc: Option<Box<Parameters>>,
     /// Whether we send.
     pub send: bool,
     /// Whether the peer sends.

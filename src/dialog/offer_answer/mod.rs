@@ -9,6 +9,7 @@
 //! host names in `c=` are not resolved, but refused; events at 8 kHz are taken beside a codec of another clock, if there
 //! are no others.
 
+mod browser;
 mod capabilities;
 mod encoding;
 mod media_description;
@@ -18,6 +19,7 @@ mod unusable;
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 
@@ -25,13 +27,13 @@ pub use self::capabilities::{Capabilities, Preference};
 use self::encoding::{Encoding, Numbers};
 pub use self::media_description::{MediaDescription, TelephoneEvents};
 use self::security::OurLines;
-pub use self::security::SrtpPolicy;
 pub(crate) use self::security::SrtpTerms;
 use self::stream::Stream;
 pub(crate) use self::unusable::Unusable;
 use crate::codec::AudioCodec;
 use crate::sdp::{Direction, Media, SessionDescription};
 use crate::srtp::{Keys, MasterKey};
+use crate::webrtc::{IceCredentials, Identity, Parameters};
 
 /// An offer of the peer that can be answered.
 #[derive(Clone, Debug)]
@@ -42,6 +44,9 @@ pub(crate) struct Offer {
     stream: Stream,
     /// Our key, if the stream is secured: used unless we have one for its suite already.
     fresh_key: Option<MasterKey>,
+    /// Our ICE credentials, if the peer is a browser: used unless it has been given some already.
+    fresh_credentials: Option<IceCredentials>,
+    identity: Option<Arc<Identity>>,
 }
 
 /// Our side of the offers and answers of one dialog.
@@ -62,6 +67,8 @@ pub(crate) struct Negotiation {
     codec: Option<AudioCodec>,
     terms: SrtpTerms,
     ours: OurLines,
+    /// What a browser knows us by.
+    credentials: Option<IceCredentials>,
     /// The last description of ours, its version left out, as its hash: there are keys in the text.
     written: Option<u64>,
 }
@@ -95,12 +102,19 @@ impl Offer {
         }
         let (index, stream) = found.ok_or(problem)?;
         let fresh_key = stream.line.as_ref().map(|it| MasterKey::random(it.suite(), rng));
-        Ok(Self { description, index, stream, fresh_key })
+        let fresh_credentials = stream.browser.as_ref().map(|_| IceCredentials::random(rng));
+        Ok(Self { description, index, stream, fresh_key, fresh_credentials, identity: capabilities.browsers.clone() })
     }
 
     /// What our answer will agree to, if nobody holds the peer.
     pub(crate) fn media(&self) -> MediaDescription {
-        self.stream.agreed(false, &self.numbers(&Numbers::default()), self.keys(&OurLines::default()))
+        let (keys, webrtc) = (self.keys(&OurLines::default()), self.webrtc(None));
+        self.stream.agreed(false, &self.numbers(&Numbers::default()), keys, webrtc)
+    }
+
+    /// The transport of a browser: what it knows us by stays.
+    fn webrtc(&self, ours: Option<&IceCredentials>) -> Option<Parameters> {
+        self.stream.webrtc(self.identity.as_ref()?, ours.or(self.fresh_credentials.as_ref())?)
     }
 
     /// The keys of the stream, if it is secured: a suite that we have a key for keeps it.
@@ -132,6 +146,7 @@ impl Negotiation {
             capabilities,
             terms,
             ours: OurLines::new(terms, rng),
+            credentials: None,
             session_id,
             version: 0,
             local,
@@ -182,14 +197,16 @@ impl Negotiation {
         let keys = offer.keys(&before);
         let line = offer.stream.line.as_ref().zip(keys.as_ref());
         self.ours = line.map_or_else(OurLines::default, |(line, keys)| OurLines::answer(line.tag(), keys.ours.clone()));
-        let agreed = offer.stream.agreed(self.holds, &self.numbers, keys);
+        let webrtc = offer.webrtc(self.credentials.as_ref());
+        self.credentials = webrtc.as_ref().map(|it| it.ours.clone());
+        let agreed = offer.stream.agreed(self.holds, &self.numbers, keys, webrtc);
         self.codec = Some(agreed.codec);
         self.index = offer.index;
         self.streams = offer.description.media.iter().map(Media::refused).collect();
         let offered = offer.description.media.get(offer.index).map(|it| &it.attributes);
         let mid = offered.and_then(|it| it.get("mid"));
         let direction = Direction::new(agreed.send, agreed.receive);
-        self.write_stream(&offer.stream.answered(), direction, offer.stream.is_muxed, mid);
+        self.write_stream(&offer.stream.answered(), direction, offer.stream.is_muxed, mid, false);
         (self.publish(&offer.description.timing), agreed)
     }
 
@@ -201,7 +218,7 @@ impl Negotiation {
         let encodings = self.capabilities.encodings(self.codec);
         let formats: Vec<_> = encodings.into_iter().map(|it| (self.numbers.assign(it), it)).collect();
         let mid = self.streams.get(self.index).and_then(|it| it.attributes.get("mid")).map(str::to_owned);
-        self.write_stream(&formats, Direction::new(true, !self.holds), true, mid.as_deref());
+        self.write_stream(&formats, Direction::new(true, !self.holds), true, mid.as_deref(), true);
         self.publish("0 0")
     }
 
@@ -221,11 +238,20 @@ impl Negotiation {
         if keys.is_none() && offered.protocol.starts_with("RTP/S") {
             return Err(Unusable::NoKey);
         }
-        Ok(stream.agreed(self.holds, &self.numbers, keys))
+        let webrtc = self.credentials.as_ref().zip(self.capabilities.browsers.as_ref());
+        let webrtc = webrtc.and_then(|(ours, identity)| stream.webrtc(identity, ours));
+        Ok(stream.agreed(self.holds, &self.numbers, keys, webrtc))
     }
 
     /// Writes the stream we take into its place.
-    fn write_stream(&mut self, formats: &[(u8, Encoding)], direction: Direction, is_muxed: bool, mid: Option<&str>) {
+    fn write_stream(
+        &mut self,
+        formats: &[(u8, Encoding)],
+        direction: Direction,
+        is_muxed: bool,
+        mid: Option<&str>,
+        is_offer: bool,
+    ) {
         let Some(media) = self.streams.get_mut(self.index) else {
             return;
         };
@@ -239,6 +265,9 @@ impl Negotiation {
             }
         }
         self.ours.write(media);
+        if let (Some(identity), Some(credentials)) = (&self.capabilities.browsers, &self.credentials) {
+            browser::write(media, identity, credentials, self.local, is_offer);
+        }
         media.attributes.push("ptime", self.capabilities.ptime_ms);
         media.attributes.set_direction(direction);
         if is_muxed {
@@ -254,6 +283,9 @@ impl Negotiation {
         let mut description = SessionDescription::new(self.session_id, 0, self.local.ip());
         timing.clone_into(&mut description.timing);
         description.media.clone_from(&self.streams);
+        if self.credentials.is_some() {
+            browser::write_session(&mut description, self.index);
+        }
         let written = foldhash::fast::FixedState::default().hash_one(description.to_string());
         if self.written != Some(written) {
             self.version += 1;
@@ -270,6 +302,7 @@ mod tests {
 
     use super::*;
     use crate::codec::{OpusSettings, SampleRate};
+    use crate::srtp::SrtpPolicy;
 
     #[test]
     fn an_answer_takes_the_first_codec_it_knows_and_the_events() {

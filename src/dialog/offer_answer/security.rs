@@ -4,28 +4,12 @@
 //! Each side names the key that it sends under. Ours stays the same for a suite as long as the session lasts, so that a
 //! hold or a refresh resets nothing; another suite gets another key.
 
-use std::fmt;
-
 use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
 use super::Unusable;
 use crate::sdp::{InlineKey, Media};
-use crate::srtp::{Keys, MasterKey, Suite};
-
-/// Whether media are secured by SRTP, with keys in session descriptions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SrtpPolicy {
-    /// Never: offers of RTP/SAVP are refused.
-    Off,
-    /// If the peer offers it.
-    #[default]
-    Accepted,
-    /// Offered as well, in a way that lets the peer leave it out.
-    Preferred,
-    /// Always: a peer that does not secure its media is refused.
-    Required,
-}
+use crate::srtp::{Keys, MasterKey, SrtpPolicy, Suite};
 
 /// A policy, and whether signalling is confidential enough for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,27 +31,6 @@ pub(super) struct TheirLine {
 /// The lines of our descriptions; none for plain RTP.
 #[derive(Clone, Debug, Default)]
 pub(super) struct OurLines(Vec<(u32, MasterKey)>);
-
-impl SrtpPolicy {
-    /// Every policy.
-    pub const ALL: [Self; 4] = [Self::Off, Self::Accepted, Self::Preferred, Self::Required];
-
-    /// As the configuration writes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Accepted => "accepted",
-            Self::Preferred => "preferred",
-            Self::Required => "required",
-        }
-    }
-}
-
-impl fmt::Display for SrtpPolicy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 impl SrtpTerms {
     /// The profile of our first offer.

@@ -128,26 +128,20 @@ impl Target {
         let trunk = TrunkConfig { register_s: None, ping_every: None, ..trunk };
         Ok(Self { uri, hops, trunk: Some(trunk), dns })
     }
+}
 
-    /// Where the phone has to listen to speak to all of them.
-    fn listen(&self) -> anyhow::Result<Vec<ListenOn>> {
-        let mut listen: Vec<ListenOn> = vec![];
-        for hop in &self.hops {
-            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
-            let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
-            if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
-                listen.push(ListenOn {
-                    kind,
-                    address,
-                    admission: Admission::default(),
-                    advertise: None,
-                    required: true,
-                });
-            }
+/// Where to listen to speak to all of `hops`.
+pub(crate) fn listen_towards(hops: &[Hop]) -> Vec<ListenOn> {
+    let mut listen: Vec<ListenOn> = vec![];
+    for hop in hops {
+        let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
+        let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
+        if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
+            let admission = Admission::default();
+            listen.push(ListenOn { kind, address, admission, advertise: None, required: true });
         }
-        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", self.uri);
-        Ok(listen)
     }
+    listen
 }
 
 /// What the phone can speak.
@@ -158,11 +152,13 @@ fn reach() -> Reach {
 impl Line {
     /// Dials; the call is under way when this returns.
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
+        let listen = listen_towards(&target.hops);
+        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", target.uri);
         let rate = audio_rate(&dial.codecs);
         let recording = dial.record.as_deref().map(|it| Kept::begin(it, rate)).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
-            listen: target.listen()?,
+            listen,
             dns: target.dns.clone(),
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
@@ -172,16 +168,19 @@ impl Line {
             tls: Tls {
                 server: None,
                 client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                trunks: vec![],
                 peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
             },
             origins: Origins::default(),
             connections: ConnectionLimits::default(),
             calls: CallsConfig {
+                trunks: target.trunk.iter().cloned().collect(),
                 ring: Ring { answer_after: None, ..Ring::default() },
                 capabilities: Capabilities { codecs: dial.codecs, ..Capabilities::default() },
                 ..CallsConfig::new(vec![])
             },
             record: Some(Recording::new(move |_, _| tap.take())),
+            capture: None,
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
