@@ -580,7 +580,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
-             numbers, rtp, sip, speech, trunks, users",
+             numbers, recordings, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);
