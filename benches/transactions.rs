@@ -140,6 +140,7 @@ impl Pair {
             from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
             display_name: None,
             flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
+            other_flows: vec![],
             headers: vec![],
             credentials: None,
         };

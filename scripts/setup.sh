@@ -7,8 +7,8 @@ set -eu
 run_packages="libflite1 libpocketsphinx3 pocketsphinx-en-us"
 # Opus is built from source.
 build_packages="cmake"
-# What the tests call: SIPp, the script that runs it, and the voice of its callers.
-test_packages="sip-tester flite python3"
+# What the tests call: SIPp, the script that runs it, the voice of its callers, and programs to talk to.
+test_packages="sip-tester flite python3 baresip-core kamailio sipsak"
 
 say() {
     echo "setup: $*" >&2

@@ -61,6 +61,12 @@ pub const DNS_NEGATIVE_S_MAX: u64 = 300;
 pub const DNS_NEGATIVE_S_DEFAULT: u64 = 60;
 /// After a question that was not answered the next one like it is asked, in seconds.
 pub const DNS_FAILED_S: u64 = 10;
+/// Questions to the name server that are under way.
+pub const DNS_QUESTIONS_MAX: usize = 64;
+/// How long one attempt to ask the name server may take, in seconds.
+pub const DNS_TRY_S_MAX: u64 = 2;
+/// How long an answer may take, all attempts together, in seconds.
+pub const DNS_ANSWER_S_MAX: u64 = 5;
 /// How long after its time an answer stands in for one that does not come, in seconds.
 pub const DNS_STALE_S_MAX: u64 = 86_400;
 /// How long the address is believed from which this machine reaches another, in seconds.
@@ -79,6 +85,15 @@ pub const HOP_REST_S_MAX: u64 = 300;
 pub const HOP_RETRY_AFTER_S_MAX: u64 = 3_600;
 /// Servers whose rest is remembered; beyond it the one whose rest ends first may be tried again.
 pub const RESTING_HOPS_MAX: usize = 1_024;
+
+/// After so long without any answer an INVITE goes to the next server as well, when the configuration names no other time.
+pub const NEXT_HOP_AFTER_MS: u64 = 4_000;
+/// How often the servers of a trunk are looked for anew, in seconds, at most.
+pub const TRUNK_REFRESH_S: u64 = 60;
+/// After so long the servers of a trunk are looked for again if none were found, in seconds.
+pub const TRUNK_RETRY_S: u64 = 15;
+/// Gateways of one trunk.
+pub const TRUNK_GATEWAYS_MAX: usize = 16;
 
 // --- transport, transaction, dialog, call ---
 

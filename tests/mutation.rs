@@ -7,6 +7,7 @@
 
 #[path = "../benches/allocations/mod.rs"]
 mod allocations;
+#[expect(unreachable_pub, reason = "it is a library for the fuzz targets")]
 #[path = "../fuzz/src/lib.rs"]
 mod promises;
 
@@ -32,10 +33,10 @@ const SHARES: [(&str, u32, u32); 10] = [
     ("uri", 12, 20),
     ("authentication", 15, 20),
     ("rtp", 5, 20),
-    ("rtcp", 5, 10),
+    ("rtcp", 5, 5),
     ("telephone_event", 2, 20),
     ("opus", 1, 5),
-    ("speech_protocol", 5, 10),
+    ("speech_protocol", 5, 4),
 ];
 /// What a target may hold, apart from what the input's length explains: an Opus decoder is the largest.
 const HELD_BYTES_MAX: i64 = 128 << 10;

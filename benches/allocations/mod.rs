@@ -7,28 +7,28 @@ use std::cell::Cell;
 
 /// The system's allocator, counted. A program that looks at [`counts`] installs it with `#[global_allocator]`.
 #[derive(Debug)]
-pub struct Counting;
+pub(crate) struct Counting;
 
 /// What the current thread has allocated since it began; memory that another thread frees counts where it was freed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Bytes held now.
-    pub held: i64,
+    pub(crate) held: i64,
     /// The most bytes held since [`reset_peak`].
-    pub peak: i64,
+    pub(crate) peak: i64,
     /// Bytes ever asked for.
-    pub bytes: i64,
+    pub(crate) bytes: i64,
     /// How often.
-    pub times: i64,
+    pub(crate) times: i64,
 }
 
 /// The counts of the current thread.
-pub fn counts() -> Counts {
+pub(crate) fn counts() -> Counts {
     COUNTS.get()
 }
 
 /// What is held now is the most from here on.
-pub fn reset_peak() {
+pub(crate) fn reset_peak() {
     COUNTS.with(|it| it.set(Counts { peak: it.get().held, ..it.get() }));
 }
 

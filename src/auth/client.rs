@@ -101,6 +101,9 @@ pub enum GaveUp {
     /// Nothing that is offered is known and allowed.
     #[error("no algorithm that is both offered and allowed")]
     NoCommonAlgorithm,
+    /// There are none to show.
+    #[error("credentials are asked for, and there are none")]
+    NoCredentials,
     /// There is no challenge that can be read.
     #[error("no challenge that can be read")]
     NoChallenge,

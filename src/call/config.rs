@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{HangUpCause, UsersConfig};
+use super::{HangUpCause, TrunkConfig, UsersConfig};
 use crate::dialog::offer_answer::Capabilities;
 pub use crate::dialog::session_timer::SessionTimers;
-use crate::limits::{CALLS_MAX, DIALOGS_MAX, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX};
+use crate::limits::{
+    CALLS_MAX, DIALOGS_MAX, NEXT_HOP_AFTER_MS, TRANSACTIONS_IN_DIALOG_RESERVE, TRANSACTIONS_MAX, UNACKNOWLEDGED_MAX,
+};
 use crate::route::{Admission, Routes};
 use crate::sip::HeaderName;
 use crate::transport::refusal::Refusal;
@@ -32,6 +34,10 @@ pub struct CallsConfig {
     pub transfers: Transfers,
     /// What INVITEs with Replaces may take over.
     pub replacements: Replacements,
+    /// The carriers and PBXs we call through, and register with.
+    pub trunks: Vec<TrunkConfig>,
+    /// After so long without any answer an INVITE goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// Header fields that cross from a leg that came in to the one that is called for it.
     pub passed_headers: Vec<HeaderName>,
     /// As User-Agent and Server header fields name us.
@@ -152,6 +158,8 @@ impl CallsConfig {
             reliable_provisionals: false,
             transfers: Transfers::Refused,
             replacements: Replacements::Refused,
+            trunks: vec![],
+            next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
             passed_headers: vec![],
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,

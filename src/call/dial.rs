@@ -87,6 +87,7 @@ impl Calls {
                 from: from_uri,
                 display_name,
                 flow,
+                other_flows: vec![],
                 headers,
                 credentials: None,
             };

@@ -4,7 +4,7 @@ use crate::codec::AudioCodec;
 pub use crate::dialog::end::{End, EndCause, Initiator, Reason};
 pub use crate::dialog::transfer::TransferOutcome;
 use crate::identity::{AccountId, Pii};
-use crate::route::AgentName;
+use crate::route::{AgentName, TrunkName};
 use crate::transport::Flow;
 
 /// One entry of a call's journal. [`Event::Offered`] comes first and once, [`Event::Ended`] last and once.
@@ -22,6 +22,8 @@ pub enum Event {
         to: Pii<String>,
         /// The way the INVITE came or goes.
         flow: Flow,
+        /// The trunk that the far end belongs to, by its address.
+        trunk: Option<TrunkName>,
         /// The agent that answers; `None` if nobody does, or for a call of the test phone.
         agent: Option<AgentName>,
     },

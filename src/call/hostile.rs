@@ -157,7 +157,16 @@ impl Victim {
             let flow = flow(TransportKind::Udp, 6_000);
             let account = AccountId::default();
             self.calls.place(
-                Outbound { account, to, from, display_name: None, flow, headers: vec![], credentials: None },
+                Outbound {
+                    account,
+                    to,
+                    from,
+                    display_name: None,
+                    flow,
+                    other_flows: vec![],
+                    headers: vec![],
+                    credentials: None,
+                },
                 self.now,
             );
             // The end of a call that was placed is told, too.
@@ -220,6 +229,9 @@ impl Victim {
                 | Output::Answered { .. }
                 | Output::Digit { .. }
                 | Output::Registration(_)
+                | Output::Ask(_)
+                | Output::Trunk { .. }
+                | Output::Secure { .. }
                 | Output::Transferred { .. }
                 | Output::TransferAsked { .. }
                 | Output::Journal { .. } => (),

@@ -83,7 +83,8 @@ impl Calls {
         let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
         let (from, to) = (from_of(request), Pii::new(request.uri_str().to_owned()));
         let headers = shown_headers(request.headers());
-        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, headers });
+        let trunk = self.trunk_of(offered.flow.remote.ip()).cloned();
+        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, headers });
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(*dialog, now);
             self.journal(leg.call, Event::Ringing);
@@ -130,12 +131,15 @@ impl Calls {
         self.calls.insert(call, Call::new(agent.is_some()));
         self.legs.insert(leg, held);
         self.by_dialog.insert(*dialog, leg);
+        let trunk = self.trunk_of(flow.remote.ip()).cloned();
+        self.trunks.count_in(trunk.as_ref());
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account,
             from: from_of(request),
             to: Pii::new(request.uri_str().to_owned()),
             flow: *flow,
+            trunk,
             agent,
         };
         self.journal(call, offered);
@@ -145,7 +149,6 @@ impl Calls {
 
     /// Who calls, and who answers. Strangers may show that they are none, if the listener lets users call: the error is the
     /// challenge.
-    #[expect(clippy::type_complexity, reason = "who calls is known before whom it reaches, and a challenge is neither")]
     pub(super) fn route(
         &mut self,
         flow: Flow,
@@ -155,8 +158,8 @@ impl Calls {
         let is_listener = |it: &&(Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = route::Admission::default();
         let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
-        let user = request.uri().user_decoded().unwrap_or_default();
         let source = flow.remote.ip();
+        let user = self.trunks.called_user(self.config.routes.trunk_of(source), request);
         let caller = self.config.routes.caller(source);
         match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
             (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
@@ -178,6 +181,7 @@ impl Calls {
             from: from_of(request),
             to: Pii::new(request.uri_str().to_owned()),
             flow,
+            trunk: self.trunk_of(flow.remote.ip()).cloned(),
             agent: None,
         };
         self.journal(call, offered);

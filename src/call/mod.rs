@@ -17,11 +17,13 @@ mod incoming;
 mod leg;
 mod outgoing;
 mod party;
+mod servers;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod timelines;
 mod transfer;
+mod trunks;
 mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,6 +39,10 @@ pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, Se
 use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
+use self::servers::Servers;
+pub use self::servers::{CallerId, Order};
+use self::trunks::Trunks;
+pub use self::trunks::{GatewayState, TrunkConfig, TrunkEvent, TrunkRegistration, TrunkState};
 use self::users::Users;
 pub use self::users::UsersConfig;
 use crate::auth::{DigestAccount, DigestServerStats};
@@ -44,8 +50,9 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::{DialogId, Dialogs, DialogsConfig};
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_LEGS_MAX;
+use crate::locate::{Answer, Question};
 use crate::registrar::{self, Registrar};
-use crate::route::{AgentName, Target};
+use crate::route::{AgentName, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
@@ -65,6 +72,8 @@ pub struct Calls {
     deadlines: Deadlines<LegId>,
     is_draining: bool,
     users: Option<Users>,
+    servers: Servers,
+    trunks: Trunks,
     outputs: VecDeque<Output>,
 }
 
@@ -160,6 +169,8 @@ pub enum Output {
         from: Pii<String>,
         /// The called URI.
         to: Pii<String>,
+        /// The trunk it came over.
+        trunk: Option<TrunkName>,
         /// Header fields that carriers and PBXs tell about the call, by name.
         headers: Vec<(String, Pii<String>)>,
     },
@@ -204,6 +215,24 @@ pub enum Output {
         /// How.
         end: End,
     },
+    /// Ask the name server, and hand what it says to [`Calls::handle_answer`]. Each is to be answered, if only by a time-out.
+    Ask(Question),
+    /// Something is learnt of a trunk.
+    Trunk {
+        /// The trunk.
+        trunk: TrunkName,
+        /// What.
+        event: TrunkEvent,
+    },
+    /// The messages of this flow, which is encrypted, go to a server that has to show this name, as that trunk demands.
+    Secure {
+        /// The flow.
+        flow: Flow,
+        /// What its certificate has to hold.
+        server_name: Box<str>,
+        /// The trunk, if it is one's.
+        trunk: Option<TrunkName>,
+    },
     /// A user can be reached, or cannot any more.
     Registration(registrar::Event),
     /// Keep this in the call's journal.
@@ -228,6 +257,8 @@ pub struct Outbound {
     pub display_name: Option<String>,
     /// The way out: a listener's address, or for a stream an address that it will have, and the next hop.
     pub flow: Flow,
+    /// The ways to try one after the other if that one fails: no answer, no connection, or 503.
+    pub other_flows: Vec<Flow>,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks.
@@ -256,6 +287,8 @@ pub struct Counts {
     pub transactions: usize,
     /// Streams.
     pub streams: usize,
+    /// Trunks that are being told that we are gone.
+    pub farewells: usize,
 }
 
 impl Calls {
@@ -264,9 +297,11 @@ impl Calls {
     /// Users whose names or realm cannot stand in quotes are left out, all of them.
     pub fn new(mut config: CallsConfig, mut rng: ChaCha12Rng, now: Now) -> Self {
         let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
+        let trunks = Trunks::new(std::mem::take(&mut config.trunks), now);
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
         let transport = Transport::new(listeners, config.sources.clone(), config.shard, rng.next_u64());
         let tokens = Tokens::new(ChaCha12Rng::from_rng(&mut rng), config.shard);
+        let servers = Servers::new(&config.listeners, ChaCha12Rng::from_rng(&mut rng));
         let limits = TransactionLimits {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
@@ -278,6 +313,7 @@ impl Calls {
             registers: users.is_some(),
             takes_replaces: config.replacements != Replacements::Refused,
             takes_transfers: config.transfers != Transfers::Refused,
+            next_hop_after: config.next_hop_after,
             user_agent: config.user_agent.clone(),
             dialogs_max: config.limits.dialogs_max,
             unacknowledged_max: config.limits.unacknowledged_max,
@@ -293,6 +329,8 @@ impl Calls {
             deadlines: Deadlines::new(),
             is_draining: false,
             users,
+            servers,
+            trunks,
             outputs: VecDeque::new(),
         }
     }
@@ -325,6 +363,7 @@ impl Calls {
     /// A stream is gone.
     pub fn handle_disconnected(&mut self, flow: Flow, now: Now) {
         self.dialogs.handle_disconnected(flow, now);
+        self.trunk_disconnected(flow, now);
         if let Some(users) = &mut self.users {
             users.registrar.handle_disconnected(flow);
         }
@@ -375,6 +414,20 @@ impl Calls {
         call
     }
 
+    /// Places a call over whatever servers it takes, which are looked for first. Told as [`Self::place`] tells.
+    pub fn order(&mut self, order: Order, now: Now) -> CallId {
+        let call = CallId::generate(&mut self.rng, now.unix_ms());
+        self.seek_for_call(call, order, now);
+        self.drain_dialogs(now);
+        call
+    }
+
+    /// What came of a question to the name server.
+    pub fn handle_answer(&mut self, question: &Question, answer: Answer, now: Now) {
+        self.servers.locator.handle_answer(question, answer, now);
+        self.drain_dialogs(now);
+    }
+
     /// Answers a call that came in, as soon as its media session is open.
     pub fn answer(&mut self, call: CallId, now: Now) {
         if let Some(leg) = self.main_leg(call).filter(|_| self.calls.get(&call).is_some_and(|it| it.has_agent)) {
@@ -418,15 +471,20 @@ impl Calls {
 
     /// Ends a call as its state demands: CANCEL, BYE or a refusal.
     pub fn hang_up(&mut self, call: CallId, cause: HangUpCause, now: Now) {
-        if let Some(leg) = self.main_leg(call) {
+        if self.give_up_order(call) {
+            // It had no leg yet.
+        } else if let Some(leg) = self.main_leg(call) {
             self.end_leg(leg, &self.config.refusal(cause), None, now);
         }
         self.drain_dialogs(now);
     }
 
-    /// Takes no new calls from here on: INVITEs get 503 with Retry-After. Calls that are there go on.
-    pub const fn drain(&mut self, _now: Now) {
+    /// Takes no new calls from here on: INVITEs get 503 with Retry-After, and carriers are told that we are gone. Calls that
+    /// are there go on.
+    pub fn drain(&mut self, now: Now) {
         self.is_draining = true;
+        self.stop_trunks(now);
+        self.drain_dialogs(now);
     }
 
     /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
@@ -437,6 +495,8 @@ impl Calls {
             users.registrar.handle_timeout(now);
         }
         self.tell_registrations();
+        self.handle_trunk_timeout(now);
+        self.drain_dialogs(now);
         while let Some(leg) = self.deadlines.pop_due(now.instant) {
             self.leg_timeout(leg, now);
             self.drain_dialogs(now);
@@ -452,13 +512,17 @@ impl Calls {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let call = self.deadlines.next().map(|it| (it, "a call that rings"));
         let binding = self.users.as_ref().and_then(|it| it.registrar.poll_timeout());
-        call.into_iter().chain(self.dialogs.poll_timeout()).chain(binding).min_by_key(|(at, _)| *at)
+        let trunk = self.trunks.poll_timeout().map(|it| (it, "a trunk"));
+        let others = self.dialogs.poll_timeout().into_iter().chain(binding).chain(trunk);
+        call.into_iter().chain(others).min_by_key(|(at, _)| *at)
     }
 
     /// How much is held right now.
     pub fn counts(&self) -> Counts {
         let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
-        Counts { calls: self.calls.len(), dialogs, unacknowledged, transactions, streams }
+        let calls = self.calls.len() + self.servers.orders();
+        let farewells = self.trunks.farewells();
+        Counts { calls, dialogs, unacknowledged, transactions, streams, farewells }
     }
 
     /// Where users are, if there are any.
@@ -488,8 +552,14 @@ impl Calls {
     }
 
     fn drain_dialogs(&mut self, now: Now) {
-        while let Some(event) = self.dialogs.poll_event() {
-            self.handle_event(event, now);
+        loop {
+            if let Some(event) = self.dialogs.poll_event() {
+                self.handle_event(event, now);
+            } else if let Some(event) = self.dialogs.poll_server_event() {
+                self.handle_server_event(event, now);
+            } else if !self.pursue_searches(now) {
+                break;
+            }
         }
         self.flush();
     }

@@ -35,6 +35,7 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
+            trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
             agent: None,
         };
         self.journal(call, offered);
@@ -77,13 +78,23 @@ impl Calls {
 
     pub(super) fn send_invite(&mut self, id: LegId, outgoing: Outgoing, local: SocketAddr, now: Now) {
         let Outgoing { outbound, target, path, max_forwards, prefers } = outgoing;
-        let Outbound { to, from, display_name, flow, mut headers, credentials, .. } = outbound;
+        let Outbound { to, from, display_name, flow, other_flows, mut headers, credentials, .. } = outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let (to, target) = (to.without_headers(), target.without_headers());
         headers.extend(path.iter().map(|it| (HeaderName::Route, it.to_string())));
         let dialog = from.ok().and_then(|from| {
-            let invitation =
-                Invitation { target, to, from, flow, local, max_forwards, prefers, headers, account: credentials };
+            let invitation = Invitation {
+                target,
+                to,
+                from,
+                flow,
+                other_flows,
+                local,
+                max_forwards,
+                prefers,
+                headers,
+                account: credentials,
+            };
             self.dialogs.invite(invitation, now)
         });
         let (Some(dialog), Some(leg)) = (dialog, self.legs.get_mut(&id)) else {

@@ -416,6 +416,7 @@ impl Simulation {
                     from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
                     display_name: None,
                     flow: Flow { kind: self.network.kind(), local: self.network.caller(), remote: address(1) },
+                    other_flows: vec![],
                     headers: vec![],
                     credentials: Some(account).filter(|_| self.network.asks_for_password),
                 };
@@ -505,7 +506,13 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. } | Output::Digit { .. } | Output::Registration(_) | Output::Journal { .. } => (),
+            Output::StartAgent { .. }
+            | Output::Digit { .. }
+            | Output::Registration(_)
+            | Output::Ask(_)
+            | Output::Trunk { .. }
+            | Output::Secure { .. }
+            | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
             Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } => panic!("a call has one leg"),
         }

@@ -14,6 +14,7 @@ mod operation;
 mod reading;
 mod show;
 mod sip;
+mod trunks;
 mod users;
 mod written;
 
@@ -29,6 +30,7 @@ pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
+pub use trunks::{Dns, Trunk};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.
@@ -49,6 +51,10 @@ pub struct Config {
     pub numbers: BTreeMap<String, Number>,
     /// `[users.NAME]`, by name.
     pub users: BTreeMap<String, User>,
+    /// `[trunks.NAME]`, by name.
+    pub trunks: BTreeMap<String, Trunk>,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[speech]`
     pub speech: Speech,
     /// `[data]`
@@ -105,9 +111,11 @@ impl Config {
         let agents = agents::read_agents(&root, &users, &places);
         let sip = Sip::read(&sip_section, &agents);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
+        let trunks = trunks::read_trunks(&root, &places);
         let numbers = agents::read_numbers(&root, &agents, &users);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
+        let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", Http::read, &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
@@ -120,7 +128,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, users, speech, data, log, drain })
+        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, log, drain })
     }
 }
 
@@ -331,6 +339,45 @@ mod tests {
     }
 
     #[test]
+    fn trunks_say_where_they_are_and_who_we_are_there() {
+        let config = parse(
+            "[trunks.acme]\nuri = 'sip:sip.acme.example'\nusername = 'u'\npassword_env = 'P'\nregister = true\n\
+             sources = ['203.0.113.0/24', '2001:db8::1']\noptions_s = 30\n\
+             [trunks.pbx]\ngateways = ['sip:10.0.0.1;transport=tcp', 'sips:10.0.0.2']\nrealm = 'asterisk'\n\
+             [dns]\nservers = ['127.0.0.1:5300', '::1']",
+            &[("P", "secret")],
+        )
+        .unwrap();
+        let acme = &config.trunks["acme"];
+        assert_eq!((acme.realms.as_slice(), acme.gateways.len()), (&["sip.acme.example".to_owned()][..], 1));
+        assert_eq!((acme.register, acme.expires.as_secs(), acme.sources.len()), (true, 3_600, 2));
+        assert_eq!(acme.options_every, Some(std::time::Duration::from_secs(30)));
+        let pbx = &config.trunks["pbx"];
+        assert_eq!((pbx.domain.to_string().as_str(), pbx.gateways.len()), ("sip:10.0.0.1;transport=tcp", 2));
+        assert_eq!((pbx.realms.as_slice(), pbx.register), (&["asterisk".to_owned()][..], false));
+        let servers: Vec<_> = config.dns.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["127.0.0.1:5300", "[::1]:53"]);
+        assert!(!format!("{config:?}").contains("secret\""));
+        check_error(
+            "[trunks.a]\nuri = 'sip:me@host'\nsources = ['10.0.0.0/33']\ntransport = 'sctp'\n[trunks.b]\n\
+             register = true\npassword = 'x'\n[dns]\nservers = ['dns.example']",
+            &[],
+            &[
+                "hookswitch.toml:2: [trunks.a] uri = \"sip:me@host\": expected sip: or sips: and a host, such as \
+                 sip:sip.example.com or sip:192.0.2.1:5060;transport=tcp",
+                "hookswitch.toml:3: [trunks.a] sources = \"10.0.0.0/33\": expected an address or a network such as \
+                 203.0.113.0/24",
+                "hookswitch.toml:4: [trunks.a] transport = \"sctp\": expected udp, tcp or tls",
+                "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
+                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing",
+                "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
+                "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
+                 127.0.0.1",
+            ],
+        );
+    }
+
+    #[test]
     fn everything_wrong_with_a_file_is_said_at_once() {
         let text = r#"
 [sip]
@@ -362,14 +409,14 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, digest, \
-                 listen, max_calls, open, open_agent, realm, ring_ms, user_agent",
+                 listen, max_calls, next_hop_ms, open, open_agent, realm, ring_ms, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
-                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, drain, http, \
-                 log, numbers, rtp, sip, speech, users",
+                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, dns, drain, \
+                 http, log, numbers, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -388,8 +435,8 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, drain, http, log, numbers, rtp, \
-             sip, speech, users",
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, numbers, \
+             rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

@@ -58,7 +58,7 @@ pub(super) fn parse_listener(text: &str) -> Result<(SignallingTransport, SocketA
 }
 
 /// `address` or `address:port`; an IPv6 address with a port is in brackets.
-fn parse_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+pub(super) fn parse_address(text: &str) -> Result<(IpAddr, Option<u16>), String> {
     let unbracketed = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     if let Ok(ip) = unbracketed.parse() {
         return Ok((ip, None));

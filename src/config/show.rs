@@ -3,7 +3,8 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Number, Pathway, Secret, Sip};
+use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Number, Pathway, Secret, Sip, Trunk};
+use crate::sip::Uri;
 
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,6 +31,13 @@ impl Display for Config {
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
             shown.secret("password", Some(&user.password));
+        }
+        for (name, trunk) in &self.trunks {
+            shown.trunk(name, trunk);
+        }
+        if !self.dns.servers.is_empty() {
+            shown.section("dns");
+            shown.list("servers", self.dns.servers.iter());
         }
         shown.section("speech");
         shown.plain("enabled", self.speech.enabled);
@@ -69,10 +77,34 @@ impl Shown {
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
         self.plain("max_calls", sip.calls_max);
+        self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
         self.text("transfers", sip.transfers.as_str());
         self.list("pass_headers", sip.pass_headers.iter());
+    }
+
+    fn trunk(&mut self, name: &str, trunk: &Trunk) {
+        self.section(&format!("trunks.{}", quoted(name)));
+        self.text("uri", trunk.domain.as_str());
+        self.list("gateways", trunk.gateways.iter());
+        let texts = [
+            ("outbound_proxy", trunk.outbound_proxy.as_ref().map(Uri::as_str)),
+            ("transport", trunk.transport.as_deref()),
+            ("username", trunk.username.as_deref()),
+            ("caller_id", trunk.caller_id.as_deref()),
+        ];
+        for (key, value) in texts {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
+        self.secret("password", trunk.password.as_ref());
+        self.list("realm", trunk.realms.iter());
+        self.plain("register", trunk.register);
+        self.plain("expires_s", trunk.expires.as_secs());
+        self.list("sources", trunk.sources.iter());
+        self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {

@@ -27,6 +27,8 @@ pub struct Sip {
     pub digest: Vec<DigestAlgorithm>,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
+    /// `next_hop_ms`: after so long without an answer a call goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// `user_agent`: what the headers User-Agent and Server say.
     pub user_agent: String,
     /// `transfers`: who may have calls transferred by REFER.
@@ -70,6 +72,8 @@ impl TransfersFor {
 impl Sip {
     pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>) -> Self {
         let listeners = read_listeners(section);
+        let next_hop_ms = section.number("next_hop_ms", 500..=32_000);
+        let next_hop_ms = next_hop_ms.map_or(limits::NEXT_HOP_AFTER_MS, u64::from);
         let milliseconds = section.number("ring_ms", 0..=limits::RING_CONFIGURED_S_MAX * 1000).unwrap_or(0);
         Self {
             open_agent: read_open_agent(section, &listeners, agents),
@@ -78,6 +82,7 @@ impl Sip {
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             digest: read_digest(section),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
+            next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             transfers: section.parsed("transfers", TransfersFor::parse).unwrap_or_default(),
             pass_headers: section.list("pass_headers", parse_passed).unwrap_or_default(),

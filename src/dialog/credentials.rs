@@ -94,7 +94,7 @@ impl Session {
         }
         // A call that is given up does not begin again, nor does one that has ended, but for its BYE.
         let may_go_on = match &self.state {
-            State::Calling(it) => purpose == Purpose::Invite && !it.is_cancelled(),
+            State::Calling(it) => purpose == Purpose::Invite && it.waits_for(id) && !it.is_cancelled(),
             State::Confirmed(_) | State::Incoming(_) => true,
             State::Ended(_) => purpose == Purpose::Bye,
         };
@@ -122,7 +122,7 @@ impl Session {
             State::Incoming(_) | State::Ended(_) => (),
         }
         if purpose.is_invite() {
-            self.invites.push(OwnInvite { id: again, request, acks: smallvec::SmallVec::new() });
+            self.invites.push(OwnInvite { id: again, flow, request, acks: smallvec::SmallVec::new() });
         }
         Some(())
     }

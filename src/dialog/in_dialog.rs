@@ -38,7 +38,7 @@ impl Session {
     /// A request of ours got no response.
     pub(super) fn handle_no_response(&mut self, id: TransactionId, purpose: Purpose, shared: &mut Shared, now: Now) {
         match purpose {
-            Purpose::Invite => self.handle_invite_timeout(shared),
+            Purpose::Invite => self.handle_invite_timeout(id, shared, now),
             Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_peer_lost(None, shared, now),
             Purpose::Notify => self.handle_notify_response(id, None, shared, now),
             Purpose::Bye | Purpose::Prack => (),

@@ -14,12 +14,13 @@ pub mod offer_answer;
 mod session;
 pub mod session_timer;
 mod shared;
+mod standalone;
 mod state;
 pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -69,6 +70,8 @@ pub struct DialogsConfig {
     pub takes_transfers: bool,
     /// Whether an INVITE may take the place of a dialog: the layer above then decides about each.
     pub takes_replaces: bool,
+    /// After so long without any answer an INVITE goes to the next server as well, if there is one.
+    pub next_hop_after: Duration,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Dialogs held, those that are ending included.
@@ -105,6 +108,17 @@ pub(crate) enum Event {
     /// The session is over. Not told to who ended it by [`Dialogs::hang_up`] or [`Dialogs::reject`], except for a call
     /// that waits for its CANCEL to take effect.
     Ended { dialog: DialogId, end: End },
+}
+
+/// What is learnt of servers. Drain with [`Dialogs::poll_server_event`].
+#[derive(Debug)]
+pub(crate) enum ServerEvent {
+    /// A server did not take our INVITE: it did not answer, could not be reached, or is unavailable for a time.
+    Failed { flow: Flow, retry_after_s: Option<u32> },
+    /// A server answered our INVITE.
+    Reached { flow: Flow },
+    /// The final response to a request outside of dialogs, or `None` if there is none.
+    Response { id: TransactionId, response: Option<Response> },
 }
 
 /// A call that comes in.
@@ -151,6 +165,13 @@ impl Dialogs {
         self.drain(now);
     }
 
+    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
+    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
+        self.shared.transactions.shed(true);
+        self.handle_datagram(flow, data, now);
+        self.shared.transactions.shed(false);
+    }
+
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
     pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
         self.shared.transactions.handle_connected(flow, is_ours, identity, now);
@@ -164,13 +185,6 @@ impl Dialogs {
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
-    }
-
-    /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
-    pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
-        self.shared.transactions.shed(true);
-        self.handle_datagram(flow, data, now);
-        self.shared.transactions.shed(false);
     }
 
     /// Bytes of a stream came.
@@ -199,6 +213,7 @@ impl Dialogs {
             self.with(id, now, |session, shared| {
                 session.handle_ack_timeout(shared, now);
                 session.handle_cancel_timeout(shared, now);
+                session.handle_hop_timeout(shared, now);
                 session.handle_provisional_timeout(shared, now);
                 session.handle_reinvite_timeout(shared, now);
                 session.handle_session_timeout(shared, now);
@@ -222,6 +237,7 @@ impl Dialogs {
         };
         self.by_local_tag.insert(session.local_tag.clone(), id);
         self.sessions.insert(id, session);
+        self.settle(id);
         self.drain(now);
         Some(id)
     }
@@ -363,6 +379,11 @@ impl Dialogs {
     /// The next thing to know, or `None` once drained.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.shared.events.pop_front()
+    }
+
+    /// The next thing to know of servers, or `None` once drained.
+    pub(crate) fn poll_server_event(&mut self) -> Option<ServerEvent> {
+        self.shared.server_events.pop_front()
     }
 
     /// When to call [`Self::handle_timeout`], and what asks for it.
@@ -574,6 +595,7 @@ impl Dialogs {
 
     fn handle_response(&mut self, id: TransactionId, response: &Response, now: Now) {
         let Some((dialog, purpose)) = self.shared.client(id) else {
+            self.handle_standalone_response(id, response);
             return;
         };
         self.with(dialog, now, |session, shared| {
@@ -590,6 +612,7 @@ impl Dialogs {
 
     fn handle_no_response(&mut self, id: TransactionId, now: Now) {
         let Some((dialog, purpose)) = self.shared.client(id) else {
+            self.handle_no_standalone_response(id);
             return;
         };
         if !purpose.is_invite() {

@@ -100,6 +100,7 @@ pub(super) enum OfferInOk {
 #[derive(Debug)]
 pub(super) struct OwnInvite {
     pub(super) id: TransactionId,
+    pub(super) flow: Flow,
     pub(super) request: Request,
     /// To tag and ACK of each 2xx, to be sent again with each copy of it.
     pub(super) acks: SmallVec<[Ack; 1]>,
@@ -159,7 +160,7 @@ impl Session {
     /// When something of the session itself is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Calling(it) => it.gives_up_at(),
+            State::Calling(it) => it.poll_timeout(),
             State::Confirmed(it) => {
                 let ack = it.unacknowledged.as_ref().map(|it| it.machine.poll_timeout());
                 let asking = it.asking.as_ref().map(Asking::gives_up_at);

@@ -1,12 +1,12 @@
 //! What all sessions share: the transaction layer below, and who waits for which transaction.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::credentials::OwnCredentials;
 use super::inspection::SDP;
 use super::session_timer::Terms;
 use super::state::Dialog;
-use super::{DialogId, DialogsConfig, Event};
+use super::{DialogId, DialogsConfig, Event, ServerEvent};
 use crate::auth::Exchange;
 use crate::sip::{HeaderName, Request, RequestBuilder, Response, ResponseBuilder, StatusCode};
 use crate::timer::Now;
@@ -25,9 +25,14 @@ pub(super) struct Shared {
     pub(super) transactions: Transactions,
     pub(super) config: DialogsConfig,
     pub(super) events: VecDeque<Event>,
+    pub(super) server_events: VecDeque<ServerEvent>,
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
     pub(super) credentials: OwnCredentials,
+    /// Requests outside of dialogs that wait for their response.
+    pub(super) standalone: BTreeSet<TransactionId>,
+    /// INVITEs that wait for nothing but a provisional response, to be cancelled: another server was tried, or answered.
+    pub(super) left: BTreeSet<TransactionId>,
     clients: HashMap<TransactionId, (DialogId, Purpose)>,
     /// How many transactions each session waits for, those of INVITEs apart.
     waiting: BTreeMap<DialogId, usize>,
@@ -65,8 +70,11 @@ impl Shared {
             transactions,
             config,
             events: VecDeque::new(),
+            server_events: VecDeque::new(),
             unacknowledged: 0,
             credentials: OwnCredentials::default(),
+            standalone: BTreeSet::new(),
+            left: BTreeSet::new(),
             clients: HashMap::new(),
             waiting: BTreeMap::new(),
         }
@@ -134,6 +142,7 @@ impl Shared {
     /// Nobody waits for the transaction `id` any more.
     pub(super) fn forget_client(&mut self, id: TransactionId) {
         self.credentials.forget(id);
+        self.left.remove(&id);
         let Some((dialog, purpose)) = self.clients.remove(&id) else {
             return;
         };

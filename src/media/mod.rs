@@ -2,9 +2,9 @@
 //! said leaves on one clock.
 //!
 //! ```text
-//! handle_rtp  -> latch -> reception -> jitter buffer -> decode -> conceal -> Tick::heard
+//! LegTransport -> handle_rtp -> latch -> reception -> jitter buffer -> decode -> conceal -> Tick::heard
 //!                              \-> DTMF -> Tick::dtmf
-//! play, clear -> playout queue -> encode -> poll_transmit       (one packet every tick)
+//! play, clear -> playout queue -> encode -> poll_transmit -> LegTransport       (one packet every tick)
 //! ```
 
 mod arrival;
@@ -14,6 +14,7 @@ mod dtmf;
 mod incoming;
 pub mod jitter_buffer;
 mod latch;
+mod leg_transport;
 pub mod levels;
 mod outgoing;
 pub mod playout;
@@ -25,6 +26,7 @@ pub mod tones;
 
 pub use dtmf::DtmfEnded;
 pub use latch::{Latching, host_behind_nat};
+pub use leg_transport::LegTransport;
 pub use playout::{Played, PlayoutFrame, PlayoutFull};
 pub use quality::Quality;
 pub use report::{Dropped, Received, Remote, Report, Sent};

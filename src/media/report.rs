@@ -84,12 +84,17 @@ pub struct Dropped {
     pub astray: u64,
     /// RTCP that was not valid.
     pub rtcp: u64,
+    /// On a secured leg: not protected with the peer's key.
+    pub unauthenticated: u64,
+    /// On a secured leg: the peer's, but for the second time or far too late.
+    pub replayed: u64,
 }
 
 impl Dropped {
     /// All of them.
     pub const fn total(&self) -> u64 {
-        self.strangers + self.malformed + self.payload_type + self.ssrc + self.astray + self.rtcp
+        let secured = self.unauthenticated + self.replayed;
+        self.strangers + self.malformed + self.payload_type + self.ssrc + self.astray + self.rtcp + secured
     }
 }
 

@@ -29,6 +29,7 @@ use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::rtp::packet::is_rtcp;
 use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
+use crate::srtp::Rejected;
 use crate::timer::Now;
 
 /// What a session is told at its beginning.
@@ -222,6 +223,26 @@ impl Session {
         let expects_rtp = remote.send && remote.receive;
         self.expected_since = if expects_rtp { self.expected_since.or(Some(now)) } else { None };
         self.remote = Some(remote);
+    }
+
+    /// Whether a datagram from there could be the peer's: others need not be looked at.
+    pub fn admits(&self, from: SocketAddr) -> bool {
+        let is_peer = |it: &RemoteMedia| {
+            let host = from.ip().to_canonical();
+            let destination = self.latch.as_ref().map(|it| it.destination().ip().to_canonical());
+            host == it.rtcp.ip().to_canonical() || Some(host) == destination
+        };
+        self.latch.as_ref().is_some_and(|it| it.admits(from)) || self.remote.as_ref().is_some_and(is_peer)
+    }
+
+    /// Counts a datagram that did not get past the leg's [`super::LegTransport`].
+    pub const fn handle_rejected(&mut self, rejected: Rejected) {
+        match rejected {
+            Rejected::Malformed => self.dropped.malformed += 1,
+            Rejected::Forged => self.dropped.unauthenticated += 1,
+            Rejected::Replayed => self.dropped.replayed += 1,
+            Rejected::TooManyStreams => self.dropped.ssrc += 1,
+        }
     }
 
     /// Takes a datagram from the RTP socket.

@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
-use crate::auth::{DigestAccount, DigestClient, Exchange, Protected};
-use crate::limits::REGISTRATION_INTERVALS_MAX;
-use crate::sip::{BuildError, Contacts, HeaderName, Method, Request, Response, StatusCode, Uri};
+use crate::auth::{DigestAccount, DigestClient, Exchange, GaveUp, Protected};
+use crate::limits::{PATH_HOPS_MAX, REGISTRATION_INTERVALS_MAX};
+use crate::sip::{BuildError, Contacts, HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::Flow;
 use crate::transport::refusal::ALLOW;
@@ -30,16 +30,25 @@ pub struct RegistrationConfig {
     pub address: Uri,
     /// The Request-URI: the domain, without a user.
     pub registrar: Uri,
-    /// Where we want to be called.
-    pub contact: Uri,
-    /// The ways to the registrar, the preferred one first.
-    pub servers: Vec<Flow>,
+    /// The registrar's servers, the preferred one first. [`Registration::set_servers`] changes them.
+    pub servers: Vec<Server>,
     /// The interval that is asked for first, in seconds.
     pub expires_s: u32,
     /// What to show if asked.
     pub account: Option<DigestAccount>,
+    /// The Route to the registrar, if it is behind a proxy.
+    pub route: Vec<(HeaderName, String)>,
     /// As the User-Agent header field names us.
     pub user_agent: String,
+}
+
+/// One server of a registrar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The way to it.
+    pub flow: Flow,
+    /// Where we want to be called from there.
+    pub contact: Uri,
 }
 
 /// Keeps one registration.
@@ -64,6 +73,9 @@ pub struct Registration {
     again_at: Option<Instant>,
     /// Until when a server has us, as far as is known, and which one.
     bound: Option<(Instant, Flow)>,
+    /// The proxies that the registrar wants on the way of our calls (RFC 3608).
+    service_route: Vec<NameAddr>,
+    gave_up: Option<GaveUp>,
     is_stopping: bool,
     outputs: VecDeque<Register>,
     stats: RegistrationStats,
@@ -85,15 +97,19 @@ pub enum RegistrationState {
 }
 
 /// Why a registration failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// No server answered.
+    #[error("no server answers")]
     NoAnswer,
     /// The last answer.
+    #[error("the answer is {}", .0.code())]
     Refused(StatusCode),
     /// A 2xx that grants no time.
+    #[error("it is accepted for no time")]
     NotGranted,
     /// There is no server to ask.
+    #[error("there is no server to ask")]
     NoServer,
 }
 
@@ -161,6 +177,8 @@ impl Registration {
             pending: None,
             again_at: None,
             bound: None,
+            service_route: vec![],
+            gave_up: None,
             is_stopping: false,
             outputs: VecDeque::new(),
             stats: RegistrationStats::default(),
@@ -184,6 +202,24 @@ impl Registration {
         if self.pending.is_none() {
             self.finish_stopping(now);
         }
+    }
+
+    /// The registrar is at these servers from here on, the preferred one first. What it knows of us where it was stands
+    /// until it expires; a registration that has lost its server is made anew.
+    pub fn set_servers(&mut self, servers: Vec<Server>, now: Now) {
+        let current = self.server();
+        let position = servers.iter().position(|it| Some(it.flow) == current);
+        self.server = position.unwrap_or(0);
+        self.config.servers = servers;
+        let lacks_server = self.state == RegistrationState::Failed(Failure::NoServer);
+        if (lacks_server || position.is_none()) && !self.is_stopping && self.again_at.is_some() {
+            self.again_at = Some(now.instant);
+        }
+    }
+
+    /// The proxies that the registrar wants on the way of our calls (RFC 3608).
+    pub fn service_route(&self) -> &[NameAddr] {
+        &self.service_route
     }
 
     /// A response to the latest REGISTER.
@@ -249,6 +285,11 @@ impl Registration {
         self.state
     }
 
+    /// Why credentials were of no use, if that is the state.
+    pub fn gave_up(&self) -> Option<GaveUp> {
+        self.gave_up.filter(|_| self.state == RegistrationState::AuthFailed)
+    }
+
     /// Until when a server has us, as far as is known. It may while a refresh fails.
     pub fn bound_until(&self) -> Option<Instant> {
         self.bound.map(|(until, _)| until)
@@ -256,7 +297,7 @@ impl Registration {
 
     /// The server that is asked, or was last.
     pub fn server(&self) -> Option<Flow> {
-        self.config.servers.get(self.server).copied()
+        self.config.servers.get(self.server).map(|it| it.flow)
     }
 
     /// What was done since the start.
@@ -281,12 +322,12 @@ impl Registration {
     }
 
     fn send(&mut self, credentials: Vec<(HeaderName, String)>, now: Now) {
-        let Some(flow) = self.server() else {
+        let Some(Server { flow, contact }) = self.config.servers.get(self.server).cloned() else {
             self.fail(Failure::NoServer, None, now);
             return;
         };
         self.cseq = self.cseq.saturating_add(1);
-        let RegistrationConfig { address, contact, registrar, user_agent, .. } = &self.config;
+        let RegistrationConfig { address, registrar, user_agent, .. } = &self.config;
         let removes = self.pending.as_ref().is_some_and(|it| it.removes);
         let expires_s = if removes { 0 } else { self.expires_s };
         let mut headers = vec![
@@ -301,6 +342,7 @@ impl Registration {
             (HeaderName::Supported, "path".to_owned()),
             (HeaderName::UserAgent, user_agent.clone()),
         ];
+        headers.extend(self.config.route.iter().cloned());
         headers.extend(credentials);
         self.stats.sent += 1;
         self.outputs.push_back(Register { flow, uri: registrar.clone(), headers });
@@ -328,6 +370,8 @@ impl Registration {
         self.stats.accepted += 1;
         (self.failed_servers, self.pauses) = (0, 0);
         self.bound = Some((now.instant + granted, flow));
+        self.service_route = response.headers().addresses(HeaderName::ServiceRoute).unwrap_or_default();
+        self.service_route.truncate(PATH_HOPS_MAX);
         self.state = RegistrationState::Registered;
         if self.is_stopping {
             self.finish_stopping(now);
@@ -344,7 +388,8 @@ impl Registration {
             Ok(Contacts::List(list)) => list,
             Ok(Contacts::Star) | Err(_) => vec![],
         };
-        let ours = contacts.iter().find(|it| it.uri().equivalent(&self.config.contact));
+        let own = self.config.servers.get(self.server);
+        let ours = contacts.iter().find(|it| own.is_some_and(|own| it.uri().equivalent(&own.contact)));
         let only = contacts.first().filter(|_| contacts.len() == 1);
         let own = ours.or(only).and_then(|it| it.params().value("expires")).and_then(|it| it.parse().ok());
         let of_all = || headers.expires().and_then(Result::ok);
@@ -356,15 +401,16 @@ impl Registration {
         let uri = self.config.registrar.to_string();
         let request = Protected { method: "REGISTER", uri: &uri, body: b"" };
         let credentials = match (&mut self.digest, &mut self.pending) {
-            (Some(digest), Some(pending)) => digest.handle_challenge(&mut pending.exchange, response, request).ok(),
-            (None, _) | (_, None) => None,
+            (Some(digest), Some(pending)) => digest.handle_challenge(&mut pending.exchange, response, request),
+            (None, _) | (_, None) => Err(GaveUp::NoCredentials),
         };
+        self.gave_up = credentials.as_ref().err().copied();
         match credentials {
-            Some(credentials) => {
+            Ok(credentials) => {
                 self.stats.challenged += 1;
                 self.send(credentials, now);
             }
-            None => self.give_up(now),
+            Err(_) => self.give_up(now),
         }
     }
 

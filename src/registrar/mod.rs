@@ -6,5 +6,7 @@ mod server;
 #[cfg(test)]
 mod timelines;
 
-pub use self::client::{Failure, Register, Registration, RegistrationConfig, RegistrationState, RegistrationStats};
+pub use self::client::{
+    Failure, Register, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server,
+};
 pub use self::server::{Event, Registrar, RegistrarConfig, RegistrarStats, Target, Unbound};

@@ -318,10 +318,12 @@ impl Carrier {
         let config = RegistrationConfig {
             address: uri("sip:user@carrier.example"),
             registrar: uri("sip:carrier.example"),
-            contact: uri("sip:user@198.51.100.1"),
-            servers: vec![flow(TransportKind::Udp, "192.0.2.1:5060"), flow(TransportKind::Udp, "192.0.2.2:5060")],
+            servers: ["192.0.2.1:5060", "192.0.2.2:5060"]
+                .map(|it| super::Server { flow: flow(TransportKind::Udp, it), contact: uri("sip:user@198.51.100.1") })
+                .into(),
             expires_s: 3_600,
             account: Some(account),
+            route: vec![],
             user_agent: "test".to_owned(),
         };
         let now = Now::origin();

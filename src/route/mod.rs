@@ -4,6 +4,7 @@
 //! look local.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -13,6 +14,10 @@ use crate::sip::Uri;
 /// The name of an agent of an account, as the configuration writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgentName(pub String);
+
+/// The name of a trunk, as the configuration writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrunkName(pub String);
 
 /// Who answers, and the account that the call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,7 @@ pub struct Routes {
     numbers: BTreeMap<String, Target>,
     users: BTreeSet<(AccountId, String)>,
     sources: Vec<Network>,
+    trunks: BTreeMap<TrunkName, Vec<Network>>,
 }
 
 /// What a listener takes from strangers.
@@ -90,6 +96,21 @@ impl Routes {
         self.sources.push(network);
     }
 
+    /// Makes the addresses of `networks` known sources, those of a trunk, in place of what it had before.
+    pub fn set_trunk_sources(&mut self, trunk: TrunkName, networks: Vec<Network>) {
+        self.trunks.insert(trunk, networks);
+    }
+
+    /// The trunk that `source` belongs to.
+    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
+        self.trunks.iter().find(|(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
+    }
+
+    /// Whether `source` is known, by itself or as that of a trunk.
+    pub fn is_known(&self, source: IpAddr) -> bool {
+        self.sources.iter().any(|it| it.contains(source)) || self.trunk_of(source).is_some()
+    }
+
     /// Makes `name` a user, whom other users of the account can call by that name.
     pub fn insert_user(&mut self, account: AccountId, name: &str) {
         self.users.insert((account, name.to_owned()));
@@ -97,7 +118,7 @@ impl Routes {
 
     /// Who calls from `source`, as far as its address tells.
     pub fn caller(&self, source: IpAddr) -> Caller {
-        if self.sources.iter().any(|it| it.contains(source)) { Caller::Known } else { Caller::Stranger }
+        if self.is_known(source) { Caller::Known } else { Caller::Stranger }
     }
 
     /// Who answers a call that `caller` makes to `user`, the user part of the Request-URI. Users reach each other and the
@@ -147,6 +168,20 @@ impl Network {
         };
         let host_bits = width - u32::from(self.prefix_bits);
         (ours ^ theirs).checked_shr(host_bits).unwrap_or(0) == 0
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
+    }
+}
+
+impl From<IpAddr> for Network {
+    /// One address.
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }
     }
 }
 

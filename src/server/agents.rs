@@ -19,10 +19,10 @@ use crate::codec::{Frame, SampleRate};
 use crate::config;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
 use crate::route::Target;
-use crate::server::system::target;
 use crate::server::call_actor::Services;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
 use crate::server::speech::{fallback_tone, render_text};
+use crate::server::system::target;
 
 /// One agent, shared by its calls.
 #[derive(Debug)]

@@ -82,6 +82,14 @@ impl ReceiveBatch {
         Ok(count)
     }
 
+    /// As [`Self::iter`], to be changed in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut [u8])> {
+        self.received.iter().zip(self.buffers.iter_mut()).map(|((from, len), buffer)| {
+            let len = (*len).min(buffer.len());
+            (*from, buffer.get_mut(..len).unwrap_or_default())
+        })
+    }
+
     /// The datagrams of the last call and their senders. An IPv4 sender on an IPv6 socket is given as IPv4.
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
         self.received

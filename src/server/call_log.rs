@@ -210,7 +210,7 @@ fn report(call: CallId, written: Result<(), NotWritten>) {
 /// and the agent have said their last.
 pub(crate) fn signalling(event: call::Event) -> Option<Event> {
     Some(match event {
-        call::Event::Offered { direction, account: _, from, to, flow, agent } => Event::Offered {
+        call::Event::Offered { direction, account: _, from, to, flow, trunk, agent } => Event::Offered {
             direction: match direction {
                 call::Direction::Inbound => Direction::Inbound,
                 call::Direction::Outbound => Direction::Outbound,
@@ -218,6 +218,7 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
             from,
             to,
             source: Pii::new(source(flow)),
+            trunk: trunk.map(|it| it.0),
             agent: agent.map(|it| it.0),
         },
         call::Event::Ringing => Event::Ringing,

@@ -78,7 +78,7 @@ async fn converse(system: &System, script: &CallerScript) -> anyhow::Result<Conv
     let address = system.sip.iter().find(|it| it.0 == TransportKind::Udp).context("the server does not listen")?.1;
     println!("server on udp://{address}, calling sip:demo@{address}");
     let mut events = system.log().watch();
-    let target = Target::find(&format!("sip:demo@{address}")).await?;
+    let target = Target::find(&format!("sip:demo@{address}"), vec![]).await?;
     let patience = Patience { quiet_ms: script.silence_ms, nothing_ms: u32::MAX, linger_ms: u32::MAX };
     let dial = Dial { from: "caller".to_owned(), record: None, ears: None };
     let mut line = Line::dial(&target, dial, Dialogue::new([], patience, true)).await?;

@@ -11,17 +11,19 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, CallsConfig, HangUpCause, Outbound};
+use crate::call::{Calls, CallsConfig, HangUpCause, Order, Outbound, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
+use crate::registrar::RegistrationState;
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
 use crate::server::media_worker::MediaWorkers;
-use crate::server::metrics::{PortsSnapshot, Snapshot, Way};
+use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
 use crate::server::{clock, entropy, interfaces, task, tcp, udp};
@@ -48,6 +50,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) advertise_sip: Advertise,
     /// What peers are told instead of a local RTP address.
     pub(crate) advertise_rtp: Advertise,
+    /// The name servers to ask; those of the system if there are none.
+    pub(crate) dns: Vec<SocketAddr>,
     /// Ports for media.
     pub(crate) rtp_ports: RangeInclusive<u16>,
     /// After so long without RTP a call is ended.
@@ -161,6 +165,8 @@ impl Endpoint {
         }
         let status = SharedStatus::default();
         let shell = Shell {
+            resolver: Resolver::new(&config.dns),
+            inputs: inputs.clone(),
             sockets: SipSockets::new(bound.udp, Arc::clone(&connections), inputs),
             ports: Arc::clone(&ports),
             media: Arc::clone(&media),
@@ -185,6 +191,14 @@ impl EndpointHandle {
     pub(crate) async fn place(&self, outbound: Outbound) -> Option<CallId> {
         let (reply, placed) = oneshot::channel();
         self.worker.send(Command::Place(Box::new(outbound), reply)).await.ok()?;
+        placed.await.ok()
+    }
+
+    /// Places a call over whatever servers it takes; it comes out of the queue of new calls once it has media. `None` if the
+    /// worker is gone.
+    pub(crate) async fn order(&self, order: Order) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Order(Box::new(order), reply)).await.ok()?;
         placed.await.ok()
     }
 
@@ -213,6 +227,8 @@ impl EndpointHandle {
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         let status = self.status();
         self.add_sip(&status, snapshot);
+        let trunks = status.trunks.iter().map(|it| (it.name.0.clone(), trunk_snapshot(it)));
+        snapshot.trunks.extend(trunks);
         for worker in self.media.metrics() {
             let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let rtp = &mut snapshot.rtp;
@@ -257,6 +273,21 @@ impl EndpointHandle {
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
+    }
+}
+
+fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
+    let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
+    let registered = trunk.registration.is_some_and(|it| it.state == RegistrationState::Registered);
+    let stats = trunk.registration.map(|it| it.stats).unwrap_or_default();
+    TrunkSnapshot {
+        registered: trunk.registers.then_some(registered),
+        registrations_accepted: stats.accepted,
+        registrations_failed: stats.failed,
+        gateways: count(trunk.gateways.len()),
+        gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
+        calls_in: trunk.calls.0,
+        calls_out: trunk.calls.1,
     }
 }
 

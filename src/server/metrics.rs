@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub calls: BTreeMap<&'static str, u64>,
     /// SIP.
     pub sip: SipSnapshot,
+    /// Trunks, by name.
+    pub trunks: BTreeMap<String, TrunkSnapshot>,
     /// RTP.
     pub rtp: RtpSnapshot,
     /// Media ports.
@@ -71,6 +73,25 @@ pub struct SipSnapshot {
     pub dialogs: u64,
     /// TCP connections held.
     pub connections: u64,
+}
+
+/// A trunk.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrunkSnapshot {
+    /// Whether it has us registered; `None` if we do not ask for that.
+    pub registered: Option<bool>,
+    /// Total of registrations and refreshes that were accepted.
+    pub registrations_accepted: u64,
+    /// Total of those that were not, or not answered.
+    pub registrations_failed: u64,
+    /// Servers it has.
+    pub gateways: u64,
+    /// Servers that failed a short time ago, and are tried last.
+    pub gateways_resting: u64,
+    /// Total of calls from it.
+    pub calls_in: u64,
+    /// Total of calls to it.
+    pub calls_out: u64,
 }
 
 /// RTP as the media workers count it.
@@ -298,6 +319,7 @@ impl Page {
         self.family("hookswitch_calls", GAUGE, "Calls in progress, by state.", by("state", &snapshot.calls));
         self.sip(&snapshot.sip, by("reason", &snapshot.sip.parse_errors), by("reason", &snapshot.sip.drops));
         self.rtp(&snapshot.rtp, &snapshot.ports);
+        self.trunks(&snapshot.trunks);
         let decoders = &snapshot.decoders;
         self.value("hookswitch_decoders", GAUGE, "Decoders of the embedded speech engine.", decoders.configured);
         self.value("hookswitch_decoders_in_use", GAUGE, "Decoders that listen to a caller.", decoders.in_use);
@@ -306,6 +328,30 @@ impl Page {
         let help = "Things dropped because a queue was full, by queue.";
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
+    }
+
+    fn trunks(&mut self, trunks: &BTreeMap<String, TrunkSnapshot>) {
+        let each = |value: fn(&TrunkSnapshot) -> Option<u64>| {
+            trunks.iter().filter_map(move |(name, it)| Some(([("trunk", name.as_str())], value(it)?)))
+        };
+        let help = "Whether a trunk has us registered.";
+        self.family("hookswitch_trunk_registered", GAUGE, help, each(|it| it.registered.map(u64::from)));
+        self.family("hookswitch_trunk_gateways", GAUGE, "Servers of a trunk.", each(|it| Some(it.gateways)));
+        let help = "Servers of a trunk that failed a short time ago.";
+        self.family("hookswitch_trunk_gateways_resting", GAUGE, help, each(|it| Some(it.gateways_resting)));
+        let split = |parts: [(&'static str, &'static str, fn(&TrunkSnapshot) -> u64); 2]| {
+            trunks.iter().flat_map(move |(name, it)| {
+                parts.map(|(label, value, count)| ([("trunk", name.as_str()), (label, value)], count(it)))
+            })
+        };
+        let results = split([
+            ("result", "accepted", |it| it.registrations_accepted),
+            ("result", "failed", |it| it.registrations_failed),
+        ]);
+        let help = "Answers to registrations and refreshes, and those that did not come.";
+        self.family("hookswitch_trunk_registrations_total", COUNTER, help, results);
+        let calls = split([("direction", "in", |it| it.calls_in), ("direction", "out", |it| it.calls_out)]);
+        self.family("hookswitch_trunk_calls_total", COUNTER, "Calls over a trunk.", calls);
     }
 
     fn sip(&mut self, sip: &SipSnapshot, parse_errors: Vec<Row<'_, 1>>, drops: Vec<Row<'_, 1>>) {

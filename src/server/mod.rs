@@ -21,6 +21,7 @@ pub mod phone;
 pub mod ports;
 pub mod provider;
 pub mod recorder;
+mod resolver;
 pub mod serve;
 mod sip_sockets;
 mod sip_worker;

@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{Calls, Counts, End, HangUpCause, Outbound, Output, TransferOutcome};
+use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
 use crate::codec::SampleRate;
 use crate::config::Advertise;
+use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
-use crate::media::{RemoteMedia, Report, SessionConfig};
+use crate::locate::{Answer, Question};
+use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
+use crate::registrar::RegistrationState;
 use crate::route::{AgentName, Target};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
@@ -23,6 +26,7 @@ use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task, tcp};
 use crate::timer::Now;
@@ -41,6 +45,8 @@ pub(crate) enum Input {
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
+    /// What came of a question to the name server.
+    Answer(Question, Answer),
 }
 
 /// An INVITE that begins a call, as far as can be seen at a glance: it waits until nothing else does.
@@ -59,6 +65,8 @@ pub(crate) struct WaitingInvite {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes.
+    Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
@@ -84,6 +92,8 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// How the trunks are.
+    pub(crate) trunks: Vec<TrunkState>,
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -136,6 +146,9 @@ pub(crate) type MediaClosed = Vec<(LegId, oneshot::Receiver<Report>)>;
 pub(crate) struct Shell {
     /// Its sockets.
     pub(crate) sockets: SipSockets,
+    /// Who looks names up, and where its answers go.
+    pub(crate) resolver: Resolver,
+    pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
     /// Where legs run.
@@ -274,6 +287,7 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            trunks: self.calls.trunks(now),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -302,6 +316,7 @@ impl SipWorker {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
             Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, now);
@@ -321,6 +336,15 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
+                if reply.send(call).is_err() {
+                    // Whoever asked has gone.
+                    self.calls.hang_up(call, HangUpCause::Done, now);
+                }
+            }
+            Command::Order(order, reply) => {
+                let to = Pii::new(order.to.to_string());
+                let call = self.calls.order(*order, now);
+                self.placed.insert(call, (Pii::default(), to));
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -363,10 +387,10 @@ impl SipWorker {
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
             Output::OpenMedia { leg, local_ip, peer, remote } => {
-                self.open_media(leg, local_ip, remote.map(|it| leg_media::remote(&it, peer)));
+                self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer)));
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), None));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
@@ -389,7 +413,7 @@ impl SipWorker {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
                 }
             }
-            Output::StartAgent { call: _, account: _, agent, leg, from, to, headers: _ } => {
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
                 self.start_actor(leg, Some(agent), from, to);
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
@@ -399,15 +423,19 @@ impl SipWorker {
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
             // The journal's entry, which every call has, ends it here.
             Output::Ended { .. } => (),
+            Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
+            Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
+            // Who may be at the far end is not restricted here.
+            Output::Secure { .. } => (),
             // Who asks is told by the registrar itself.
             Output::Registration(_) => (),
             Output::Journal { call, event } => self.record(call, event),
         }
     }
 
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<RemoteMedia>) {
+    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
-        match self.try_open_media(leg, local_ip, remote) {
+        match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
                 if let Some((from, to)) = self.placed.remove(&leg.call) {
@@ -422,14 +450,28 @@ impl SipWorker {
     }
 
     /// Opens the leg and returns the RTP address to tell the peer; `None` if there is no port or no worker for it.
-    fn try_open_media(&mut self, leg: LegId, local_ip: IpAddr, remote: Option<RemoteMedia>) -> Option<SocketAddr> {
+    fn try_open_media(
+        &mut self,
+        leg: LegId,
+        local_ip: IpAddr,
+        peer: IpAddr,
+        offered: Option<&MediaDescription>,
+    ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
         let (task_end, link) = media_link::link();
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
+        let remote = offered.map(|it| leg_media::remote(it, peer));
         let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
-        let inactivity = Some(self.shell.inactivity);
-        let open = OpenLeg { leg, sockets, session: SessionConfig { remote, hears_tones }, link, tap, inactivity };
+        let open = OpenLeg {
+            leg,
+            sockets,
+            session: SessionConfig { remote, hears_tones },
+            keys: None,
+            link,
+            tap,
+            inactivity: Some(self.shell.inactivity),
+        };
         let media = self.shell.media.open(open).ok()?;
         self.legs.insert(leg, media);
         self.links.insert(leg, task_end);
@@ -497,6 +539,29 @@ impl SipWorker {
         if let Some(event) = call_log::signalling(event) {
             self.shell.log.write_now(call, event, clock::now());
         }
+    }
+}
+
+/// Logs what is learnt of a trunk.
+fn tell_trunk(trunk: &str, event: TrunkEvent) {
+    let registration = match event {
+        TrunkEvent::Registration(it) => it,
+        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
+        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
+        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
+    };
+    let server = registration.server.map(tracing::field::display);
+    match registration.state {
+        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
+        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
+        RegistrationState::Failed(failure) => {
+            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
+        }
+        RegistrationState::AuthFailed => match registration.gave_up {
+            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
+            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
+        },
+        RegistrationState::Pending => (),
     }
 }
 

@@ -10,16 +10,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
-use crate::auth::DigestServerConfig;
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, UsersConfig};
+use crate::auth::{DigestAccount, DigestServerConfig};
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{Config, Number, SignallingTransport, TransfersFor, User};
+use crate::config::{Config, Number, SignallingTransport, TransfersFor, Trunk, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
 use crate::limits::PROVIDER_CONNECT_MS_MAX;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Destination, Routes, Target};
+use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
@@ -166,11 +166,13 @@ impl System {
 
     /// Whether every call was over by `until`.
     async fn wait_for_calls(&self, until: std::time::Instant) -> bool {
+        let farewell_until = clock::now().instant + FAREWELL_TIME;
         loop {
-            if self.log.open_calls() == 0 && self.endpoint.status().counts.dialogs == 0 {
+            let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
+            let has_left = counts.farewells == 0 || now >= farewell_until;
+            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
                 return true;
             }
-            let now = clock::now().instant;
             if now >= until {
                 return false;
             }
@@ -270,6 +272,7 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         listen: listen.collect(),
         advertise_sip: config.sip.advertise.clone(),
         advertise_rtp: config.rtp.advertise.clone(),
+        dns: config.dns.servers.clone(),
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -277,6 +280,8 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             listeners: vec![],
             routes,
             users: users_config(config),
+            trunks: config.trunks.iter().map(trunk_config).collect(),
+            next_hop_after: config.sip.next_hop_after,
             capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             transfers: match config.sip.transfers {
@@ -328,6 +333,29 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     })
 }
 
+/// A trunk of the configuration, as the call layer takes it.
+pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+    let account = |(username, password): (String, Secret)| {
+        // What cannot stand in quotes is refused when the configuration is read.
+        DigestAccount::new(trunk.realms.clone(), username, password).ok()
+    };
+    let username = trunk.username.clone();
+    TrunkConfig {
+        name: TrunkName(name.clone()),
+        account: AccountId::default(),
+        domain: trunk.domain.clone(),
+        gateways: trunk.outbound_proxy.clone().map_or_else(|| trunk.gateways.clone(), |it| vec![it]),
+        proxy: trunk.outbound_proxy.clone(),
+        transport: trunk.transport.as_deref().and_then(TransportKind::of_scheme),
+        credentials: username.clone().zip(trunk.password.clone()).and_then(account),
+        username,
+        register_s: trunk.register.then(|| u32::try_from(trunk.expires.as_secs()).unwrap_or(u32::MAX)),
+        sources: trunk.sources.clone(),
+        caller_id: trunk.caller_id.clone(),
+        ping_every: trunk.options_every,
+    }
+}
+
 fn warn_of_ephemeral_ports(config: &Config) {
     if let Some(overlap) = ports::ephemeral_overlap(&(config.rtp.ports.first..=config.rtp.ports.last)) {
         tracing::warn!(
@@ -342,5 +370,7 @@ fn warn_of_ephemeral_ports(config: &Config) {
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// For the BYEs of the last calls and what follows them.
 const HANG_UP_TIME: Duration = Duration::from_secs(5);
+/// For carriers to answer that they know that we are gone.
+const FAREWELL_TIME: Duration = Duration::from_secs(3);
 /// For tasks that were told to stop.
 const STOP_TIME: Duration = Duration::from_secs(2);

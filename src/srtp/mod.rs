@@ -16,6 +16,7 @@ use std::fmt;
 
 use rand::Rng;
 use rand_chacha::ChaCha12Rng;
+use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -43,12 +44,42 @@ pub struct MasterKey {
     bytes: Zeroizing<[u8; MASTER_KEY_LEN_MAX]>,
 }
 
+/// The keys of a session, as signalling agreed on them: each side names the one that it sends under.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// For what we send.
+    pub ours: MasterKey,
+    /// For what the peer sends.
+    pub theirs: MasterKey,
+    /// What the peer appends to its packets to name its key; empty if it does not.
+    pub their_identifier: SmallVec<[u8; 4]>,
+}
+
 /// By how much a packet grows at most when it is protected: index and tag of an SRTCP packet.
 pub const OVERHEAD_BYTES_MAX: usize = 20;
 
 const MASTER_KEY_LEN_MAX: usize = 44;
 
 impl Suite {
+    /// All of them, those that most peers know first.
+    pub const ALL: [Self; 4] =
+        [Self::AesCm128HmacSha1Tag80, Self::AeadAes256Gcm, Self::AeadAes128Gcm, Self::AesCm128HmacSha1Tag32];
+
+    /// As session descriptions name it (RFC 4568 §6.2, RFC 7714 §14.2).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AesCm128HmacSha1Tag80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1Tag32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
+        }
+    }
+
+    /// The suite of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name().eq_ignore_ascii_case(name))
+    }
+
     /// Bytes of the master key.
     pub const fn key_len(self) -> usize {
         match self {
@@ -88,6 +119,11 @@ impl MasterKey {
     /// What it is for.
     pub const fn suite(&self) -> Suite {
         self.suite
+    }
+
+    /// The key, then the salt: for who signals it.
+    pub fn key_and_salt(&self) -> &[u8] {
+        self.bytes.get(..self.suite.key_len() + self.suite.salt_len()).unwrap_or_default()
     }
 
     fn key(&self) -> &[u8] {

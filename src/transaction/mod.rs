@@ -145,6 +145,11 @@ impl Transactions {
         self.drain_transport(now);
     }
 
+    /// While `sheds`, INVITEs that begin a call are answered 503 at once; copies of those that are held are not.
+    pub(crate) const fn shed(&mut self, sheds: bool) {
+        self.sheds = sheds;
+    }
+
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
     pub(crate) fn handle_connected(&mut self, flow: Flow, is_ours: bool, identity: PeerIdentity, now: Now) {
         self.transport.handle_connected(flow, is_ours, identity, now);
@@ -153,11 +158,6 @@ impl Transactions {
     /// A source had a request admitted: it is no stranger.
     pub(crate) fn note_known(&mut self, source: IpAddr, now: Now) {
         self.transport.note_known(source, now);
-    }
-
-    /// While `sheds`, INVITEs that begin a call are answered 503 at once; copies of those that are held are not.
-    pub(crate) const fn shed(&mut self, sheds: bool) {
-        self.sheds = sheds;
     }
 
     /// Bytes of a stream came.

@@ -246,6 +246,13 @@ pub(crate) struct Printed {
     sources: u32,
 }
 
+impl Printed {
+    /// Whether nothing can come any more: the process has closed its output.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.sources == 0
+    }
+}
+
 impl Log {
     fn read(self: &Arc<Self>, mut source: impl Read + Send + 'static) {
         self.state.lock().unwrap().sources += 1;

@@ -6,6 +6,7 @@
 mod bridged;
 mod changes;
 mod incoming;
+mod next_hop;
 mod outgoing;
 mod parties;
 mod reasons;
@@ -14,6 +15,7 @@ mod refusals;
 mod reliable;
 mod transfers;
 mod transfers_carried_out;
+mod trunks;
 mod users;
 mod wire;
 
@@ -59,6 +61,10 @@ struct Peer {
     /// The last request of each method that went out, and the To tag of our last response.
     received: BTreeMap<String, Request>,
     tag: String,
+    /// The first INVITE that went out.
+    first: Option<Request>,
+    /// The call that was last ordered.
+    ordered: Option<CallId>,
     /// Where the peer is.
     remote: SocketAddr,
     /// The number of our last reliable provisional response, for `rack`.
@@ -67,6 +73,8 @@ struct Peer {
     challenge: Option<Response>,
     /// Header fields that are shown of whatever goes out.
     shown: Vec<HeaderName>,
+    /// Where calls go if `flow()` does not answer.
+    other_flows: Vec<Flow>,
 }
 
 impl Peer {
@@ -86,10 +94,13 @@ impl Peer {
             leg: None,
             received: BTreeMap::new(),
             tag: String::new(),
+            first: None,
+            ordered: None,
             remote: flow().remote,
             rseq: 0,
             challenge: None,
             shown: vec![],
+            other_flows: vec![],
         }
     }
 
@@ -147,11 +158,21 @@ impl Peer {
             "transfer-to-self" => self.calls.transfer(leg().call, &TransferTarget::Call(leg().call), now),
             "report" => self.calls.report_transfer(leg().call, options["status"].parse().expect("a status"), now),
             "drain" => self.calls.drain(now),
+            "start" => self.calls.handle_timeout(now),
+            "from" => self.remote = options["at"].parse().expect("an address"),
+            "place-over" => {
+                let remote = options["to"].parse().expect("an address");
+                self.other_flows = vec![Flow { remote, ..flow() }];
+                self.place(vec![], None);
+            }
+            "order" => self.order(&options),
+            "give-up" => self.calls.hang_up(self.ordered.expect("an order"), HangUpCause::Done, now),
             "place" => self.place(vec![], None),
             "place-with-credentials" => self.place(vec![], Some(users::account("secret"))),
             "place-smuggled" => {
                 self.place(vec![(HeaderName::Subject, "x\r\nRoute: <sip:evil>".to_owned())], None);
             }
+            "first" => self.respond_first(&options),
             status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(status, &options),
             method => self.request(method, &options),
         }
@@ -165,6 +186,7 @@ impl Peer {
             from: uri("sip:us@192.0.2.1"),
             display_name: Some("Us".to_owned()),
             flow: flow(),
+            other_flows: self.other_flows.clone(),
             headers,
             credentials,
         };
@@ -214,6 +236,16 @@ impl Peer {
         self.calls.handle_datagram(flow, Bytes::from(text), self.now);
     }
 
+    /// As [`Self::respond`], to the first INVITE of all.
+    fn respond_first(&mut self, options: &BTreeMap<&str, &str>) {
+        let first = self.first.clone().expect("an INVITE went out");
+        let last = self.received.insert("INVITE".to_owned(), first);
+        let status = *options.keys().find(|it| it.bytes().all(|it| it.is_ascii_digit())).expect("a status");
+        let options = options.iter().chain([(&"method", &"INVITE")]).map(|(name, value)| (*name, *value)).collect();
+        self.respond(status, &options);
+        self.received.insert("INVITE".to_owned(), last.expect("an INVITE went out"));
+    }
+
     /// Answers the last request that went out, or that of `method`. Options: `sdp`, `tag`, `h`.
     fn respond(&mut self, status: &str, options: &BTreeMap<&str, &str>) {
         let status: u16 = status.parse().expect("a status");
@@ -247,7 +279,12 @@ impl Peer {
             let line = match output {
                 Output::Send { flow: to, data } => {
                     assert_eq!(to.local, flow().local);
-                    self.receive(data)
+                    let line = self.receive(data);
+                    if to.remote.ip() == flow().remote.ip() || to.remote == self.remote {
+                        line
+                    } else {
+                        format!("{line} to {}", to.remote.ip())
+                    }
                 }
                 Output::Close { .. } => "! close".to_owned(),
                 Output::OpenMedia { leg, remote, .. } => {
@@ -270,6 +307,12 @@ impl Peer {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
+                Output::Ask(question) => {
+                    self.answer_question(&question);
+                    continue;
+                }
+                Output::Trunk { event, .. } => format!("! trunk {}", trunks::show(event)),
+                Output::Secure { .. } => "! secure".to_owned(),
                 Output::Registration(event) => {
                     let text = format!("{event:?}");
                     format!("! registration {}", text.split(' ').next().expect("a name"))
@@ -291,6 +334,9 @@ impl Peer {
             Message::Request(request) => {
                 let method = request.method().as_str().to_owned();
                 let line = format!("> {method}{}{}", show_sdp(request.body()), self.show(request.headers()));
+                if method == "INVITE" && self.first.is_none() {
+                    self.first = Some(request.clone());
+                }
                 self.received.insert(method, request);
                 line
             }

@@ -259,7 +259,7 @@ impl Parties {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
-                Output::Registration(_) => continue,
+                Output::Registration(_) | Output::Ask(_) | Output::Trunk { .. } | Output::Secure { .. } => continue,
                 Output::Journal { event, .. } => match event {
                     Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
                     Event::LegRinging { leg } => format!("# LegRinging {leg}"),

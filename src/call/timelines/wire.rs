@@ -95,6 +95,7 @@ fn our_invite_and_a_connection_that_is_refused() {
         from: uri("sip:100@example.com"),
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
+        other_flows: vec![],
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
         credentials: None,
     };
@@ -198,6 +199,9 @@ impl Shell {
                 | Output::TransferAsked { .. }
                 | Output::Ended { .. }
                 | Output::Registration(_)
+                | Output::Ask(_)
+                | Output::Trunk { .. }
+                | Output::Secure { .. }
                 | Output::Journal { .. } => (),
             }
         }

@@ -154,7 +154,7 @@ impl Session {
             let give_up_at = now.instant + Duration::from_millis(REINVITE_MS_MAX);
             reinvite.pending = Some(Pending { client, wanted, negotiation, give_up_at });
             if is_invite {
-                self.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+                self.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
             }
         }
     }

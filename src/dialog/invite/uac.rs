@@ -1,10 +1,15 @@
-//! An INVITE that goes out: RFC 3261 §13.2, with its CANCEL (§9.1) and the answers of its forks.
+//! An INVITE that goes out: RFC 3261 §13.2, with its CANCEL (§9.1), the answers of its forks and the servers that are tried
+//! one after the other (RFC 3263 §4.3).
+//!
+//! The INVITE to the next server has the next CSeq, not the same one: servers of one domain lead to the same place, where
+//! an equal one would count as merged (RFC 3261 §8.2.2.2).
 //!
 //! A redirection (3xx) is not followed: it ends the call as a refusal does, because following one would let whoever answers
 //! choose whom we call (and who pays).
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::early::Early;
 use super::reinvite::Reinvite;
@@ -18,7 +23,7 @@ use crate::dialog::session::{Ack, Confirmed, OwnInvite, Session, State};
 use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
 use crate::dialog::state::Dialog;
-use crate::dialog::{DialogId, Event};
+use crate::dialog::{DialogId, Event, ServerEvent};
 use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
 use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
@@ -38,6 +43,8 @@ pub(crate) struct Invitation {
     pub(crate) from: NameAddr,
     /// The way out.
     pub(crate) flow: Flow,
+    /// The ways to try if that one fails.
+    pub(crate) other_flows: Vec<Flow>,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
     /// Through how many more hops it may go.
@@ -55,6 +62,10 @@ pub(crate) struct Invitation {
 pub(crate) struct Calling {
     client: TransactionId,
     flow: Flow,
+    /// The ways that are left to try.
+    other_flows: VecDeque<Flow>,
+    /// When the next one is tried, because nothing comes over this one.
+    next_hop_at: Option<Instant>,
     negotiation: Negotiation,
     /// The session timer that the INVITE asks for, and how often it was refused.
     asked: Option<Asked>,
@@ -86,10 +97,27 @@ impl Calling {
         }
     }
 
+    /// When something is due.
+    pub(in crate::dialog) fn poll_timeout(&self) -> Option<Instant> {
+        self.gives_up_at().into_iter().chain(self.next_hop_at).min()
+    }
+
+    /// Whether `id` is the latest INVITE.
+    pub(in crate::dialog) fn waits_for(&self, id: TransactionId) -> bool {
+        self.client == id
+    }
+
     /// The INVITE was sent again, with credentials.
     pub(in crate::dialog) const fn sent_again(&mut self, client: TransactionId) {
         self.client = client;
         self.is_proceeding = false;
+    }
+
+    /// The INVITE went out over `flow`.
+    fn sent_over(&mut self, client: TransactionId, flow: Flow, next_hop_after: Duration, now: Now) {
+        self.sent_again(client);
+        self.flow = flow;
+        self.next_hop_at = (!self.other_flows.is_empty()).then_some(now.instant + next_hop_after);
     }
 
     pub(in crate::dialog) const fn is_cancelled(&self) -> bool {
@@ -114,7 +142,8 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { target, to, from, flow, local, max_forwards, prefers, headers, account } = invitation;
+        let Invitation { target, to, from, flow, other_flows, local, max_forwards, prefers, headers, account } =
+            invitation;
         if let Some(account) = account {
             shared.use_account(id, account);
         }
@@ -145,9 +174,13 @@ impl Session {
         }
         let builder = builder.body(SDP, offer.into());
         let (client, request) = shared.request(id, Purpose::Invite, flow, builder, now)?;
+        let other_flows: VecDeque<_> = other_flows.into();
+        let next_hop_after = shared.config.next_hop_after;
         let calling = Calling {
             client,
             flow,
+            next_hop_at: (!other_flows.is_empty()).then_some(now.instant + next_hop_after),
+            other_flows,
             negotiation,
             asked,
             refusals: 0,
@@ -156,7 +189,7 @@ impl Session {
             cancel_cause: EndCause::Cancelled,
         };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
-        session.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+        session.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
         Some(session)
     }
 
@@ -197,9 +230,20 @@ impl Session {
             self.handle_invite_ok(id, response, shared, now);
             return;
         }
+        if status.is_provisional() && shared.left.remove(&id) {
+            // Without room for the CANCEL the peer rings in vain until it gives up.
+            shared.transactions.cancel(id, ELSEWHERE, now).unwrap_or_default();
+        }
         let State::Calling(calling) = &mut self.state else {
             return;
         };
+        if !calling.waits_for(id) {
+            return;
+        }
+        calling.next_hop_at = None;
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            shared.server_events.push_back(ServerEvent::Reached { flow: calling.flow });
+        }
         if status.is_provisional() {
             calling.is_proceeding = true;
             calling.pursue_cancel(shared, now);
@@ -212,6 +256,12 @@ impl Session {
                 }
             }
             return;
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let retry_after_s = response.headers().retry_after().and_then(Result::ok).map(|it| it.seconds);
+            if self.try_next_hop(retry_after_s, shared, now) {
+                return;
+            }
         }
         if status == StatusCode::SESSION_INTERVAL_TOO_SMALL && self.ask_again(response, shared, now) {
             return;
@@ -263,17 +313,62 @@ impl Session {
         calling.asked = Some(asked);
         calling.refusals += 1;
         calling.is_proceeding = false;
-        self.invites.push(OwnInvite { id: client, request, acks: smallvec::SmallVec::new() });
+        let flow = calling.flow;
+        self.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
         true
     }
 
     /// Nothing answered an INVITE that begins a session, or it could not be sent.
-    pub(in crate::dialog) fn handle_invite_timeout(&mut self, shared: &mut Shared) {
-        if let State::Calling(calling) = &self.state {
+    pub(in crate::dialog) fn handle_invite_timeout(&mut self, id: TransactionId, shared: &mut Shared, now: Now) {
+        let is_latest = matches!(&self.state, State::Calling(it) if it.waits_for(id));
+        if is_latest && self.try_next_hop(None, shared, now) {
+            return;
+        }
+        if let State::Calling(calling) = &self.state
+            && is_latest
+        {
             let cause = if calling.is_cancelled() { EndCause::Cancelled } else { EndCause::NoAnswer };
             self.close(shared);
             self.tell_end(shared, End { cause, sip_status: None, initiator: Initiator::Local, reason: None });
         }
+    }
+
+    /// Nothing at all came over the latest way. An INVITE without a provisional response cannot be cancelled yet: it is
+    /// left to itself, and may still answer the call.
+    pub(in crate::dialog) fn handle_hop_timeout(&mut self, shared: &mut Shared, now: Now) {
+        let State::Calling(calling) = &mut self.state else {
+            return;
+        };
+        if calling.next_hop_at.take_if(|it| *it <= now.instant).is_some() {
+            let left = calling.client;
+            if self.try_next_hop(None, shared, now) {
+                shared.left.insert(left);
+            }
+        }
+    }
+
+    /// Sends the INVITE over the next way. Whether it was sent. A call that rang already is not begun again.
+    fn try_next_hop(&mut self, retry_after_s: Option<u32>, shared: &mut Shared, now: Now) -> bool {
+        let State::Calling(calling) = &mut self.state else {
+            return false;
+        };
+        let failed = calling.flow;
+        let may_go_on = !calling.is_cancelled() && self.early.is_empty();
+        let own = self.invites.iter().find(|it| it.id == calling.client).map(|it| it.request.clone());
+        let mut sent = None;
+        while let Some(request) = own.as_ref().filter(|_| may_go_on && sent.is_none()) {
+            let Some(flow) = calling.other_flows.pop_front() else {
+                break;
+            };
+            sent = over(request, flow, self.id, shared, now).map(|(client, request)| (client, flow, request));
+        }
+        shared.server_events.push_back(ServerEvent::Failed { flow: failed, retry_after_s });
+        let Some((client, flow, request)) = sent else {
+            return false;
+        };
+        calling.sent_over(client, flow, shared.config.next_hop_after, now);
+        self.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
+        true
     }
 
     /// A 2xx: the first one answers the call, copies get their ACK again, those of other forks are ended (§13.2.2.4).
@@ -284,14 +379,7 @@ impl Session {
         let Some(own) = self.invites.iter().find(|it| it.id == id).filter(|it| it.acks.len() < FORKS_MAX) else {
             return;
         };
-        let request = own.request.clone();
-        let flow = match &self.state {
-            State::Calling(it) => it.flow,
-            State::Incoming(it) => it.dialog.flow,
-            State::Confirmed(it) => it.dialog.flow,
-            State::Ended(Some(it)) => it.flow,
-            State::Ended(None) => return,
-        };
+        let (request, flow) = (own.request.clone(), own.flow);
         let Ok(mut dialog) = Dialog::from_response(&request, response, flow) else {
             self.fail_without_dialog(shared);
             return;
@@ -309,6 +397,14 @@ impl Session {
             }
             return;
         };
+        shared.left.remove(&id);
+        if !calling.waits_for(id) {
+            // The server that was left has answered after all: the other one need not.
+            shared.left.insert(calling.client);
+            if calling.is_proceeding && shared.left.remove(&calling.client) {
+                shared.transactions.cancel(calling.client, ELSEWHERE, now).unwrap_or_default();
+            }
+        }
         self.start(*calling, dialog, early, response, shared, now);
     }
 
@@ -404,6 +500,24 @@ impl Session {
         shared.transactions.send_ack(ack.flow, ack.bytes.clone(), now);
         true
     }
+}
+
+/// Sends `request` again over another flow, with the next CSeq.
+fn over(
+    request: &Request,
+    flow: Flow,
+    id: DialogId,
+    shared: &mut Shared,
+    now: Now,
+) -> Option<(TransactionId, Request)> {
+    let via = shared.transactions.next_via(flow);
+    let contact = shared.transactions.transport().contact_uri(flow);
+    let number = request.headers().cseq().number.checked_add(1)?;
+    let editor = request.edit().set(HeaderName::Via, via).set(HeaderName::CSeq, format_args!("{number} INVITE"));
+    let request = editor.set(HeaderName::Contact, format_args!("<{contact}>")).build().ok()?;
+    let (request, exchange) = shared.credentials.authorize(id, request);
+    let client = shared.send(id, Purpose::Invite, flow, &request, exchange, now)?;
+    Some((client, request))
 }
 
 /// What an INVITE that is sent again does not have from the one before.

@@ -52,6 +52,9 @@ pub enum Event {
         to: Pii<String>,
         /// Where the INVITE came from or goes to, as `udp://192.0.2.1:5060`.
         source: Pii<String>,
+        /// The trunk that the far end belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trunk: Option<String>,
         /// The agent that takes part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
@@ -314,6 +317,7 @@ mod tests {
                 from: Pii::new("+4930123".to_owned()),
                 to: Pii::new("100".to_owned()),
                 source: Pii::new("udp://192.0.2.1:5060".to_owned()),
+                trunk: None,
                 agent: None,
             },
             r#"{"type":"offered","direction":"inbound","from":"+4930123","to":"100","source":"udp://192.0.2.1:5060"}"#,

@@ -72,6 +72,9 @@ pub struct CallRecord {
     pub to: Option<Pii<String>>,
     /// Where the call came from or went to.
     pub source: Option<Pii<String>>,
+    /// The trunk it came or went over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trunk: Option<String>,
     /// The agent that took part.
     pub agent: Option<String>,
     /// Of the first event, since the Unix epoch.
@@ -126,6 +129,7 @@ impl CallRecord {
             from: None,
             to: None,
             source: None,
+            trunk: None,
             agent: None,
             started_unix_ms,
             answered_unix_ms: None,
@@ -163,11 +167,12 @@ impl Derivation {
     fn apply(&mut self, Recorded { unix_ms, event, .. }: &Recorded) {
         let record = &mut self.record;
         match event.clone() {
-            Event::Offered { direction, from, to, source, agent } => {
+            Event::Offered { direction, from, to, source, trunk, agent } => {
                 record.direction = Some(direction);
                 record.from = Some(from);
                 record.to = Some(to);
                 record.source = Some(source);
+                record.trunk = trunk;
                 record.agent = agent;
             }
             Event::Ringing => {

@@ -626,6 +626,7 @@ mod tests {
             from: Pii::new("+4930123".to_owned()),
             to: Pii::new("100".to_owned()),
             source: Pii::new("udp://192.0.2.1:5060".to_owned()),
+            trunk: None,
             agent: Some("demo".to_owned()),
         }
     }

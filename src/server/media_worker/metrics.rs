@@ -26,6 +26,10 @@ pub struct WorkerMetrics {
     pub strangers: AtomicU64,
     /// Datagrams of the peer that were not valid.
     pub invalid: AtomicU64,
+    /// Datagrams on secured legs that were not protected with the peer's key.
+    pub unauthenticated: AtomicU64,
+    /// Datagrams on secured legs that had come before.
+    pub replayed: AtomicU64,
     /// Utterances that were interrupted because their next frame had not come in time.
     pub underruns: AtomicU64,
     /// Interarrival jitter, in microseconds, once a second and leg; divided by [`WorkerMetrics::jitter_samples`], the mean.
@@ -63,6 +67,8 @@ impl WorkerMetrics {
         add(&self.late, |it| it.received.late);
         add(&self.concealed, |it| it.received.concealed_frames);
         add(&self.strangers, |it| it.dropped.strangers);
+        add(&self.unauthenticated, |it| it.dropped.unauthenticated);
+        add(&self.replayed, |it| it.dropped.replayed);
         add(&self.underruns, |it| it.sent.underruns);
         self.invalid.fetch_add(invalid(report).saturating_sub(invalid(before)), Ordering::Relaxed);
         if report.received.packets > before.received.packets {

@@ -15,6 +15,7 @@ mod slots;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,8 +38,9 @@ use super::ports::RtpSockets;
 use super::recorder::TapEnd;
 use crate::identity::LegId;
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
-use crate::media::{Heard, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::media::{Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
+use crate::srtp::Keys;
 use crate::timer::Now;
 
 /// All media threads. Dropping it ends them, and with them every leg.
@@ -57,6 +59,8 @@ pub struct OpenLeg {
     pub sockets: RtpSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
+    /// The keys of its media, if they are secured.
+    pub keys: Option<Box<Keys>>,
     /// The end of a [`super::media_link::link`].
     pub link: WorkerEnd,
     /// Records from the beginning.
@@ -132,13 +136,14 @@ impl MediaWorkers {
 }
 
 impl MediaLeg {
-    /// Brings the session what signalling has agreed on ([`Session::update`]).
+    /// Brings the session what signalling has agreed on ([`Session::update`]), and the keys of its media if they are
+    /// secured ([`LegTransport::update`]).
     ///
     /// # Errors
     ///
     /// [`MediaBusy`].
-    pub fn update(&self, remote: RemoteMedia) -> Result<(), MediaBusy> {
-        self.handle.order(Order::Update { key: self.key, remote })
+    pub fn update(&self, remote: RemoteMedia, keys: Option<Box<Keys>>) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Update { key: self.key, remote: Box::new(remote), keys })
     }
 
     /// Begins a recording, or ends one.
@@ -187,7 +192,7 @@ struct Handle {
 #[derive(Debug)]
 enum Order {
     Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
-    Update { key: u64, remote: RemoteMedia },
+    Update { key: u64, remote: Box<RemoteMedia>, keys: Option<Box<Keys>> },
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
@@ -276,6 +281,7 @@ struct Leg {
     id: LegId,
     key: u64,
     sockets: RtpSockets,
+    transport: LegTransport,
     session: Session,
     link: WorkerEnd,
     tap: Option<TapEnd>,
@@ -327,9 +333,10 @@ impl Turn {
             };
             match order {
                 Order::Open { key, open, abandoned } => self.legs.open(key, *open, abandoned, now),
-                Order::Update { key, remote } => {
+                Order::Update { key, remote, keys } => {
                     if let Some(leg) = self.legs.by_key(key) {
-                        leg.session.update(remote, now);
+                        leg.transport.update(keys.as_deref(), now.instant);
+                        leg.session.update(*remote, now);
                     }
                 }
                 Order::Record { key, tap } => {
@@ -360,7 +367,7 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, sockets, session, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, sockets, session, keys, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
         let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
@@ -382,6 +389,7 @@ impl Legs {
             id,
             key,
             sockets,
+            transport: LegTransport::new(keys.as_deref()),
             session,
             link,
             tap,
@@ -437,14 +445,9 @@ impl Legs {
             self.metrics.receive_failures.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let session = &mut leg.session;
         let served = catch_unwind(AssertUnwindSafe(|| {
-            for (from, datagram) in batch.iter() {
-                if is_rtcp {
-                    session.handle_rtcp(from, datagram, now);
-                } else {
-                    session.handle_rtp(from, datagram, now);
-                }
+            for (from, datagram) in batch.iter_mut() {
+                leg.receive(from, datagram, is_rtcp, now);
             }
         }));
         if served.is_err() {
@@ -557,6 +560,23 @@ impl Leg {
         passed
     }
 
+    fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
+        // Strangers are counted by the session, and cost no cryptography.
+        let datagram = if self.session.admits(from) {
+            match self.transport.unprotect(datagram, is_rtcp, now.instant) {
+                Ok(plain) => plain,
+                Err(rejected) => return self.session.handle_rejected(rejected),
+            }
+        } else {
+            datagram
+        };
+        if is_rtcp {
+            self.session.handle_rtcp(from, datagram, now);
+        } else {
+            self.session.handle_rtp(from, datagram, now);
+        }
+    }
+
     fn transmit(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics) {
         let mut kind = TransmitKind::Rtp;
         loop {
@@ -564,7 +584,9 @@ impl Leg {
             let is_queued = send.push(|buffer| {
                 let transmit = self.session.poll_transmit(buffer)?;
                 next = Some(transmit.kind);
-                Some((transmit.to, transmit.len))
+                let protected = self.transport.protect(buffer, transmit.len).ok();
+                metrics.send_failures.fetch_add(u64::from(protected.is_none()), Ordering::Relaxed);
+                Some((transmit.to, protected?))
             });
             // A tick gives at most one datagram of each kind, RTP first, so each is a batch of its own.
             kind = next.unwrap_or(kind);
@@ -589,7 +611,7 @@ const TICKS_PER_PUBLICATION: u64 = 50;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
@@ -701,7 +723,7 @@ mod tests {
         phone.send(&[0xff; 160]);
         assert_eq!(bench.event(), MediaEvent::Inactive { leg: id });
         // Held, nothing is expected.
-        leg.update(RemoteMedia { send: false, ..phone.remote() }).unwrap();
+        leg.update(RemoteMedia { send: false, ..phone.remote() }, None).unwrap();
         leg.close().blocking_recv().unwrap();
         while let Ok(event) = bench.events.try_recv() {
             assert_eq!(event, MediaEvent::Inactive { leg: id });
@@ -785,7 +807,7 @@ mod tests {
             let (task, link) = link();
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
-            let open = OpenLeg { leg: self.last_leg(), sockets, session, link, tap: None, inactivity };
+            let open = OpenLeg { leg: self.last_leg(), sockets, session, keys: None, link, tap: None, inactivity };
             (self.workers.open(open).unwrap(), task)
         }
 

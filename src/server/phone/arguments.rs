@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 /// See the module.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
-    /// Whom to call: sip:user@host, with :port and ;transport=tcp if need be.
+    /// Whom to call: sip:user@host, with :port and ;transport=tcp if need be; over a trunk, a number.
     pub target: String,
     /// What to do once the call is answered.
     #[command(flatten)]
@@ -18,6 +18,12 @@ pub struct Arguments {
     /// Who calls, as the far side sees it.
     #[arg(long, value_name = "USER", default_value = "phone")]
     pub from: String,
+    /// A configuration file, for its name servers and trunks.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Call over this trunk of the configuration, with its credentials.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub trunk: Option<String>,
     /// The voice of --say: rms, awb, slt, kal or kal16.
     #[arg(long, default_value = "awb")]
     pub voice: String,

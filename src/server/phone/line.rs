@@ -4,20 +4,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use tokio::net::UdpSocket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::dialogue::{Action, Dialogue, Output};
 use crate::agent::provider::speech_protocol::{AudioFormat, RecogniserClient, RecogniserConfig};
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent};
-use crate::call::{CallsConfig, End, HangUpCause, Outbound, Ring};
+use crate::call::{CallerId, CallsConfig, End, HangUpCause, Order, Outbound, Ring, TrunkConfig};
 use crate::codec::{AudioCodec, Frame, SampleRate};
 use crate::config::Advertise;
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
+use crate::locate::{self, Hop, Reach};
 use crate::media::levels::Level;
 use crate::media::{Heard, PlayoutFrame};
+use crate::platform::calls::{Entry, Event};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
@@ -25,16 +26,19 @@ use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
+use crate::server::resolver::{self, Resolver};
 use crate::server::sip_worker::{Command, Signal};
-use crate::sip::{Host, Uri};
+use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
 /// Whom to call, found on the network.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     uri: Uri,
-    kind: TransportKind,
-    address: SocketAddr,
+    /// Where it is, in the order in which it is tried.
+    hops: Vec<Hop>,
+    trunk: Option<TrunkConfig>,
+    dns: Vec<SocketAddr>,
 }
 
 /// How to call.
@@ -86,45 +90,60 @@ pub(crate) struct Line {
 }
 
 impl Target {
-    /// Reads `sip:user@host[:port][;transport=…]` and finds the host.
-    pub(crate) async fn find(text: &str) -> anyhow::Result<Self> {
+    /// Reads `sip:user@host[:port][;transport=…]` and finds the host, by these name servers or those of the system.
+    pub(crate) async fn find(text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let written = if text.contains(':') { text.to_owned() } else { format!("sip:{text}") };
         let uri = Uri::parse(&written).map_err(|error| anyhow::anyhow!("`{text}` is not a SIP URI: {error}"))?;
-        let kind = match uri.transport() {
-            None => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("udp") => TransportKind::Udp,
-            Some(it) if it.eq_ignore_ascii_case("tcp") => TransportKind::Tcp,
-            Some(other) => bail!("transport `{other}` is not supported; use udp or tcp"),
-        };
-        let host = match uri.host() {
-            Some(Host::Name(name)) => name.to_owned(),
-            Some(host) => host.ip().map(|it| it.to_string()).context("the URI has no host")?,
-            None => bail!("`{text}` has no host: write it as sip:user@host"),
-        };
-        let port = uri.port().unwrap_or(5060);
-        let address = tokio::net::lookup_host((host.as_str(), port))
-            .await
-            .with_context(|| format!("`{host}` is not found"))?
-            .next()
-            .with_context(|| format!("`{host}` has no address"))?;
-        Ok(Self { uri, kind, address })
+        let target = locate::Target::of(&uri)
+            .map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}; write it as sip:user@host"))?;
+        let found = resolver::locate(&Resolver::new(&dns), target, reach()).await;
+        let hops = found.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
+        Ok(Self { uri, hops, trunk: None, dns })
     }
+
+    /// Reads a number or URI that is to be called over `trunk`, and finds the trunk.
+    pub(crate) async fn over(trunk: TrunkConfig, text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
+        let uri = if text.contains(':') { Uri::parse(text) } else { Uri::sip(Some(text), "trunk.invalid", None) };
+        let uri = uri.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
+        let resolver = Resolver::new(&dns);
+        let mut hops = vec![];
+        for target in trunk.targets() {
+            let found = resolver::locate(&resolver, target, reach()).await;
+            hops.extend(found.map_err(|error| anyhow::anyhow!("the trunk {} is not found: {error}", trunk.name.0))?);
+        }
+        // It is the server that is registered, not the phone.
+        let trunk = TrunkConfig { register_s: None, ping_every: None, ..trunk };
+        Ok(Self { uri, hops, trunk: Some(trunk), dns })
+    }
+
+    /// Where the phone has to listen to speak to all of them.
+    fn listen(&self) -> anyhow::Result<Vec<ListenOn>> {
+        let mut listen: Vec<ListenOn> = vec![];
+        for hop in &self.hops {
+            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
+            let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
+            if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
+                listen.push(ListenOn { kind, address, admission: Admission::default(), required: true });
+            }
+        }
+        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", self.uri);
+        Ok(listen)
+    }
+}
+
+/// What the phone can speak.
+fn reach() -> Reach {
+    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp], v4: true, v6: true }
 }
 
 impl Line {
     /// Dials; the call is under way when this returns.
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
-        let local_ip = local_ip_towards(target.address).await?;
-        let listen = ListenOn {
-            kind: target.kind,
-            address: SocketAddr::new(local_ip, 0),
-            admission: Admission::default(),
-            required: true,
-        };
         let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
-            listen: vec![listen],
+            listen: target.listen()?,
+            dns: target.dns.clone(),
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
             rtp_ports: RTP_PORTS_DEFAULT,
@@ -140,25 +159,19 @@ impl Line {
             },
             record: Some(Recording::new(move |_, _| tap.take())),
         };
-        let mut endpoint = Endpoint::start(config, CallLog::new(None, None))?;
-        let local = endpoint.listening.first().map(|it| it.1).context("the phone does not listen")?;
-        let from = Uri::at(Some(&dial.from), local)
-            .map_err(|error| anyhow::anyhow!("`{}` cannot be a user: {error}", dial.from))?;
-        let outbound = Outbound {
-            account: AccountId::default(),
-            to: target.uri.clone(),
-            from,
-            display_name: None,
-            flow: Flow { kind: target.kind, local, remote: target.address },
-            headers: vec![],
-            credentials: None,
-        };
+        let log = CallLog::new(None, None);
+        let mut events = log.watch();
+        let mut endpoint = Endpoint::start(config, log)?;
         let ears = dial.ears.map(|(address, phrases)| {
             let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
             spawn_recogniser(RecogniserClient::new(config), address)
         });
-        let call = endpoint.handle.place(outbound).await.context("the call cannot be placed")?;
-        let new = endpoint.new_calls.recv().await.context("there is no port for the call's media")?;
+        let call = place(&endpoint, target, &dial.from).await?;
+        let new = tokio::select! {
+            biased;
+            new = endpoint.new_calls.recv() => new.context("there is no port for the call's media")?,
+            cause = ended(&mut events) => bail!("the call cannot be placed: {cause}"),
+        };
         Ok(Self {
             call,
             endpoint: endpoint.handle,
@@ -283,6 +296,54 @@ pub(crate) fn speak(label: String, samples: &[i16]) -> Action {
     Action::Speak { label, frames: frames(samples) }
 }
 
+async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Result<CallId> {
+    let (account, to) = (AccountId::default(), target.uri.clone());
+    let placed = if let Some(trunk) = &target.trunk {
+        let order = Order {
+            account,
+            to,
+            from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
+            display_name: None,
+            headers: vec![],
+            credentials: None,
+            trunk: Some(trunk.name.clone()),
+        };
+        endpoint.handle.order(order).await
+    } else {
+        let flow = |hop: &Hop| {
+            let is_on_the_way = |it: &&(TransportKind, SocketAddr)| it.0 == hop.kind && Some(it.1.ip()) == hop.local_ip;
+            let local = endpoint.listening.iter().find(is_on_the_way)?.1;
+            Some(Flow { kind: hop.kind, local, remote: hop.remote })
+        };
+        let mut flows = target.hops.iter().filter_map(flow);
+        let flow = flows.next().context("the phone does not listen")?;
+        let from = Uri::at(Some(user), flow.local);
+        let outbound = Outbound {
+            account,
+            to,
+            from: from.map_err(|error| anyhow::anyhow!("`{user}` cannot be a user: {error}"))?,
+            display_name: None,
+            flow,
+            other_flows: flows.collect(),
+            headers: vec![],
+            credentials: None,
+        };
+        endpoint.handle.place(outbound).await
+    };
+    placed.context("the call cannot be placed")
+}
+
+/// Why the call ended before it began.
+async fn ended(events: &mut broadcast::Receiver<Entry>) -> String {
+    loop {
+        match events.recv().await {
+            Ok(Entry { event: Event::Ended { cause, .. }, .. }) => return format!("{cause:?}"),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => (),
+            Err(broadcast::error::RecvError::Closed) => return "the phone ended".to_owned(),
+        }
+    }
+}
+
 struct Kept {
     recorder: Recorder,
     tap: crate::server::recorder::TapEnd,
@@ -303,14 +364,6 @@ async fn next_heard(ears: Option<&mut Handle<RecogniserCommand, RecogniserEvent>
         Some(event) => event,
         None => std::future::pending().await,
     }
-}
-
-/// The address from which this machine reaches `remote`; connecting a UDP socket sends nothing.
-async fn local_ip_towards(remote: SocketAddr) -> anyhow::Result<std::net::IpAddr> {
-    let any = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(remote).await.with_context(|| format!("there is no way to {remote}"))?;
-    Ok(socket.local_addr()?.ip())
 }
 
 /// The end of a call whose user agent is gone.

@@ -16,6 +16,7 @@ use line::{Dial, Line, LineEvent, Target, speak};
 
 use crate::call::{End, EndCause};
 use crate::codec::SampleRate;
+use crate::config::{self, Config};
 use crate::server::speech::{self, SpeechConfig, SpeechServer, converted, render_text};
 use crate::server::system::random_token;
 use crate::server::{clock, system, task};
@@ -25,7 +26,7 @@ use crate::server::{clock, system, task};
 /// # Errors
 /// If the call cannot be placed, is not answered, or a file or voice is missing.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let target = Target::find(&arguments.target).await?;
+    let target = find(arguments).await?;
     let actions = prepare(arguments)?;
     let ears = listen(arguments).await?;
     let patience =
@@ -44,6 +45,20 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(end) => outcome(end),
         None => anyhow::bail!("nobody answered within {} s", arguments.ring),
     }
+}
+
+/// Finds whom to call, over a trunk if there is one.
+async fn find(arguments: &Arguments) -> anyhow::Result<Target> {
+    let Some(file) = &arguments.config else {
+        return Target::find(&arguments.target, vec![]).await;
+    };
+    let config = Config::load(file, &config::environment())?;
+    let Some(name) = &arguments.trunk else {
+        return Target::find(&arguments.target, config.dns.servers).await;
+    };
+    let trunk = config.trunks.get_key_value(name);
+    let trunk = trunk.with_context(|| format!("{} has no [trunks.{name}]", file.display()))?;
+    Target::over(system::trunk_config(trunk), &arguments.target, config.dns.servers).await
 }
 
 /// Lets the call go on to its end; `None` if it was not answered in time.
