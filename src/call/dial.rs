@@ -7,17 +7,21 @@ use super::carried::Carried;
 use super::config::RingTone;
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
+use super::servers::{CallerId, Seeker};
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
+use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_FORKS_MAX;
+use crate::locate::{self, Hop};
 use crate::route::{Caller, Destination, Target};
-use crate::sip::{HeaderName, NameAddr, Scheme, StatusCode, Uri};
+use crate::sip::{HeaderName, NameAddr, StatusCode, Uri};
 use crate::timer::Now;
+use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Flow, TransportKind};
 
 /// Whom to call for a leg.
+#[derive(Debug)]
 pub(super) struct Errand {
     /// The leg that is to be connected.
     pub(super) waiting: u8,
@@ -54,51 +58,101 @@ pub(super) struct Dialling {
 /// One place where somebody can be reached.
 struct Way {
     flow: Flow,
+    other_flows: Vec<Flow>,
     target: Uri,
     path: Vec<NameAddr>,
     to: Uri,
+    /// As whom we call there, if it is not to be who waits.
+    from: Option<Uri>,
+    headers: Vec<(HeaderName, String)>,
+    credentials: Option<DigestAccount>,
     caller: Caller,
 }
 
 impl Calls {
-    /// Calls whom `errand` names.
+    /// Calls whom `errand` names: users at once, others as soon as their servers are found.
     pub(super) fn dial(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
+        let is_free = self.calls.get(&call).is_some_and(|it| it.dialling.is_none());
+        if !is_free {
+            return Err(Refusal::RequestPending);
+        }
+        let Target { account, to } = &errand.target;
+        let (targets, to) = match to {
+            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::User(name) => {
+                let (ways, to) = (self.ways_to_user(account, name, now)?, Pii::new(name.clone()));
+                self.begin_dialling(call, &errand, to);
+                let dialled = self.dial_ways(call, errand, ways, now);
+                if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
+                    held.dialling = None;
+                }
+                return dialled;
+            }
+            Destination::Uri(uri) => (locate::Target::of(uri).into_iter().collect(), Pii::new(uri.to_string())),
+            Destination::Trunk(trunk, number) => (self.trunks.targets_of(trunk), Pii::new(number.clone())),
+        };
+        if targets.is_empty() {
+            return Err(Refusal::Failed);
+        }
+        self.begin_dialling(call, &errand, to);
+        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
+        Ok(())
+    }
+
+    fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
+        if let Some(held) = self.calls.get_mut(&call) {
+            let (waiting, why) = (errand.waiting, errand.why);
+            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
+        }
+    }
+
+    /// The servers are found of somebody who is to be called for a leg; none, if there are none.
+    pub(super) fn handle_errand_located(&mut self, call: CallId, errand: Errand, hops: &[Hop], now: Now) {
+        // Whoever waited may be gone.
+        let is_wanted = self.dialling_of(call).is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
+        if !is_wanted {
+            return;
+        }
+        let dialled = self.way_to_servers(&errand, hops);
+        let dialled = dialled.and_then(|it| self.dial_ways(call, errand, SmallVec::from_iter([it]), now));
+        if let Err(refusal) = dialled {
+            let sip_status = Some(refusal.status().code());
+            let end = End { cause: EndCause::Rejected, sip_status, initiator: Initiator::Local, reason: None };
+            self.fail_dialling(call, end, now);
+        }
+    }
+
+    fn dial_ways(&mut self, call: CallId, errand: Errand, ways: SmallVec<[Way; 1]>, now: Now) -> Result<(), Refusal> {
         let Errand { waiting, why, target, from, carried } = errand;
         let waits = LegId { call, index: waiting };
-        let ways = self.ways(&target, now)?;
-        let to = ways.first().map(|it| Pii::new(it.to.to_string())).unwrap_or_default();
-        let held = self.calls.get_mut(&call).filter(|it| it.dialling.is_none()).ok_or(Refusal::RequestPending)?;
-        held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
         let prefers = self.legs.get(&waits).and_then(|it| it.remote).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
-        for Way { flow, target: uri, path, to, caller } in ways {
-            let Some(contact) = self.own_uri(flow) else {
+        for way in ways {
+            let Some(contact) = self.own_uri(way.flow) else {
                 continue;
             };
-            let Some((from_uri, display_name)) = from.shown_through(&contact) else {
+            let Some((shown, display_name)) = from.shown_through(&contact) else {
                 continue;
             };
-            let headers = carried.clone().headers(&from, &target.to, &contact);
-            let mut party = Party::unknown(flow);
-            (party.user, party.caller) = (user_of(&to), caller);
+            let mut headers = carried.clone().headers(&from, &target.to, &contact);
+            headers.extend(way.headers);
+            let mut party = Party::unknown(way.flow);
+            (party.user, party.caller) = (user_of(&way.to), way.caller);
             let outbound = Outbound {
                 account: target.account.clone(),
-                to,
-                from: from_uri,
+                to: way.to,
+                from: way.from.filter(|_| !from.is_private).unwrap_or(shown),
                 display_name,
-                flow,
-                other_flows: vec![],
+                flow: way.flow,
+                other_flows: way.other_flows,
                 headers,
-                credentials: None,
+                credentials: way.credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: way.target, path: way.path, max_forwards, prefers };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
-            if let Some(held) = self.calls.get_mut(&call) {
-                held.dialling = None;
-            }
             return Err(Refusal::Failed);
         }
         for leg in added {
@@ -124,20 +178,6 @@ impl Calls {
         }
     }
 
-    /// Where `target` can be reached, at least at one place.
-    fn ways(&self, target: &Target, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
-        match &target.to {
-            Destination::Agent(_) => Err(Refusal::Declined),
-            Destination::User(name) => self.ways_to_user(&target.account, name, now),
-            Destination::Uri(uri) => {
-                let flow = self.way_to(uri)?;
-                let target = uri.without_headers().detached();
-                let way = Way { flow, to: target.clone(), target, path: vec![], caller: Caller::Known };
-                Ok(SmallVec::from_iter([way]))
-            }
-        }
-    }
-
     fn ways_to_user(&self, account: &AccountId, name: &str, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
         let registrar = self.registrar().ok_or(Refusal::TemporarilyUnavailable)?;
         let bindings = registrar.targets(account, name, now).into_iter().take(CALL_FORKS_MAX);
@@ -145,31 +185,65 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            Some(Way { flow: it.flow, target: it.uri, path: it.path, to, caller })
+            Some(Way {
+                flow: it.flow,
+                other_flows: vec![],
+                target: it.uri,
+                path: it.path,
+                to,
+                from: None,
+                headers: vec![],
+                credentials: None,
+                caller,
+            })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
     }
 
-    /// The way to a URI whose host is an address. One of ours would be a circle.
-    fn way_to(&self, uri: &Uri) -> Result<Flow, Refusal> {
-        let is_sips = uri.scheme() == Scheme::Sips;
-        let kind = match uri.transport() {
-            None if is_sips => TransportKind::Tls,
-            None => TransportKind::Udp,
-            Some(it) => TransportKind::of_uri_parameter(it, is_sips).ok_or(Refusal::Failed)?,
-        };
-        let ip = uri.host().and_then(|it| it.ip()).ok_or(Refusal::Failed)?;
-        let remote =
-            std::net::SocketAddr::new(ip, uri.port().unwrap_or(if kind == TransportKind::Tls { 5061 } else { 5060 }));
-        let listeners = || self.config.listeners.iter().map(|(it, _)| it).filter(|it| it.kind == kind);
-        if listeners().any(|it| it.local == remote) {
+    /// The way over servers that were found. One that leads back to us would be a circle.
+    fn way_to_servers(&mut self, errand: &Errand, hops: &[Hop]) -> Result<Way, Refusal> {
+        let is_own =
+            |it: &Hop| self.config.listeners.iter().any(|(own, _)| own.kind == it.kind && own.local == it.remote);
+        if hops.iter().any(is_own) {
             return Err(Refusal::LoopDetected);
         }
-        let of_family = listeners().filter(|it| it.local.is_ipv4() == remote.is_ipv4());
-        // What listens on loopback reaches nothing else.
-        let local = of_family.map(|it| it.local).max_by_key(|it| it.ip().is_loopback() == ip.is_loopback());
-        Ok(Flow { kind, local: local.ok_or(Refusal::Failed)?, remote })
+        let trunk = match &errand.target.to {
+            Destination::Trunk(trunk, _) => Some(trunk.clone()),
+            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+        };
+        let flows = self.flows_to(hops, trunk.as_ref());
+        let unavailable = Refusal::Unavailable { retry_after_s: self.config.retry_after_s };
+        let (flow, other_flows) = flows.split_first().ok_or(unavailable)?;
+        let mut way = Way {
+            flow: *flow,
+            other_flows: other_flows.to_vec(),
+            target: self.own_uri(*flow).ok_or(Refusal::Failed)?,
+            path: vec![],
+            to: self.own_uri(*flow).ok_or(Refusal::Failed)?,
+            from: None,
+            headers: vec![],
+            credentials: None,
+            caller: Caller::Known,
+        };
+        match &errand.target.to {
+            Destination::Trunk(trunk, number) => {
+                let called = Uri::sip(Some(number), "trunk.invalid", None).or(Err(Refusal::NotFound))?;
+                way.to = self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?;
+                // Names of our users mean nothing to a carrier; numbers that call in do.
+                let caller_id = match (&errand.from.caller, &errand.from.user) {
+                    (Caller::Known, Some(number)) => CallerId::User(number.clone()),
+                    (Caller::Known | Caller::Stranger | Caller::User(..), _) => CallerId::OfTrunk,
+                };
+                way.from = self.trunks.calling(trunk, &caller_id);
+                (way.headers, way.credentials) = (self.trunks.route_of(trunk), self.trunks.credentials_of(trunk));
+                self.trunks.count_out(trunk);
+            }
+            Destination::Uri(uri) => way.to = uri.without_headers().detached(),
+            Destination::Agent(_) | Destination::User(_) => return Err(Refusal::Declined),
+        }
+        way.target = way.to.clone();
+        Ok(way)
     }
 
     /// Our URI over `flow`.
@@ -353,7 +427,7 @@ pub(super) fn relayed(end: End) -> Refusal {
             _ => 500,
         },
         (EndCause::NoCommonMedia, _) => 488,
-        (EndCause::NoMediaPort | EndCause::Overloaded, _) => 503,
+        (EndCause::NoMediaPort | EndCause::Overloaded | EndCause::NotSent, _) => 503,
         (EndCause::NoAnswer | EndCause::Cancelled | EndCause::HungUp, _) => 480,
         _ => 500,
     };

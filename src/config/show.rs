@@ -21,12 +21,15 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            let key = match to {
-                Number::Agent(_) => "agent",
-                Number::User(_) => "user",
-                Number::Uri(_) => "uri",
-            };
-            shown.text(key, &to.to_string());
+            match to {
+                Number::Agent(agent) => shown.text("agent", agent),
+                Number::User(user) => shown.text("user", user),
+                Number::Uri(uri) => shown.text("uri", uri.as_str()),
+                Number::Trunk(trunk, dial) => {
+                    shown.text("trunk", trunk);
+                    shown.text("dial", dial);
+                }
+            }
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
