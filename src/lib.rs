@@ -24,6 +24,7 @@ pub mod sip;
 
 pub mod auth;
 pub mod call;
+pub mod capture;
 pub mod dialog;
 pub mod locate;
 pub mod registrar;

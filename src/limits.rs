@@ -179,6 +179,37 @@ pub const REINVITE_MS_MAX: u64 = 64_000;
 /// Attempts of one of our re-INVITEs while the peer answers 491.
 pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
+// --- capture ---
+
+/// Captured messages that wait to be sorted; more are dropped and counted.
+pub const CAPTURE_QUEUE_MESSAGES_MAX: usize = 16_384;
+/// How long captured messages wait for others before they are worked off together.
+pub const CAPTURE_BATCH: Duration = Duration::from_millis(20);
+/// Bytes of one call's messages that are kept, when the configuration names no other limit.
+pub const CAPTURE_CALL_BYTES_MAX: usize = 64 * 1024;
+/// Messages of one call that are kept.
+pub const CAPTURE_CALL_MESSAGES_MAX: u32 = 500;
+/// Bytes of messages that wait to be stored.
+pub const CAPTURE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Calls whose messages are followed.
+pub const CAPTURE_CALLS_MAX: usize = 200_000;
+/// How long messages of a call wait for those that follow, before they are stored together.
+pub const CAPTURE_SETTLE_MS: u64 = 1_000;
+/// How long messages belong to a call that is over: all copies of a BYE have gone out by then (RFC 3261 §17.1.2).
+pub const CAPTURE_LINGER_MS: u64 = 33_000;
+/// INVITEs that are kept before it is known whose they are.
+pub const CAPTURE_UNKNOWN_MAX: usize = 1_024;
+/// Messages kept with each of them.
+pub const CAPTURE_UNKNOWN_MESSAGES_MAX: usize = 8;
+/// How long they are kept.
+pub const CAPTURE_UNKNOWN_MS: u64 = 5_000;
+/// Parts of ladders that wait for the journal's writer; more are dropped and counted.
+pub const LADDERS_QUEUED_MAX: usize = 2_048;
+/// Parts of one call's ladder that are read.
+pub const LADDER_PARTS_MAX: u32 = 1_000;
+/// Parts of ladders that are deleted at a time because they are too old.
+pub const LADDERS_EXPIRED_MAX: u32 = 2_000;
+
 // --- srtp ---
 
 /// SSRCs under one key and in one direction; packets of more are dropped.
@@ -293,7 +324,7 @@ pub const SPEECH_WORD_CHARS_MAX: usize = 40;
 pub const SPEECH_SYNTHESIS_QUEUE_MAX: usize = SPEECH_SESSIONS_MAX;
 /// Commands that wait for a provider: five seconds of audio frames.
 pub const PROVIDER_COMMANDS_MAX: usize = 250;
-/// How long a provider is not connected to while there is nothing to tell it.
+/// How long the providers of a call are not connected to while there is nothing to tell them.
 pub const PROVIDER_IDLE_MS_MAX: u64 = 100;
 /// Events of a provider that wait for the agent.
 pub const PROVIDER_EVENTS_MAX: usize = 256;
@@ -341,6 +372,16 @@ pub const HTTP_HEAD_MAX: Duration = Duration::from_secs(10);
 pub const HTTP_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// How long an HTTP connection may serve requests, one after the other.
 pub const HTTP_CONNECTION_MAX: Duration = Duration::from_secs(300);
+/// Requests with wrong API keys that are told so in a second; the others are told that they are too many.
+pub const API_FAILURES_PER_SECOND_MAX: u32 = 20;
+/// Bytes of an API key; a longer one is wrong.
+pub const API_KEY_BYTES_MAX: usize = 256;
+/// Bytes of an API key that is configured, at least.
+pub const API_KEY_BYTES_MIN: usize = 16;
+/// Bytes of one call's SIP messages that may be kept, at least and at most.
+pub const CAPTURE_CONFIGURED_BYTES: std::ops::RangeInclusive<u32> = 1_024..=10_485_760;
+/// Days that SIP messages may be kept.
+pub const CAPTURE_KEEP_DAYS_MAX: u32 = 3_650;
 /// Bytes of an HTTP request's line and headers.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16_384;
 /// Headers of an HTTP request.
@@ -408,6 +449,11 @@ pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
 pub const SIP_NEW_CALLS_MAX: usize = 4_096;
 /// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
 pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
+/// How long it should wait at most; if all have waited for longer during [`SIP_BEHIND_MS_MAX`], those that do are
+/// answered 503.
+pub const SIP_NEW_CALL_WAIT_MS: u64 = 100;
+/// How long INVITEs may wait for longer than they should.
+pub const SIP_BEHIND_MS_MAX: u64 = 500;
 /// Datagrams that are read from a socket before others get their turn.
 pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
 /// Orders that wait for the SIP worker; who gives one waits for room.
@@ -430,9 +476,9 @@ pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
 pub const MEDIA_EVENTS_MAX: usize = 1_024;
 /// How long a key that an agent presses sounds, in milliseconds.
 pub const DTMF_SENT_MS: u16 = 160;
-/// Open SIP connections; further ones are closed at once.
+/// Open SIP connections, unless the configuration names fewer; further ones are closed at once.
 pub const TCP_CONNECTIONS_MAX: usize = 4_096;
-/// Open SIP connections of one source address; further ones are closed at once.
+/// Open SIP connections of one source, unless the configuration says otherwise; further ones are closed at once.
 pub const TCP_CONNECTIONS_PER_SOURCE_MAX: usize = 256;
 /// Bytes read from a SIP connection at once.
 pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
@@ -440,8 +486,20 @@ pub const TCP_SEGMENT_BYTES_MAX: usize = 16 << 10;
 pub const TCP_WRITE_QUEUE_MESSAGES_MAX: usize = 256;
 /// Messages that wait for a SIP connection to be opened; further ones are dropped.
 pub const TCP_CONNECTING_MESSAGES_MAX: usize = 32;
-/// How long opening a SIP connection may take, in seconds.
-pub const TCP_CONNECT_S_MAX: u64 = 5;
+/// How long opening a SIP connection may take, in seconds: two repetitions of its first packet.
+pub const TCP_CONNECT_S_MAX: u64 = 4;
+/// How long a TLS handshake and the opening of a websocket may take, both together, in seconds.
+pub const SIP_HANDSHAKE_S_MAX: u64 = 10;
+/// A connection whose peer says nothing at all is closed, in seconds.
+pub const TCP_FIRST_BYTE_S_MAX: u64 = 60;
+/// A websocket on which nothing came for so long is pinged, in seconds.
+pub const WEBSOCKET_PING_S: u64 = 30;
+/// How long the answer to a websocket's ping may take, in seconds.
+pub const WEBSOCKET_PONG_S_MAX: u64 = 10;
+/// How often the files of TLS are looked at, in seconds.
+pub const TLS_RELOAD_S: u64 = 30;
+/// Peers whose TLS settings are remembered; beyond it those without a connection give way, oldest first.
+pub const TLS_PEERS_MAX: usize = 1_024;
 /// How long a peer may take to read one message, in seconds.
 pub const TCP_WRITE_S_MAX: u64 = 10;
 /// A SIP connection on which nothing came for so long is closed, in seconds.

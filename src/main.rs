@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use hookswitch::server::{demo, phone, serve, speech_server};
+use hookswitch::server::{check, demo, phone, serve, speech_server};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -47,6 +47,12 @@ enum Command {
         #[arg(long)]
         decoders: Option<usize>,
     },
+    /// Check whether a configuration will work here: ports, names, trunks (OPTIONS and registration), speech.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Ask a running server whether it is ready; exits 0 if it is.
     Health {
         /// The server's HTTP address.
@@ -70,6 +76,7 @@ fn main() -> ExitCode {
             Command::Demo { output } => demo::run(&output).await,
             Command::Call(arguments) => phone::run(&arguments).await,
             Command::Speech { listen, token, decoders } => speech_server::run(listen, &token, decoders).await,
+            Command::Check { config } => check::run(config.as_deref()).await,
             Command::Health { http } => serve::health(http).await,
         }
     });

@@ -99,6 +99,11 @@ impl<K: Ord + Clone> Deadlines<K> {
         Some(key)
     }
 
+    /// Whether `key` has a deadline.
+    pub fn contains(&self, key: &K) -> bool {
+        self.of.contains_key(key)
+    }
+
     /// How many keys have a deadline.
     pub fn len(&self) -> usize {
         self.of.len()

@@ -34,6 +34,9 @@ pub struct CallsConfig {
     pub transfers: Transfers,
     /// What INVITEs with Replaces may take over.
     pub replacements: Replacements,
+    /// Whether [`Output::Received`](super::Output::Received) and
+    /// [`Output::CallIdKnown`](super::Output::CallIdKnown) are told.
+    pub captures: bool,
     /// The carriers and PBXs we call through, and register with.
     pub trunks: Vec<TrunkConfig>,
     /// After so long without any answer an INVITE goes to the next server as well, if there is one.
@@ -158,6 +161,7 @@ impl CallsConfig {
             reliable_provisionals: false,
             transfers: Transfers::Refused,
             replacements: Replacements::Refused,
+            captures: false,
             trunks: vec![],
             next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
             passed_headers: vec![],

@@ -7,14 +7,14 @@ use super::carried::Carried;
 use super::config::RingTone;
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
-use super::servers::{CallerId, Seeker};
+use super::servers::Seeker;
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_FORKS_MAX;
 use crate::locate::{self, Hop};
-use crate::route::{Caller, Destination, Target};
+use crate::route::{Caller, Destination, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::Flow;
@@ -59,13 +59,10 @@ pub(super) struct Dialling {
 struct Way {
     flow: Flow,
     other_flows: Vec<Flow>,
+    trunk: Option<TrunkName>,
     target: Uri,
     path: Vec<NameAddr>,
     to: Uri,
-    /// As whom we call there, if it is not to be who waits.
-    from: Option<Uri>,
-    headers: Vec<(HeaderName, String)>,
-    credentials: Option<DigestAccount>,
     caller: Caller,
 }
 
@@ -81,12 +78,11 @@ impl Calls {
             Destination::Agent(_) => return Err(Refusal::Declined),
             Destination::User(name) => {
                 let (ways, to) = (self.ways_to_user(account, name, now)?, Pii::new(name.clone()));
-                self.begin_dialling(call, &errand, to);
-                let dialled = self.dial_ways(call, errand, ways, now);
-                if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
-                    held.dialling = None;
-                }
-                return dialled;
+                return self.dial_at_once(call, errand, ways, to, now);
+            }
+            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, errand.why, now) => {
+                let to = Pii::new(uri.to_string());
+                return self.dial_at_once(call, errand, SmallVec::from_iter([way]), to, now);
             }
             Destination::Uri(uri) => (locate::Target::of(uri).into_iter().collect(), Pii::new(uri.to_string())),
             Destination::Trunk(trunk, number) => (self.trunks.targets_of(trunk), Pii::new(number.clone())),
@@ -97,6 +93,22 @@ impl Calls {
         self.begin_dialling(call, &errand, to);
         self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
         Ok(())
+    }
+
+    fn dial_at_once(
+        &mut self,
+        call: CallId,
+        errand: Errand,
+        ways: SmallVec<[Way; 1]>,
+        to: Pii<String>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.begin_dialling(call, &errand, to);
+        let dialled = self.dial_ways(call, errand, ways, now);
+        if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
+            held.dialling = None;
+        }
+        dialled
     }
 
     fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
@@ -127,29 +139,31 @@ impl Calls {
         let waits = LegId { call, index: waiting };
         let prefers = self.legs.get(&waits).and_then(|it| it.remote).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
-        for way in ways {
-            let Some(contact) = self.own_uri(way.flow) else {
+        for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
+            let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
             let Some((shown, display_name)) = from.shown_through(&contact) else {
                 continue;
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
-            headers.extend(way.headers);
-            let mut party = Party::unknown(way.flow);
-            (party.user, party.caller) = (user_of(&way.to), way.caller);
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, from.is_private, &mut headers);
+            let mut party = Party::unknown(flow);
+            (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
                 account: target.account.clone(),
-                to: way.to,
-                from: way.from.filter(|_| !from.is_private).unwrap_or(shown),
+                to,
+                from: from_uri,
                 display_name,
-                flow: way.flow,
-                other_flows: way.other_flows,
+                flow,
+                other_flows,
+                // A telephone behind a translator is reached the way that it registered, and no other.
+                keeps_transport: trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
                 headers,
-                credentials: way.credentials,
+                credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: way.target, path: way.path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
@@ -185,20 +199,39 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            Some(Way {
-                flow: it.flow,
-                other_flows: vec![],
-                target: it.uri,
-                path: it.path,
-                to,
-                from: None,
-                headers: vec![],
-                credentials: None,
-                caller,
-            })
+            let (flow, target, path) = (it.flow, it.uri, it.path);
+            Some(Way { flow, other_flows: vec![], trunk: None, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
+    }
+
+    /// The way to a URI that belongs to a trunk. Whom a peer asks for is not called with our credentials.
+    fn way_over_trunk(&self, uri: &Uri, why: Why, now: Now) -> Option<Way> {
+        let is_ours = matches!(why, Why::Routed | Why::HandedOver);
+        let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
+        let (flow, other_flows) = flows.split_first()?;
+        let target = self.trunks.called(&trunk, uri)?;
+        let (flow, other_flows, to) = (*flow, other_flows.to_vec(), target.clone());
+        Some(Way { flow, other_flows, trunk: Some(trunk), to, target, path: vec![], caller: Caller::Known })
+    }
+
+    /// As whom a leg goes out over `trunk`, and with which credentials. Its route is added to `headers`.
+    fn over_trunk(
+        &mut self,
+        trunk: Option<&TrunkName>,
+        from: Uri,
+        is_private: bool,
+        headers: &mut Vec<(HeaderName, String)>,
+    ) -> (Uri, Option<DigestAccount>) {
+        let Some(trunk) = trunk else {
+            return (from, None);
+        };
+        self.trunks.count_out(trunk);
+        headers.extend(self.trunks.route_of(trunk));
+        let credentials = self.trunks.credentials_of(trunk);
+        let caller_id = self.trunks.caller_id(trunk).filter(|_| !is_private);
+        (caller_id.unwrap_or(from), credentials)
     }
 
     /// The way over servers that were found. One that leads back to us would be a circle.
@@ -215,35 +248,18 @@ impl Calls {
         let flows = self.flows_to(hops, trunk.as_ref());
         let unavailable = Refusal::Unavailable { retry_after_s: self.config.retry_after_s };
         let (flow, other_flows) = flows.split_first().ok_or(unavailable)?;
-        let mut way = Way {
-            flow: *flow,
-            other_flows: other_flows.to_vec(),
-            target: self.own_uri(*flow).ok_or(Refusal::Failed)?,
-            path: vec![],
-            to: self.own_uri(*flow).ok_or(Refusal::Failed)?,
-            from: None,
-            headers: vec![],
-            credentials: None,
-            caller: Caller::Known,
-        };
-        match &errand.target.to {
-            Destination::Trunk(trunk, number) => {
+        let (flow, other_flows) = (*flow, other_flows.to_vec());
+        let to = match (&errand.target.to, &trunk) {
+            (Destination::Trunk(_, number), Some(trunk)) => {
                 let called = Uri::sip(Some(number), "trunk.invalid", None).or(Err(Refusal::NotFound))?;
-                way.to = self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?;
-                // Names of our users mean nothing to a carrier; numbers that call in do.
-                let caller_id = match (&errand.from.caller, &errand.from.user) {
-                    (Caller::Known, Some(number)) => CallerId::User(number.clone()),
-                    (Caller::Known | Caller::Stranger | Caller::User(..), _) => CallerId::OfTrunk,
-                };
-                way.from = self.trunks.calling(trunk, &caller_id);
-                (way.headers, way.credentials) = (self.trunks.route_of(trunk), self.trunks.credentials_of(trunk));
-                self.trunks.count_out(trunk);
+                self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?
             }
-            Destination::Uri(uri) => way.to = uri.without_headers().detached(),
-            Destination::Agent(_) | Destination::User(_) => return Err(Refusal::Declined),
-        }
-        way.target = way.to.clone();
-        Ok(way)
+            (Destination::Uri(uri), _) => uri.without_headers().detached(),
+            (Destination::Agent(_) | Destination::User(_) | Destination::Trunk(..), _) => {
+                return Err(Refusal::Declined);
+            }
+        };
+        Ok(Way { flow, other_flows, trunk, target: to.clone(), path: vec![], to, caller: Caller::Known })
     }
 
     /// Our URI over `flow`.

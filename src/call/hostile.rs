@@ -114,6 +114,34 @@ fn a_flood_of_questions_is_bounded_and_leaves_room_to_hang_up() {
     victim.rest();
 }
 
+#[test]
+fn what_waited_for_too_long_is_refused_unless_it_belongs_to_a_call() {
+    let mut victim = Victim::new(|_| ());
+    let udp = flow(TransportKind::Udp, 6_000);
+    let message = |number: &str, tag: &str, seed: &str| Bytes::from(seed.replace("{n}", number).replace("{tag}", tag));
+    victim.invite(1);
+    let tag = victim.tag.clone();
+    let transactions = victim.calls.counts().transactions;
+    // A copy of what is held, a new call, and the end of the one that is there.
+    victim.calls.handle_late_datagram(udp, message("1", "", SEEDS[0]), victim.now);
+    assert_eq!(victim.calls.stats().dropped(Dropped::Overloaded), 0);
+    victim.calls.handle_late_datagram(udp, message("2", "", SEEDS[0]), victim.now);
+    assert_eq!(victim.calls.stats().dropped(Dropped::Overloaded), 1);
+    assert_eq!(victim.calls.counts().transactions, transactions, "nothing is held for it");
+    let refused = std::iter::from_fn(|| victim.calls.poll_output()).find_map(|it| match it {
+        Output::Send { data, .. } if data.starts_with(b"SIP/2.0 503") => Some(data),
+        _ => None,
+    });
+    let refused = String::from_utf8(refused.expect("it is told").to_vec()).expect("text");
+    assert!(refused.contains("\r\nRetry-After: "), "{refused}");
+    victim.calls.handle_late_datagram(udp, message("1", &tag, SEEDS[3]), victim.now);
+    victim.drain();
+    assert_eq!(victim.calls.counts().calls, 0, "the BYE got through");
+    victim.invite(2);
+    assert_eq!(victim.calls.counts().calls, 1, "it may come back");
+    victim.rest();
+}
+
 /// A user agent and its shell.
 struct Victim {
     calls: Calls,
@@ -164,6 +192,7 @@ impl Victim {
                     display_name: None,
                     flow,
                     other_flows: vec![],
+                    keeps_transport: false,
                     headers: vec![],
                     credentials: None,
                 },
@@ -221,6 +250,8 @@ impl Victim {
                     }
                 }
                 Output::Close { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }

@@ -130,7 +130,7 @@ impl Calls {
         }
         self.calls.insert(call, Call::new(agent.is_some()));
         self.legs.insert(leg, held);
-        self.by_dialog.insert(*dialog, leg);
+        self.bind(*dialog, leg, request.headers().call_id());
         let trunk = self.trunk_of(flow.remote.ip()).cloned();
         self.trunks.count_in(trunk.as_ref());
         let offered = Event::Offered {
@@ -175,6 +175,7 @@ impl Calls {
     /// Somebody who is known asked for a number that nobody answers: that is worth an entry.
     fn journal_unanswered(&mut self, flow: Flow, request: &Request, refusal: &Refusal, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
+        self.tell_call_id(call, request.headers().call_id());
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account: AccountId::default(),

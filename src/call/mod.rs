@@ -109,6 +109,20 @@ pub enum Output {
         /// The connection.
         flow: Flow,
     },
+    /// For whoever captures: this message came, whatever became of it. Only if [`CallsConfig::captures`].
+    Received {
+        /// The way it came.
+        flow: Flow,
+        /// The whole message.
+        data: Bytes,
+    },
+    /// For whoever captures: messages with this Call-ID are those of the call. A call may have several Call-IDs.
+    CallIdKnown {
+        /// The call.
+        call: CallId,
+        /// As in the header field.
+        call_id: Box<str>,
+    },
     /// Open a media session, then call [`Calls::handle_media_opened`] or [`Calls::handle_media_refused`].
     OpenMedia {
         /// The leg it is for.
@@ -261,6 +275,8 @@ pub struct Outbound {
     pub flow: Flow,
     /// The ways to try one after the other if that one fails: no answer, no connection, or 503.
     pub other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP, where TCP is tried otherwise (RFC 3261 §18.1.1).
+    pub keeps_transport: bool,
     /// More header fields for the INVITE. CR, LF and NUL in them end the call with [`EndCause::NotSent`].
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks.
@@ -301,7 +317,10 @@ impl Calls {
         let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
         let trunks = Trunks::new(std::mem::take(&mut config.trunks), now);
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
-        let transport = Transport::new(listeners, config.sources.clone(), config.shard, rng.next_u64());
+        let mut transport = Transport::new(listeners, config.sources.clone(), config.shard, rng.next_u64());
+        if config.captures {
+            transport.tap();
+        }
         let tokens = Tokens::new(ChaCha12Rng::from_rng(&mut rng), config.shard);
         let servers = Servers::new(&config.listeners, ChaCha12Rng::from_rng(&mut rng));
         let limits = TransactionLimits {
@@ -572,7 +591,21 @@ impl Calls {
             self.outputs.push_back(match wire {
                 Wire::Send { flow, data } => Output::Send { flow, data },
                 Wire::Close { flow } => Output::Close { flow },
+                Wire::Received { flow, data } => Output::Received { flow, data },
             });
+        }
+    }
+
+    /// A dialog is that of a leg. Whoever captures is told its Call-ID before any of its messages that still wait.
+    fn bind(&mut self, dialog: DialogId, leg: LegId, call_id: &str) {
+        self.by_dialog.insert(dialog, leg);
+        self.tell_call_id(leg.call, call_id);
+    }
+
+    /// Tells whose the messages with this Call-ID are.
+    fn tell_call_id(&mut self, call: CallId, call_id: &str) {
+        if self.config.captures {
+            self.outputs.push_back(Output::CallIdKnown { call, call_id: call_id.into() });
         }
     }
 

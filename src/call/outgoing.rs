@@ -78,7 +78,8 @@ impl Calls {
 
     pub(super) fn send_invite(&mut self, id: LegId, outgoing: Outgoing, local: SocketAddr, now: Now) {
         let Outgoing { outbound, target, path, max_forwards, prefers } = outgoing;
-        let Outbound { to, from, display_name, flow, other_flows, mut headers, credentials, .. } = outbound;
+        let Outbound { to, from, display_name, flow, other_flows, keeps_transport, mut headers, credentials, .. } =
+            outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let (to, target) = (to.without_headers(), target.without_headers());
         headers.extend(path.iter().map(|it| (HeaderName::Route, it.to_string())));
@@ -89,6 +90,7 @@ impl Calls {
                 from,
                 flow,
                 other_flows,
+                keeps_transport,
                 local,
                 max_forwards,
                 prefers,
@@ -104,7 +106,8 @@ impl Calls {
         };
         leg.dialog = Some(dialog);
         leg.state = State::Calling { give_up_at: now.instant + Duration::from_millis(RING_MS_MAX) };
-        self.by_dialog.insert(dialog, id);
+        let call_id = self.dialogs.call_id_of_placed(dialog).unwrap_or_default().to_owned();
+        self.bind(dialog, id, &call_id);
         self.settle(id);
     }
 }

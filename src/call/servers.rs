@@ -80,7 +80,9 @@ pub(super) enum Seeker {
 impl Servers {
     pub(super) fn new(listeners: &[(Listener, Admission)], rng: ChaCha12Rng) -> Self {
         let listeners: Vec<_> = listeners.iter().map(|(it, _)| it.clone()).collect();
-        let kinds = TransportKind::ALL.into_iter().filter(|kind| listeners.iter().any(|it| it.kind == *kind));
+        // A websocket is opened by its client, never by us.
+        let kinds = TransportKind::ALL.into_iter().filter(|it| !it.is_websocket());
+        let kinds = kinds.filter(|kind| listeners.iter().any(|it| it.kind == *kind));
         let reach = Reach {
             kinds: kinds.collect(),
             v4: listeners.iter().any(|it| it.local.is_ipv4()),
@@ -163,7 +165,7 @@ impl Servers {
 
     /// What a flow begins with if nobody can be reached.
     fn nowhere(&self) -> Flow {
-        let local = self.listeners.first().map_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |it| it.local);
+        let local = self.listeners.first().map_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)), |it| it.local);
         let any = if local.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         Flow { kind: TransportKind::Udp, local, remote: SocketAddr::new(any, 0) }
     }
@@ -250,6 +252,7 @@ impl Calls {
         if let Some(trunk) = &order.trunk {
             self.trunks.count_out(trunk);
         }
+        let keeps_transport = order.trunk.as_ref().is_some_and(|it| self.trunks.pins_transport(it));
         let outbound = Outbound {
             account: order.account,
             to,
@@ -257,6 +260,7 @@ impl Calls {
             display_name: order.display_name,
             flow: *flow,
             other_flows: other_flows.to_vec(),
+            keeps_transport,
             headers,
             credentials,
         };

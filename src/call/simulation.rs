@@ -417,6 +417,7 @@ impl Simulation {
                     display_name: None,
                     flow: Flow { kind: self.network.kind(), local: self.network.caller(), remote: address(1) },
                     other_flows: vec![],
+                    keeps_transport: false,
                     headers: vec![],
                     credentials: Some(account).filter(|_| self.network.asks_for_password),
                 };
@@ -507,6 +508,8 @@ impl Simulation {
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
             Output::StartAgent { .. }
+            | Output::Received { .. }
+            | Output::CallIdKnown { .. }
             | Output::Digit { .. }
             | Output::Registration(_)
             | Output::Ask(_)

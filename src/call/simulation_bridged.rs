@@ -252,6 +252,7 @@ impl Simulation {
             display_name: None,
             flow,
             other_flows: vec![],
+            keeps_transport: true,
             headers: vec![],
             credentials: None,
         };
@@ -321,6 +322,8 @@ impl Simulation {
             | Output::Registration(_)
             | Output::Trunk { .. }
             | Output::Secure { .. }
+            | Output::Received { .. }
+            | Output::CallIdKnown { .. }
             | Output::Journal { .. } => (),
             Output::TransferAsked { .. } => panic!("we carry it out ourselves"),
             Output::Close { .. } => panic!("there are no streams"),

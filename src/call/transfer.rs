@@ -210,7 +210,7 @@ impl Calls {
         leg.dialog = Some(*dialog);
         *leg.party = Party::of(request, &caller, *flow);
         self.by_dialog.remove(&replaced);
-        self.by_dialog.insert(*dialog, id);
+        self.bind(*dialog, id, request.headers().call_id());
         self.finish_transfer(id, TransferOutcome::Unknown);
         self.journal(id.call, Event::Replaced { by: from_of(request) });
         self.dialogs.answer(*dialog, local, now);

@@ -2,7 +2,7 @@
 //! up to date, asked whether they live (OPTIONS, RFC 3261 §11), and let in as known sources.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -111,6 +111,8 @@ pub struct GatewayState {
     pub remote: SocketAddr,
     /// Whether it has failed a short time ago, so that it is tried last.
     pub is_resting: bool,
+    /// Whether it answered the last OPTIONS; `None` before the first.
+    pub lives: Option<bool>,
 }
 
 /// All trunks.
@@ -132,8 +134,8 @@ enum Sent {
 struct Trunk {
     config: TrunkConfig,
     hops: Vec<Hop>,
-    /// Servers that do not answer OPTIONS.
-    down: BTreeSet<SocketAddr>,
+    /// Whether servers answered the last OPTIONS.
+    lives: BTreeMap<SocketAddr, bool>,
     registration: Option<Registration>,
     told: Option<RegistrationState>,
     is_lost_told: bool,
@@ -180,7 +182,7 @@ impl Trunks {
             Trunk {
                 config,
                 hops: vec![],
-                down: BTreeSet::new(),
+                lives: BTreeMap::new(),
                 registration: None,
                 told: None,
                 is_lost_told: false,
@@ -237,6 +239,12 @@ impl Trunks {
         }
     }
 
+    /// As whom calls of others go over the trunk, if that is configured.
+    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<Uri> {
+        let trunk = self.of(name)?;
+        trunk.address(Some(trunk.config.caller_id.as_deref()?))
+    }
+
     /// The Route of a call over the trunk: what its registrar wants, else its proxy.
     pub(super) fn route_of(&self, name: &TrunkName) -> Vec<(HeaderName, String)> {
         let Some(trunk) = self.of(name) else {
@@ -245,6 +253,11 @@ impl Trunks {
         let registered = trunk.registration.as_ref().map_or(&[][..], Registration::service_route);
         let route: Vec<_> = registered.iter().map(|it| (HeaderName::Route, it.to_string())).collect();
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
+    }
+
+    /// Whether a trunk names its transport.
+    pub(super) fn pins_transport(&self, name: &TrunkName) -> bool {
+        self.all.iter().any(|it| it.config.name == *name && it.config.transport.is_some())
     }
 
     /// Whom a trunk calls: the user of the Request-URI, unless that is only our own name there, as carriers write it that we
@@ -279,16 +292,17 @@ impl Trunks {
 impl Calls {
     /// How the trunks are, in the order of the configuration.
     pub fn trunks(&self, now: Now) -> Vec<TrunkState> {
-        let gateway = |hop: &Hop| GatewayState {
+        let gateway = |trunk: &Trunk, hop: &Hop| GatewayState {
             kind: hop.kind,
             remote: hop.remote,
             is_resting: self.servers.locator.rests_until(hop.kind, hop.remote, now).is_some(),
+            lives: trunk.lives.get(&hop.remote).copied(),
         };
         let state = |it: &Trunk| TrunkState {
             name: it.config.name.clone(),
             registration: it.registration(),
             registers: it.config.register_s.is_some(),
-            gateways: it.hops.iter().map(gateway).collect(),
+            gateways: it.hops.iter().map(|hop| gateway(it, hop)).collect(),
             calls: (it.calls_in, it.calls_out),
         };
         self.trunks.all.iter().map(state).collect()
@@ -297,6 +311,20 @@ impl Calls {
     /// The trunk that `source` belongs to. Nothing that a message says counts.
     pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
         self.config.routes.trunk_of(source)
+    }
+
+    /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
+    pub(super) fn trunk_towards(&self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
+        let is_there = |it: &&Trunk| {
+            let domain = &it.config.domain;
+            let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
+            is_same_host && (domain.port() == uri.port() || uri.port().is_none())
+        };
+        let trunk = self.trunks.all.iter().find(is_there)?;
+        let mut hops = trunk.hops.clone();
+        self.servers.locator.sort(&mut hops, now);
+        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).collect();
+        (!flows.is_empty()).then(|| (trunk.config.name.clone(), flows))
     }
 
     pub(super) fn handle_trunk_timeout(&mut self, now: Now) {
@@ -340,7 +368,7 @@ impl Calls {
         trunk.is_lost_told = false;
         let is_first = trunk.hops.is_empty();
         trunk.hops.clone_from(&hops);
-        trunk.down.retain(|it| hops.iter().any(|hop| hop.remote == *it));
+        trunk.lives.retain(|it, _| hops.iter().any(|hop| hop.remote == *it));
         if is_first {
             trunk.ping_at = trunk.config.ping_every.map(|_| now.instant);
         }
@@ -479,10 +507,12 @@ impl Calls {
                 None => registration.handle_no_answer(now),
             },
             (Sent::Options, _) if lives => {
-                event = trunk.down.remove(&flow.remote).then_some(TrunkEvent::Up(flow.remote));
+                let before = trunk.lives.insert(flow.remote, true);
+                event = (before == Some(false)).then_some(TrunkEvent::Up(flow.remote));
             }
             (Sent::Options, _) => {
-                event = trunk.down.insert(flow.remote).then_some(TrunkEvent::Down(flow.remote));
+                let before = trunk.lives.insert(flow.remote, false);
+                event = (before != Some(false)).then_some(TrunkEvent::Down(flow.remote));
             }
             (Sent::Register, None) => (),
         }

@@ -18,7 +18,7 @@ use crate::sip::Uri;
 pub struct Agent {
     /// `pathway` or `[agents.NAME.model]`
     pub brain: Brain,
-    /// `greeting`: said first; a pathway may have its own.
+    /// `greeting`: said first. It, `apology`, `goodbye` and `idle_prompt` are for agents with a model: a pathway has its own.
     pub greeting: Option<String>,
     /// `apology`: said before hanging up when a service that the call needs has failed.
     pub apology: String,
@@ -248,6 +248,9 @@ pub(super) fn check_number(number: &str) -> Result<(), String> {
     Err("a number is \"+\" and digits without separators, or an extension or name such as \"100\"".to_owned())
 }
 
+/// What an agent with a pathway says otherwise than one with a model.
+const PATHWAY_SAYS: [&str; 4] = ["greeting", "apology", "goodbye", "idle_prompt"];
+
 fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User>, places: &Places<'_>) -> Agent {
     Agent {
         brain,
@@ -279,7 +282,13 @@ fn read_brain(section: &Section<'_>, places: &Places<'_>) -> Option<Brain> {
             read_model(model, places);
             None
         }
-        (Some(pathway), None) => read_pathway(section, &pathway, places).map(Brain::Pathway),
+        (Some(pathway), None) => {
+            let theirs = |key: &&&str| section.origin(key).is_some();
+            for key in PATHWAY_SAYS.iter().filter(theirs) {
+                section.complain(key, "a pathway says this in its own words: change them in the pathway's file");
+            }
+            read_pathway(section, &pathway, places).map(Brain::Pathway)
+        }
         (None, Some(model)) => read_model(model, places).map(Brain::Model),
         (None, None) => {
             if section.origin("pathway").is_none() && section.origin("model").is_none() {

@@ -9,11 +9,14 @@
 //! Without a file the [built-in configuration](Config::built_in) applies: a demo agent that answers on loopback.
 
 mod agents;
+mod capture;
 mod network;
 mod operation;
 mod reading;
 mod show;
 mod sip;
+mod sip_limits;
+mod tls;
 mod trunks;
 mod users;
 mod written;
@@ -27,9 +30,12 @@ use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
-pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport};
+pub use capture::{Capture, Homer};
+pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
+pub use sip_limits::SipLimits;
+pub use tls::{SipTls, TlsClients};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -63,6 +69,8 @@ pub struct Config {
     pub log: Log,
     /// `[drain]`
     pub drain: Drain,
+    /// `[capture]`
+    pub capture: Capture,
 }
 
 impl Config {
@@ -109,18 +117,19 @@ impl Config {
         let (sip_section, rtp_section) = (root.section("sip"), root.section("rtp"));
         let users = users::read_users(&root, &places);
         let agents = agents::read_agents(&root, &users, &places);
-        let sip = Sip::read(&sip_section, &agents);
+        let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &places);
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let dns = read(&root, "dns", Dns::read, &mut finish);
-        let http = read(&root, "http", Http::read, &mut finish);
+        let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
         let log = read(&root, "log", Log::read, &mut finish);
         let drain = read(&root, "drain", Drain::read, &mut finish);
+        let capture = read(&root, "capture", |section| Capture::read(section, &places), &mut finish);
         root.finish();
         report_single_underscores(environment, &asked, &problems);
 
@@ -128,7 +137,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, log, drain })
+        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, log, drain, capture })
     }
 }
 
@@ -339,6 +348,52 @@ mod tests {
     }
 
     #[test]
+    fn api_keys_are_long_or_hashed() {
+        let hash = format!("sha256:{}", "0f".repeat(32));
+        let http = parse(&format!("[http]\napi_keys = ['{hash}']\napi_key_env = 'K'"), &[("K", "0123456789abcdef")]);
+        let http = http.unwrap().http;
+        assert_eq!(http.api_key_hashes, [[15; 32]]);
+        assert_eq!(http.api_key.unwrap().reveal(), "0123456789abcdef");
+        check_error(
+            "[http]\napi_key = 'short'\napi_keys = ['0123']",
+            &[],
+            &[
+                "hookswitch.toml:2: [http] api_key: an API key has at least 16 characters",
+                "hookswitch.toml:3: [http] api_keys = \"0123\": expected \"sha256:\" and 64 hexadecimal digits",
+            ],
+        );
+    }
+
+    #[test]
+    fn capture_is_on_unless_it_is_not_wanted() {
+        let capture = parse("", &[]).unwrap().capture;
+        assert_eq!((capture.enabled, capture.bytes_per_call, capture.homer), (true, 65_536, None));
+        let text = "[capture]\nenabled = false\nhomer = 'udp://192.0.2.60'\ncapture_id = 7\nauth_key = 'k'";
+        let capture = parse(text, &[]).unwrap().capture;
+        let homer = capture.homer.unwrap();
+        assert_eq!((homer.host.as_str(), homer.port, homer.id), ("192.0.2.60", 9_060, 7));
+        assert!(!capture.enabled && homer.key.is_some());
+        check_error(
+            "[capture]\nhomer = 'tcp://192.0.2.60'",
+            &[],
+            &["hookswitch.toml:2: [capture] homer = \"tcp://192.0.2.60\": expected udp:// and a host, such as \
+               udp://homer.example.com:9060"],
+        );
+    }
+
+    #[test]
+    fn an_agent_with_a_pathway_has_its_words() {
+        check_error(
+            "[agents.a]\npathway = 'builtin:demo'\ngreeting = 'Hello.'",
+            &[],
+            &[
+                "hookswitch.toml:3: [agents.a] greeting = \"Hello.\": a pathway says this in its own words: change them in \
+               the pathway's file",
+            ],
+        );
+    }
+
+    #[test]
     fn trunks_say_where_they_are_and_who_we_are_there() {
         let config = parse(
             "[trunks.acme]\nuri = 'sip:sip.acme.example'\nusername = 'u'\npassword_env = 'P'\nregister = true\n\
@@ -415,8 +470,8 @@ format = "xml"
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
-                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, data, dns, drain, \
-                 http, log, numbers, rtp, sip, speech, trunks, users",
+                "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
+                 drain, http, log, numbers, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -435,7 +490,7 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, data, dns, drain, http, log, numbers, \
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, numbers, \
              rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];

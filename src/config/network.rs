@@ -6,7 +6,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use super::Places;
 use super::reading::Section;
+use crate::identity::Secret;
 use crate::limits;
 
 /// What carries SIP on a listener.
@@ -16,15 +18,51 @@ pub enum SignallingTransport {
     Udp,
     /// `tcp://`
     Tcp,
+    /// `tls://`
+    Tls,
+    /// `ws://`
+    Ws,
+    /// `wss://`
+    Wss,
+}
+
+impl SignallingTransport {
+    const ALL: [Self; 5] = [Self::Udp, Self::Tcp, Self::Tls, Self::Ws, Self::Wss];
+
+    /// Whether it takes a certificate.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Wss)
+    }
+
+    const fn scheme(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
 }
 
 /// One address that SIP is listened on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// UDP or TCP.
+    /// UDP, TCP, TLS or websocket.
     pub transport: SignallingTransport,
     /// As written: a wildcard stands for every address of the machine, port 0 for any free port.
     pub address: SocketAddr,
+    /// What peers are told about it, if not what `[sip] advertise` says: an address, and a port if that is another.
+    pub advertise: Option<(IpAddr, Option<u16>)>,
     /// Whether calls from unknown sources, and to unknown numbers, are accepted here.
     pub open: bool,
     /// Whether the server must not start without it. Built-in listeners may be missing on a machine without IPv6.
@@ -33,10 +71,7 @@ pub struct Listener {
 
 impl fmt::Display for SignallingTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
+        f.write_str(self.scheme())
     }
 }
 
@@ -46,15 +81,26 @@ impl fmt::Display for Listener {
     }
 }
 
-/// `udp://address[:port]` or `tcp://address[:port]`.
+/// `udp://address[:port]`, or with `tcp`, `tls`, `ws` or `wss`.
 pub(super) fn parse_listener(text: &str) -> Result<(SignallingTransport, SocketAddr), String> {
-    let (transport, address) = match text.split_once("://") {
-        Some(("udp", address)) => (SignallingTransport::Udp, address),
-        Some(("tcp", address)) => (SignallingTransport::Tcp, address),
-        Some(_) | None => return Err("expected udp:// or tcp:// and an address, such as udp://0.0.0.0:5060".to_owned()),
+    let written = text.split_once("://").and_then(|(scheme, address)| {
+        Some((SignallingTransport::ALL.into_iter().find(|it| it.scheme() == scheme)?, address))
+    });
+    let Some((transport, address)) = written else {
+        return Err(
+            "expected udp://, tcp://, tls://, ws:// or wss:// and an address, such as udp://0.0.0.0:5060".to_owned()
+        );
     };
     let (ip, port) = parse_address(address)?;
-    Ok((transport, SocketAddr::new(ip, port.unwrap_or(SIP_PORT))))
+    Ok((transport, SocketAddr::new(ip, port.unwrap_or(transport.default_port()))))
+}
+
+/// What peers are told of one listener.
+pub(super) fn parse_advertised(text: &str) -> Result<(IpAddr, Option<u16>), String> {
+    match parse_address(text)? {
+        (ip, _) if ip.is_unspecified() => Err(format!("{ip} is no address that a peer could reach")),
+        advertised => Ok(advertised),
+    }
 }
 
 /// `address` or `address:port`; an IPv6 address with a port is in brackets.
@@ -210,17 +256,38 @@ impl Rtp {
 pub struct Http {
     /// `listen`: where health, metrics and the API are served. Port 0 is any free port.
     pub listen: SocketAddr,
+    /// `api_key`, or what the variable named by `api_key_env` holds: who shows it may use the API.
+    pub api_key: Option<Secret>,
+    /// `api_keys`: more of them, as their SHA-256. Without any key one is made in the data directory.
+    pub api_key_hashes: Vec<[u8; 32]>,
 }
 
 impl Http {
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, places: &Places<'_>) -> Self {
+        let api_key = places.secret(section, "api_key", "api_key_env");
+        if api_key.as_ref().is_some_and(|it| it.reveal().len() < limits::API_KEY_BYTES_MIN) {
+            let message = format!("an API key has at least {} characters", limits::API_KEY_BYTES_MIN);
+            section.complain_of_secret("api_key", &message);
+        }
+        let parse_hash =
+            |text: &str| parse_sha256(text).ok_or_else(|| "expected \"sha256:\" and 64 hexadecimal digits".to_owned());
+        let api_key_hashes = section.list("api_keys", parse_hash).unwrap_or_default();
         let listen = section.parsed("listen", |text| {
             let (ip, port) = parse_address(text)?;
             Ok(SocketAddr::new(ip, port.unwrap_or(HTTP_PORT)))
         });
-        Self { listen: listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT))) }
+        let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, HTTP_PORT)));
+        Self { listen, api_key, api_key_hashes }
     }
 }
 
-const SIP_PORT: u16 = 5060;
+/// `sha256:` and 64 hexadecimal digits.
+pub fn parse_sha256(text: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix("sha256:").filter(|it| it.len() == 64 && it.is_ascii())?;
+    let mut hash = [0; 32];
+    for (byte, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
 const HTTP_PORT: u16 = 8080;

@@ -162,6 +162,36 @@ impl<'a> Section<'a> {
         Some(items.iter().filter_map(item).collect())
     }
 
+    /// A list whose items are text or tables.
+    pub(super) fn items<T>(
+        &self,
+        key: &'static str,
+        text: impl Fn(&str) -> Result<T, String>,
+        table: impl Fn(&Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let node = self.node(key)?;
+        let Value::List(items) = &node.value else { return self.list(key, text) };
+        let mut read = vec![];
+        for item in items {
+            match &item.value {
+                Value::Text(written) => match text(written) {
+                    Ok(value) => read.push(value),
+                    Err(message) => self.complain_at(&item.origin, key, &item.value, &message),
+                },
+                Value::Table(_) => {
+                    if let Some(section) = self.enter(key, item) {
+                        read.extend(table(&section));
+                        section.finish();
+                    }
+                }
+                Value::Integer(_) | Value::Boolean(_) | Value::List(_) | Value::Other(_) => {
+                    self.complain_at(&item.origin, key, &item.value, "expected text in quotes, or a table");
+                }
+            }
+        }
+        Some(read)
+    }
+
     /// A table of text by names, which a list of `name=text` may stand for.
     pub(super) fn pairs(&self, key: &'static str) -> Option<Vec<(String, String)>> {
         let node = self.node(key)?;

@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
-use super::{Advertise, Agent, Brain, Config, LogFormat, Model, Number, Pathway, Secret, Sip, Trunk};
+use super::{
+    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, Secret, Sip, SipTls,
+    TlsClients, Trunk,
+};
 use crate::sip::Uri;
 
 impl Display for Config {
@@ -16,6 +19,12 @@ impl Display for Config {
         shown.advertise(&self.rtp.advertise);
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
+        shown.secret("api_key", self.http.api_key.as_ref());
+        let hashes = self.http.api_key_hashes.iter();
+        shown.list(
+            "api_keys",
+            hashes.map(|it| it.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))),
+        );
         for (name, agent) in &self.agents {
             shown.agent(name, agent);
         }
@@ -62,6 +71,7 @@ impl Display for Config {
         shown.plain("reveal_numbers", self.log.reveal_numbers);
         shown.section("drain");
         shown.plain("limit_s", self.drain.limit.as_secs());
+        shown.capture(&self.capture);
         f.write_str(shown.0.trim_start())
     }
 }
@@ -71,7 +81,7 @@ struct Shown(String);
 impl Shown {
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
-        self.list("listen", sip.listeners.iter());
+        self.listeners(&sip.listeners);
         self.list("open", sip.listeners.iter().filter(|it| it.open));
         if let Some(agent) = &sip.open_agent {
             self.text("open_agent", agent);
@@ -85,6 +95,66 @@ impl Shown {
         self.milliseconds("ring_ms", sip.ring);
         self.text("transfers", sip.transfers.as_str());
         self.list("pass_headers", sip.pass_headers.iter());
+        self.list("origins", sip.origins.iter());
+        self.tls(&sip.tls);
+        let limits = &sip.limits;
+        self.section("sip.limits");
+        self.plain("messages_per_s", limits.messages_per_s);
+        self.plain("unknown_requests_per_s", limits.unknown_requests_per_s);
+        self.plain("connections_per_s", limits.connections_per_s);
+        self.plain("connections", limits.connections);
+        self.plain("connections_per_source", limits.connections_per_source);
+        self.list("exempt", limits.exempt.iter());
+    }
+
+    fn listeners(&mut self, listeners: &[Listener]) {
+        let listeners = listeners.iter().map(|listener| {
+            let url = quoted(&listener.to_string());
+            match listener.advertise {
+                None => url,
+                Some((ip, None)) => format!("{{ url = {url}, advertise = \"{ip}\" }}"),
+                Some((ip, Some(port))) => {
+                    format!("{{ url = {url}, advertise = \"{}\" }}", std::net::SocketAddr::new(ip, port))
+                }
+            }
+        });
+        self.line(format_args!("listen = [{}]", listeners.collect::<Vec<_>>().join(", ")));
+    }
+
+    fn tls(&mut self, tls: &SipTls) {
+        self.section("sip.tls");
+        let mut path = |key, path: &std::path::Path| self.text(key, &path.display().to_string());
+        if let Some((certificate, key)) = &tls.certificate {
+            path("certificate", certificate);
+            path("key", key);
+        }
+        match &tls.clients {
+            TlsClients::None => {}
+            TlsClients::Optional(ca) | TlsClients::Required(ca) => path("client_ca", ca),
+        }
+        if let Some(ca) = &tls.ca {
+            path("ca", ca);
+        }
+        let clients = match tls.clients {
+            TlsClients::None => "none",
+            TlsClients::Optional(_) => "optional",
+            TlsClients::Required(_) => "required",
+        };
+        self.text("client_certificates", clients);
+        self.plain("alpn", tls.alpn);
+    }
+
+    fn capture(&mut self, capture: &Capture) {
+        self.section("capture");
+        self.plain("enabled", capture.enabled);
+        self.plain("bytes_per_call", capture.bytes_per_call);
+        self.plain("keep_days", capture.keep.as_secs() / 86_400);
+        if let Some(homer) = &capture.homer {
+            let host = if homer.host.contains(':') { format!("[{}]", homer.host) } else { homer.host.clone() };
+            self.text("homer", &format!("udp://{host}:{}", homer.port));
+            self.plain("capture_id", homer.id);
+            self.secret("auth_key", homer.key.as_ref());
+        }
     }
 
     fn trunk(&mut self, name: &str, trunk: &Trunk) {
@@ -120,18 +190,23 @@ impl Shown {
         if !agent.transfers.is_empty() {
             self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
-        if let Some(greeting) = &agent.greeting {
-            self.text("greeting", greeting);
+        let has_own_words = matches!(agent.brain, Brain::Model(_));
+        if has_own_words {
+            if let Some(greeting) = &agent.greeting {
+                self.text("greeting", greeting);
+            }
+            self.text("apology", &agent.apology);
+            self.text("goodbye", &agent.goodbye);
         }
-        self.text("apology", &agent.apology);
-        self.text("goodbye", &agent.goodbye);
         if let Some(voice) = &agent.voice {
             self.text("voice", voice);
         }
         self.milliseconds("end_of_turn_ms", agent.turns.end_of_turn);
         self.milliseconds("barge_in_ms", agent.turns.barge_in);
         self.plain("idle_prompt_s", agent.turns.idle_prompt_after.as_secs());
-        self.text("idle_prompt", &agent.turns.idle_prompt);
+        if has_own_words {
+            self.text("idle_prompt", &agent.turns.idle_prompt);
+        }
         self.plain("idle_prompts_max", agent.turns.idle_prompts_max);
         self.plain("max_duration_s", agent.turns.duration_max.as_secs());
         if let Brain::Model(model) = &agent.brain {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::Places;
 use super::agents::Agent;
-use super::network::{Advertise, Listener, SignallingTransport, parse_listener};
+use super::network::{Advertise, Listener, SignallingTransport, parse_advertised, parse_listener};
 use super::reading::Section;
+use super::sip_limits::SipLimits;
+use super::tls::SipTls;
 use super::written::Origin;
 use crate::limits;
 use crate::sip::{DigestAlgorithm, HeaderName};
@@ -31,6 +34,12 @@ pub struct Sip {
     pub next_hop_after: Duration,
     /// `user_agent`: what the headers User-Agent and Server say.
     pub user_agent: String,
+    /// `[sip.tls]`
+    pub tls: SipTls,
+    /// `origins`: the web pages that may open websockets, such as `https://phone.example.com`; `*` is any.
+    pub origins: Vec<String>,
+    /// `[sip.limits]`
+    pub limits: SipLimits,
     /// `transfers`: who may have calls transferred by REFER.
     pub transfers: TransfersFor,
     /// `pass_headers`: header fields of a call that comes in that whoever is called for it gets, too.
@@ -70,14 +79,18 @@ impl TransfersFor {
 }
 
 impl Sip {
-    pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>) -> Self {
+    pub(super) fn read(section: &Section<'_>, agents: &BTreeMap<String, Agent>, places: &Places<'_>) -> Self {
         let listeners = read_listeners(section);
+        let is_secure = listeners.iter().any(|it| it.transport.is_secure());
         let next_hop_ms = section.number("next_hop_ms", 500..=32_000);
         let next_hop_ms = next_hop_ms.map_or(limits::NEXT_HOP_AFTER_MS, u64::from);
         let milliseconds = section.number("ring_ms", 0..=limits::RING_CONFIGURED_S_MAX * 1000).unwrap_or(0);
         Self {
             open_agent: read_open_agent(section, &listeners, agents),
             listeners,
+            tls: SipTls::read(section, places, is_secure),
+            origins: section.list("origins", parse_origin).unwrap_or_default(),
+            limits: SipLimits::read(section),
             advertise: Advertise::read(section, true).unwrap_or_default(),
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             digest: read_digest(section),
@@ -119,6 +132,16 @@ fn parse_realm(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A scheme, a host and perhaps a port, as browsers send it.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let is_origin = |rest: &str| !rest.is_empty() && !rest.contains(['/', ' ', '?', '#']);
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    if text == "*" || rest.is_some_and(is_origin) {
+        return Ok(text.to_owned());
+    }
+    Err("expected an origin such as https://phone.example.com, without a path, or *".to_owned())
+}
+
 fn read_digest(section: &Section<'_>) -> Vec<DigestAlgorithm> {
     let written = section.list("digest", |text| {
         let known = || DigestAlgorithm::ALL.map(DigestAlgorithm::as_str).join(", ");
@@ -132,26 +155,49 @@ fn read_digest(section: &Section<'_>) -> Vec<DigestAlgorithm> {
 }
 
 fn read_listeners(section: &Section<'_>) -> Vec<Listener> {
-    let written = section.list("listen", parse_listener);
     let required = !matches!(section.origin("listen"), Some(Origin::BuiltIn));
-    let addresses = written.unwrap_or_else(|| {
+    let listener = |(transport, address)| Listener { transport, address, advertise: None, open: false, required };
+    let text = |text: &str| parse_listener(text).map(listener);
+    let written = section.items("listen", text, |table| read_listener(table, listener));
+    let mut read = written.unwrap_or_else(|| {
         let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5060));
-        vec![(SignallingTransport::Udp, everywhere), (SignallingTransport::Tcp, everywhere)]
+        [SignallingTransport::Udp, SignallingTransport::Tcp].map(|it| listener((it, everywhere))).to_vec()
     });
-    if addresses.is_empty() {
+    if read.is_empty() {
         section.complain("listen", "expected at least one listener");
     }
-    let mut listeners: Vec<Listener> = vec![];
-    for (transport, address) in addresses {
-        let listener = Listener { transport, address, open: false, required };
+    for (index, listener) in read.iter().enumerate() {
+        let is_same = |it: &&Listener| it.transport == listener.transport && it.address == listener.address;
         // Port 0 is a different port each time.
-        if address.port() != 0 && listeners.contains(&listener) {
+        if listener.address.port() != 0 && read.iter().take(index).any(|it| is_same(&it)) {
             section.complain("listen", &format!("{listener} is there twice"));
         }
-        listeners.push(listener);
     }
-    read_open(section, &mut listeners);
-    listeners
+    // A listener that says for itself is not asked again.
+    let own: Vec<_> = read.iter().map(|it| it.open).collect();
+    read_open(section, &mut read);
+    for (listener, is_open) in read.iter_mut().zip(own) {
+        listener.open |= is_open;
+    }
+    read
+}
+
+/// `{ url = "tls://10.0.0.5", advertise = "203.0.113.7", open = true }`
+fn read_listener(
+    table: &Section<'_>,
+    listener: impl Fn((SignallingTransport, SocketAddr)) -> Listener,
+) -> Option<Listener> {
+    let advertise = table.parsed("advertise", parse_advertised);
+    let open = table.boolean("open").unwrap_or(false);
+    let url = table.parsed("url", parse_listener);
+    if table.origin("url").is_none() {
+        table.complain_of_section("`url` is missing, such as udp://0.0.0.0:5060");
+    }
+    let listener = Listener { advertise, open, ..listener(url?) };
+    if let Some((ip, _)) = advertise.filter(|(ip, _)| ip.is_ipv4() != listener.address.is_ipv4()) {
+        table.complain("advertise", &format!("{ip} and {listener} are of different families"));
+    }
+    Some(listener)
 }
 
 /// `open` is `true`, `false`, `"loopback"` or a list of some of the listeners.

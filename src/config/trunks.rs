@@ -104,9 +104,8 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         _ => Err("expected udp, tcp or tls".to_owned()),
     });
     let sources = section.list("sources", |text| {
-        text.parse().map_err(|_: crate::route::InvalidNetwork| {
-            "expected an address or a network such as 203.0.113.0/24".to_owned()
-        })
+        let expected = || "expected an address or a network such as 203.0.113.0/24".to_owned();
+        text.parse().ok().ok_or_else(expected)
     });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
@@ -140,7 +139,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
 /// A SIP URI of a host, without a user.
 fn parse_uri(text: &str) -> Result<Uri, String> {
     let expected = "expected sip: or sips: and a host, such as sip:sip.example.com or sip:192.0.2.1:5060;transport=tcp";
-    let uri = Uri::parse(text).map_err(|_: crate::sip::UriError| expected.to_owned())?;
+    let uri = Uri::parse(text).ok().ok_or_else(|| expected.to_owned())?;
     let is_known =
         uri.transport().is_none_or(|it| ["udp", "tcp", "tls"].iter().any(|known| it.eq_ignore_ascii_case(known)));
     match uri.host() {

@@ -232,7 +232,7 @@ impl Dialogs {
         }
         let id = self.fresh_id();
         let Some(session) = Session::invite(id, invitation, &mut self.shared, now) else {
-            self.shared.credentials.forget_session(id);
+            self.shared.forget_session(id);
             return None;
         };
         self.by_local_tag.insert(session.local_tag.clone(), id);
@@ -268,6 +268,11 @@ impl Dialogs {
             session.is_end_told = true;
             session.reject(refusal, shared, now);
         });
+    }
+
+    /// The Call-ID of a call that we placed and that is not over.
+    pub(crate) fn call_id_of_placed(&self, id: DialogId) -> Option<&str> {
+        Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
     }
 
     /// Puts the peer of an answered call on hold, or takes it back.
@@ -423,7 +428,7 @@ impl Dialogs {
 
     fn forget(&mut self, mut session: Session) {
         self.deadlines.set(session.id, None);
-        self.shared.credentials.forget_session(session.id);
+        self.shared.forget_session(session.id);
         if let Some(server) = session.server {
             self.by_server.remove(&server);
         }

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// 2xx of ours that wait for their ACK.
     pub(super) unacknowledged: usize,
     pub(super) credentials: OwnCredentials,
+    /// Sessions whose INVITE keeps its transport, whatever its size.
+    pinned: BTreeSet<DialogId>,
     /// Requests outside of dialogs that wait for their response.
     pub(super) standalone: BTreeSet<TransactionId>,
     /// INVITEs that wait for nothing but a provisional response, to be cancelled: another server was tried, or answered.
@@ -73,6 +75,7 @@ impl Shared {
             server_events: VecDeque::new(),
             unacknowledged: 0,
             credentials: OwnCredentials::default(),
+            pinned: BTreeSet::new(),
             standalone: BTreeSet::new(),
             left: BTreeSet::new(),
             clients: HashMap::new(),
@@ -88,6 +91,19 @@ impl Shared {
     /// Tells the layer above.
     pub(super) fn tell(&mut self, event: Event) {
         self.events.push_back(event);
+    }
+
+    /// Says whether the INVITE of a session keeps its transport, whatever its size.
+    pub(super) fn keep_transport(&mut self, dialog: DialogId, keeps_transport: bool) {
+        if keeps_transport {
+            self.pinned.insert(dialog);
+        }
+    }
+
+    /// A session is over.
+    pub(super) fn forget_session(&mut self, dialog: DialogId) {
+        self.credentials.forget_session(dialog);
+        self.pinned.remove(&dialog);
     }
 
     /// Counts what was dropped.
@@ -125,7 +141,13 @@ impl Shared {
         exchange: Exchange,
         now: Now,
     ) -> Option<TransactionId> {
-        let id = self.transactions.request(flow, request.clone(), now).ok()?;
+        // Within a dialog, requests stay on its flow.
+        let goes_by_size = purpose == Purpose::Invite && !self.pinned.contains(&dialog);
+        let id = if goes_by_size {
+            self.transactions.request_by_size(flow, request.clone(), now).ok()?
+        } else {
+            self.transactions.request(flow, request.clone(), now).ok()?
+        };
         self.credentials.note(dialog, id, flow, request, exchange);
         self.clients.insert(id, (dialog, purpose));
         if !purpose.is_invite() {

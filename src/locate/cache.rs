@@ -48,7 +48,7 @@ impl Cache {
             Ok((records, _)) if question.kind == RecordKind::Route => (Ok(Arc::new(records)), seconds(DNS_ROUTE_S)),
             Ok((records, ttl)) => (Ok(Arc::new(records)), ttl.clamp(seconds(DNS_TTL_S_MIN), seconds(DNS_TTL_S_MAX))),
             Err(Unanswered::None(ttl)) => {
-                let ttl = ttl.unwrap_or(seconds(DNS_NEGATIVE_S_DEFAULT));
+                let ttl = ttl.unwrap_or_else(|| seconds(DNS_NEGATIVE_S_DEFAULT));
                 (Err(NoRecords::None), ttl.clamp(seconds(DNS_TTL_S_MIN), seconds(DNS_NEGATIVE_S_MAX)))
             }
             Err(Unanswered::Failed) => {

@@ -34,7 +34,7 @@ impl Rests {
         let failures = before.map_or(0, |it| if it.until > now { it.failures } else { it.failures.saturating_add(1) });
         let doubled = HOP_REST_S_MIN.checked_shl(failures.min(16)).unwrap_or(HOP_REST_S_MAX).min(HOP_REST_S_MAX);
         let asked = retry_after.map(|it| it.min(Duration::from_secs(HOP_RETRY_AFTER_S_MAX)));
-        let until = now + asked.unwrap_or(Duration::from_secs(doubled));
+        let until = now + asked.unwrap_or_else(|| Duration::from_secs(doubled));
         let until = before.map_or(until, |it| it.until.max(until));
         if before.is_none() && self.rests.len() >= RESTING_HOPS_MAX {
             let first = self.ends.next().and_then(|it| self.ends.pop_due(it));

@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
         if !is_spoken || !self.reach.kinds.contains(&kind) {
             return Err(NotLocated::NoTransport);
         }
-        let remote = SocketAddr::new(ip, self.target.port.unwrap_or(kind.default_port()));
+        let remote = SocketAddr::new(ip, self.target.port.unwrap_or_else(|| kind.default_port()));
         Ok(vec![self.hop(kind, remote, &ip.to_string())])
     }
 
@@ -89,7 +89,7 @@ impl<'a> Walk<'a> {
     fn services(&mut self, name: &'a str) -> Result<Vec<Service<'a>>, NotLocated> {
         let default = self.target.default_kind();
         let host = |kind: TransportKind| {
-            let port = self.target.port.unwrap_or(kind.default_port());
+            let port = self.target.port.unwrap_or_else(|| kind.default_port());
             Service { kind, servers: Servers::Host(name, port) }
         };
         if self.target.port.is_some() {

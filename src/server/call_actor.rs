@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -13,7 +14,7 @@ use crate::agent::provider::{
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
 use crate::call::{HangUpCause, TransferOutcome};
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS};
+use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
@@ -67,11 +68,12 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let agent = Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now());
+    let agent = Box::new(Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now()));
+    let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
         call,
         agent,
-        services: Some(prepared.open_services()),
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), opens_at },
         link: new.link,
         shared,
         digits: VecDeque::new(),
@@ -86,8 +88,9 @@ async fn run(new: NewCall, shared: Shared) {
 
 struct CallActor {
     call: CallId,
-    agent: Agent,
-    services: Option<Services>,
+    /// Boxed, since the actor is moved into its future.
+    agent: Box<Agent>,
+    services: Connections,
     link: crate::server::media_link::TaskEnd,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
@@ -101,6 +104,44 @@ struct CallActor {
     prepared: Arc<PreparedAgent>,
     /// Set when the agent hands its caller over in this turn of the loop.
     wanted: Option<Target>,
+}
+
+/// The services of a call, which are opened when there is something to tell them. So a call that is over before
+/// anything is said costs none, and one that rings finds them open when it is answered.
+enum Connections {
+    /// Nothing was to be told yet; when they are opened all the same.
+    Waiting {
+        prepared: Arc<PreparedAgent>,
+        opens_at: Instant,
+    },
+    Open(Services),
+    /// The call is over.
+    Closed,
+}
+
+impl Connections {
+    /// Opens them, unless they are or the call is over.
+    fn open(&mut self) -> Option<&Services> {
+        if let Self::Waiting { prepared, .. } = self {
+            *self = Self::Open(prepared.open_services());
+        }
+        match self {
+            Self::Open(services) => Some(services),
+            Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// The next event of any service; or, while there are none, the time to open them.
+    async fn next(&mut self) -> Option<ServiceEvent> {
+        match self {
+            Self::Waiting { opens_at, .. } => {
+                task::deadline(*opens_at).await;
+                None
+            }
+            Self::Open(services) => Some(next_event(services).await),
+            Self::Closed => std::future::pending().await,
+        }
+    }
 }
 
 impl CallActor {
@@ -128,14 +169,22 @@ impl CallActor {
                     None => break None,
                 },
                 Some(tick) = self.link.tick(), if !self.link.is_closed() => self.handle_ticks(tick),
-                event = next_event(self.services.as_mut()) => self.handle_service(event),
+                event = self.services.next() => match event {
+                    Some(event) => self.handle_service(event),
+                    None => {
+                        self.services.open();
+                    },
+                },
             }
         };
+        if let Connections::Waiting { .. } = self.services {
+            self.services = Connections::Closed;
+        }
         self.agent.handle_hangup(clock::now());
         self.perform_outputs();
         self.write_events().await;
         // Closes the connections before the call counts as ended.
-        self.services = None;
+        self.services = Connections::Closed;
         if let Some((end, media)) = ended {
             self.shared.log.finish(self.call, end, self.cause, media).await;
         }
@@ -159,7 +208,7 @@ impl CallActor {
     /// The caller talks to somebody else from here on. Only the call's end is still to be written down.
     fn leave(&mut self, now: Now) {
         self.agent.handle_hangup(now);
-        self.services = None;
+        self.services = Connections::Closed;
         self.digits.clear();
     }
 
@@ -167,6 +216,9 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
+            if tick.missed > 0 {
+                self.shared.metrics.leg_ticks_missed(tick.missed);
+            }
             let mut tick = agent_tick(&tick);
             if tick.digit.is_none() {
                 tick.digit = self.digits.pop_front();
@@ -198,11 +250,11 @@ impl CallActor {
         match output {
             Output::Recogniser(command) => {
                 // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.as_ref().map(|it| it.recogniser.send(command));
+                let sent = self.services.open().map(|it| it.recogniser.send(command));
                 refused(sent, "recogniser");
             }
             Output::Synthesiser(command) => {
-                let sent = self.services.as_ref().map(|it| it.synthesiser.send(command));
+                let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
             }
             Output::Model(command) => self.perform_model(command, now),
@@ -237,7 +289,7 @@ impl CallActor {
             ModelCommand::Generate { generation, .. } => Some(*generation),
             ModelCommand::Cancel { .. } => None,
         };
-        let reason = match self.services.as_ref().and_then(|it| it.model.as_ref()) {
+        let reason = match self.services.open().and_then(|it| it.model.as_ref()) {
             Some(Ok(model)) => match model.send(command) {
                 Ok(()) => return,
                 Err(error) => error.to_string(),
@@ -330,9 +382,8 @@ enum ServiceEvent {
     Model(ModelEvent),
 }
 
-/// The next event of any service; never, once there are none.
-async fn next_event(services: Option<&mut Services>) -> ServiceEvent {
-    let Some(services) = services else { return std::future::pending().await };
+/// The next event of any service; never, once all have ended.
+async fn next_event(services: &mut Services) -> ServiceEvent {
     let model = async {
         match services.model.as_mut() {
             Some(Ok(model)) => model.next().await,

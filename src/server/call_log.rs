@@ -107,14 +107,20 @@ impl CallLog {
         self.open.clone()
     }
 
-    /// Writes without waiting: for the SIP worker, which never does.
-    pub(crate) fn write_now(&self, call: CallId, event: Event, now: Now) {
-        self.follow(call, &event);
-        let entry = entry(call, event, now);
-        self.tell(entry.clone());
-        if let Some(journal) = &self.journal {
-            report(call, journal.try_append(entry));
+    /// Writes without waiting: for the SIP worker, which never does. A first event that cannot be written is told to
+    /// nobody, as there is to be no such call.
+    ///
+    /// # Errors
+    /// When the event is not in the journal, which has been logged.
+    pub(crate) fn write_now(&self, call: CallId, event: Event, now: Now) -> Result<(), NotWritten> {
+        let entry = entry(call, event.clone(), now);
+        let written = self.journal.as_ref().map_or(Ok(()), |it| it.try_append(entry.clone()));
+        report(call, written);
+        if written.is_ok() || !matches!(event, Event::Offered { .. }) {
+            self.follow(call, &event);
+            self.tell(entry);
         }
+        written
     }
 
     /// Writes, waiting for room if need be.
@@ -176,6 +182,7 @@ impl CallLog {
                 if let (Some((_, open)), Some(metrics)) = (self.open.0.remove(&call), &self.metrics) {
                     let status = Status::at_the_end(open.state.is_answered(), *sip_status, cause);
                     metrics.call_ended(open.direction, status);
+                    metrics.call_result(open.direction, open.state.is_answered(), *sip_status);
                 }
             }
             Event::MediaReport(report) => {
@@ -314,4 +321,43 @@ fn note(topic: &str, text: String) -> Event {
 
 fn source(flow: Flow) -> String {
     format!("{}://{}", flow.kind.scheme(), flow.remote)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::clock;
+
+    fn call(number: u16) -> CallId {
+        format!("call_{number:032x}").parse().unwrap()
+    }
+
+    fn offered() -> Event {
+        Event::Offered {
+            direction: Direction::Inbound,
+            from: Pii::new("100".to_owned()),
+            to: Pii::new("200".to_owned()),
+            source: Pii::new("udp://192.0.2.1:5060".to_owned()),
+            trunk: None,
+            agent: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn without_room_in_the_journal_there_is_no_new_call_and_the_others_end() {
+        let directory = std::env::temp_dir().join(format!("hookswitch-full-journal-{}", std::process::id()));
+        let (journal, writer) = Journal::open(&directory, clock::now).await.unwrap();
+        let log = CallLog::new(Some(journal.clone()), None);
+        assert_eq!(log.write_now(call(1), offered(), clock::now()), Ok(()));
+        while log.write_now(call(1), Event::Ringing, clock::now()).is_ok() {}
+        let mut watcher = log.watch();
+        assert_eq!(log.write_now(call(2), offered(), clock::now()), Err(NotWritten::Full));
+        assert_eq!(log.open_calls(), 1);
+        assert!(watcher.try_recv().is_err());
+        let end = Event::Ended { cause: EndCause::HangUp, initiator: Initiator::Remote, sip_status: None };
+        assert_eq!(log.write_now(call(1), end, clock::now()), Ok(()));
+        assert_eq!(log.open_calls(), 0);
+        drop((log, journal, writer));
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
 }

@@ -80,7 +80,7 @@ async fn converse(system: &System, script: &CallerScript) -> anyhow::Result<Conv
     let mut events = system.log().watch();
     let target = Target::find(&format!("sip:demo@{address}"), vec![]).await?;
     let patience = Patience { quiet_ms: script.silence_ms, nothing_ms: u32::MAX, linger_ms: u32::MAX };
-    let dial = Dial { from: "caller".to_owned(), record: None, ears: None };
+    let dial = Dial { from: "caller".to_owned(), record: None, tls_ca: None, ears: None };
     let mut line = Line::dial(&target, dial, Dialogue::new([], patience, true)).await?;
     let mut caller = Caller::new(script)?;
     let give_up = clock::now().instant + DEMO_LIMIT;

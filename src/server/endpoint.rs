@@ -2,12 +2,13 @@
 //! decided by whoever takes them from the queue of new calls: the server's agents, or the test phone.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use rand::Rng;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +20,8 @@ use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUT
 use crate::registrar::RegistrationState;
 use crate::route::Admission;
 use crate::server::call_log::CallLog;
+use crate::server::capture::CaptureTap;
+use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
 use crate::server::media_worker::MediaWorkers;
 use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
@@ -26,7 +29,10 @@ use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
-use crate::server::{clock, entropy, interfaces, task, tcp, udp};
+use crate::server::tcp::{self, Acceptor};
+use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, TlsServerFiles};
+use crate::server::websocket::Origins;
+use crate::server::{clock, entropy, interfaces, task, udp};
 use crate::transport::{Dropped, Listener, TransportKind};
 
 /// One address to listen on, before wildcards are expanded.
@@ -38,6 +44,8 @@ pub(crate) struct ListenOn {
     pub(crate) address: SocketAddr,
     /// What it takes from strangers.
     pub(crate) admission: Admission,
+    /// What peers are told about it, if not what holds for all listeners: an address, and a port if that is another.
+    pub(crate) advertise: Option<(IpAddr, Option<u16>)>,
     /// Whether the start fails when it cannot be bound because the machine lacks the address family.
     pub(crate) required: bool,
 }
@@ -58,10 +66,29 @@ pub(crate) struct EndpointConfig {
     pub(crate) inactivity: Duration,
     /// Media threads.
     pub(crate) media_threads: usize,
+    /// Who we are in TLS.
+    pub(crate) tls: Tls,
+    /// The pages that may open websockets.
+    pub(crate) origins: Origins,
+    /// How many connections there may be.
+    pub(crate) connections: ConnectionLimits,
     /// Everything about calls except the listeners, which are filled in here.
     pub(crate) calls: CallsConfig,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// Who keeps the SIP messages, if they are kept.
+    pub(crate) capture: Option<CaptureTap>,
+}
+
+/// Who we are in TLS.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tls {
+    /// To those who connect.
+    pub(crate) server: Option<TlsServerFiles>,
+    /// To those whom we connect to, unless somebody knows better.
+    pub(crate) client: TlsClientFiles,
+    /// The hosts whom we connect to, by address, if that is known from the start: nobody connects to us then.
+    pub(crate) peers: Vec<(SocketAddr, Box<str>)>,
 }
 
 /// Where the audio of each leg is written.
@@ -87,7 +114,7 @@ pub enum EndpointError {
         "cannot listen on {scheme}://{address} for SIP: the port is in use; choose another with [sip] listen or HOOKSWITCH_SIP__LISTEN"
     )]
     InUse {
-        /// `udp` or `tcp`.
+        /// `udp`, `tcp`, `tls`, `ws` or `wss`.
         scheme: &'static str,
         /// The address.
         address: SocketAddr,
@@ -95,12 +122,26 @@ pub enum EndpointError {
     /// The system refuses for another reason.
     #[error("cannot listen on {scheme}://{address} for SIP: {source}")]
     Listen {
-        /// `udp` or `tcp`.
+        /// `udp`, `tcp`, `tls`, `ws` or `wss`.
         scheme: &'static str,
         /// The address.
         address: SocketAddr,
         /// The reason.
         source: std::io::Error,
+    },
+    /// TLS is not possible.
+    #[error("[sip.tls] {0}")]
+    Tls(#[from] TlsError),
+    /// There is no certificate for a listener.
+    #[error(
+        "{scheme}://{address} needs a certificate: set [sip.tls] certificate and key to the PEM files of the host name \
+         that peers connect to"
+    )]
+    NoCertificate {
+        /// `tls` or `wss`.
+        scheme: &'static str,
+        /// The address.
+        address: SocketAddr,
     },
     /// No listener is left.
     #[error("there is no address to listen on for SIP")]
@@ -132,7 +173,8 @@ pub(crate) struct EndpointHandle {
     status: SharedStatus,
     ports: Arc<PortPool>,
     media: Arc<MediaWorkers>,
-    connections: Arc<tcp::Connections>,
+    connections: Arc<Connections>,
+    tls: Option<Arc<TlsServer>>,
     input_drops: Arc<AtomicU64>,
 }
 
@@ -148,26 +190,44 @@ impl Endpoint {
         let (new_calls, new_call_queue) = mpsc::channel(NEW_CALLS_MAX);
         let (media_events, media_queue) = mpsc::channel(MEDIA_EVENTS_MAX);
         let mut rng = entropy::generator();
+        let (server, client) = load_tls(&config)?;
         let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
         let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
         let media = Arc::new(media);
 
-        let connections = Arc::new(tcp::Connections::default());
+        let connections = Arc::new(Connections::new(config.connections, rng.next_u64()));
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
         for (local, socket) in &bound.udp {
             let read = udp::read(Arc::clone(socket), *local, inputs.clone(), invites.clone(), Arc::clone(&input_drops));
             task::spawn("sip-udp-read", read);
         }
-        for listener in bound.tcp {
-            task::spawn("sip-tcp-accept", tcp::accept(listener, inputs.clone(), Arc::clone(&connections)));
+        for (kind, listener) in bound.streams {
+            let acceptor = Acceptor {
+                kind,
+                worker: inputs.clone(),
+                connections: Arc::clone(&connections),
+                tls: server.clone(),
+                origins: config.origins.clone(),
+            };
+            task::spawn("sip-accept", tcp::accept(listener, acceptor));
+        }
+        if let Some(server) = &server {
+            task::spawn("sip-tls-reload", tls::reload(Arc::clone(server), inputs.clone()));
         }
         let status = SharedStatus::default();
+        let mut sockets = SipSockets::new(bound.udp, client.clone(), Arc::clone(&connections), inputs.clone());
+        for (address, name) in &config.tls.peers {
+            if let Some(client) = &client {
+                // Nothing is connected yet.
+                sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
+            }
+        }
         let shell = Shell {
             resolver: Resolver::new(&config.dns),
-            inputs: inputs.clone(),
-            sockets: SipSockets::new(bound.udp, Arc::clone(&connections), inputs),
+            inputs,
+            sockets,
             ports: Arc::clone(&ports),
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
@@ -175,13 +235,15 @@ impl Endpoint {
             new_calls,
             log,
             record: config.record,
+            capture: config.capture,
             status: Arc::clone(&status),
         };
         let now = clock::now();
-        let calls = Calls::new(CallsConfig { listeners: bound.listeners, ..config.calls }, rng, now);
+        let captures = shell.capture.is_some();
+        let calls = Calls::new(CallsConfig { listeners: bound.listeners, captures, ..config.calls }, rng, now);
         let worker = SipWorker::new(calls, shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
-        let handle = EndpointHandle { worker: commands, status, ports, media, connections, input_drops };
+        let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
     }
 }
@@ -205,7 +267,10 @@ impl EndpointHandle {
     /// Refuses new calls from here on.
     pub(crate) async fn drain(&self) {
         // A worker that is gone takes no calls either.
-        drop(self.worker.send(Command::Drain).await);
+        let (reply, is_draining) = oneshot::channel();
+        if self.worker.send(Command::Drain(reply)).await.is_ok() {
+            drop(is_draining.await);
+        }
     }
 
     /// Ends every call.
@@ -263,6 +328,13 @@ impl EndpointHandle {
         sip.transactions = count(status.counts.transactions);
         sip.dialogs = count(status.counts.dialogs);
         sip.connections = count(self.connections.len());
+        for reason in NotAdmitted::ALL {
+            sip.drops.insert(reason.name(), self.connections.refused(reason));
+        }
+        for failure in HandshakeFailure::ALL {
+            sip.handshakes_failed.insert(failure.name(), self.connections.failed(failure));
+        }
+        sip.certificate_days_left = self.tls.as_ref().and_then(|it| it.days_left());
         for reason in Dropped::ALL {
             let total = status.stats.dropped(reason);
             let is_unreadable = matches!(reason, Dropped::Garbage | Dropped::Malformed | Dropped::FramingLost);
@@ -273,7 +345,30 @@ impl EndpointHandle {
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
+        snapshot.queue_drops.insert("journal_new_calls", status.journal_refusals);
+        if let Some((bindings, registrar, credentials)) = &status.users {
+            snapshot.users.set(count(*bindings), *registrar, *credentials);
+        }
     }
+}
+
+/// Reads the files of TLS. Only what listens or speaks TLS needs them.
+fn load_tls(config: &EndpointConfig) -> Result<(Option<Arc<TlsServer>>, Option<TlsClient>), EndpointError> {
+    let secure = config.listen.iter().find(|it| it.kind.is_secure());
+    let Some(secure) = secure else { return Ok((None, None)) };
+    let server = match &config.tls.server {
+        Some(files) => Some(Arc::new(TlsServer::load(files.clone())?)),
+        None if !config.tls.peers.is_empty() => None,
+        None => return Err(EndpointError::NoCertificate { scheme: secure.kind.scheme(), address: secure.address }),
+    };
+    let client = match TlsClient::load(&config.tls.client) {
+        Err(error @ TlsError::NoSystemRoots) if server.is_some() => {
+            tracing::warn!(%error, "calls out over TLS need trunks that name their authorities");
+            None
+        }
+        loaded => Some(loaded?),
+    };
+    Ok((server, client))
 }
 
 fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
@@ -295,12 +390,12 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
 struct Bound {
     listeners: Vec<(Listener, Admission)>,
     udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
-    tcp: Vec<tokio::net::TcpListener>,
+    streams: Vec<(TransportKind, tokio::net::TcpListener)>,
 }
 
 impl Bound {
     fn bind(listen: &[ListenOn], advertise: &Advertise) -> Result<Self, EndpointError> {
-        let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), tcp: vec![] };
+        let mut bound = Self { listeners: vec![], udp: BTreeMap::new(), streams: vec![] };
         for on in listen {
             let scheme = on.kind.scheme();
             let failed = |source: std::io::Error, address| {
@@ -330,22 +425,22 @@ impl Bound {
                 self.udp.insert(local, socket);
                 local
             }
-            TransportKind::Tcp => {
+            kind @ (TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss) => {
                 let socket = tcp::bind(address)?;
                 let local = socket.local_addr()?;
-                self.tcp.push(socket);
+                self.streams.push((kind, socket));
                 local
             }
-            TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
-                return Err(std::io::ErrorKind::Unsupported.into());
-            }
         };
-        let advertised = advertise.of(local);
+        let advertised = match on.advertise {
+            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or(local.port())),
+            None => advertise.of(local),
+        };
         let mut listener = Listener::new(on.kind, local);
         if advertised != local {
             let host = match advertised.ip() {
-                std::net::IpAddr::V4(ip) => ip.to_string(),
-                std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+                IpAddr::V4(ip) => ip.to_string(),
+                IpAddr::V6(ip) => format!("[{ip}]"),
             };
             listener = listener.advertised_as(host, advertised.port());
         }

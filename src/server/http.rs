@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::limits;
+use crate::server::api_keys::{self, ApiKeys};
 use crate::server::health::Health;
 use crate::server::metrics::Metrics;
 use crate::server::{clock, task};
@@ -64,6 +65,11 @@ pub fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
     let metrics = Router::new().route("/metrics", get(show_metrics)).with_state(metrics);
     let health = Router::new().route("/readyz", get(show_readiness)).with_state(health);
     Router::new().route("/healthz", get(show_health)).merge(metrics).merge(health)
+}
+
+/// `routes`, for whoever shows one of `keys`.
+pub(crate) fn api(routes: Router, keys: ApiKeys) -> Router {
+    routes.layer(middleware::from_fn_with_state(Arc::new(keys), api_keys::authenticate))
 }
 
 impl HttpServer {

@@ -15,10 +15,12 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
+use crate::auth::DigestServerStats;
 use crate::limits;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
+use crate::registrar::RegistrarStats;
 use crate::server::task;
 use crate::timer::Now;
 
@@ -42,6 +44,49 @@ pub struct Snapshot {
     pub queue_drops: BTreeMap<&'static str, u64>,
     /// The journal.
     pub journal: JournalCounts,
+    /// Users: where they are, and what they showed of themselves.
+    pub users: UsersSnapshot,
+    /// Captured SIP messages.
+    pub capture: CaptureSnapshot,
+}
+
+/// Users, as the registrar and the digest server count them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsersSnapshot {
+    /// Places where users can be reached.
+    pub bindings: u64,
+    /// Totals of what became of bindings and of requests for them.
+    pub registrar: RegistrarStats,
+    /// Totals of what was judged of credentials.
+    pub credentials: DigestServerStats,
+}
+
+impl UsersSnapshot {
+    /// Takes over what a worker counts. There is one that has users.
+    pub const fn set(&mut self, bindings: u64, registrar: RegistrarStats, credentials: DigestServerStats) {
+        *self = Self { bindings, registrar, credentials };
+    }
+}
+
+/// Captured SIP messages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CaptureSnapshot {
+    /// Total of messages sent and received.
+    pub messages: u64,
+    /// Total of messages not captured because the queue was full.
+    pub queue_drops: u64,
+    /// Total of messages kept in ladders.
+    pub kept: u64,
+    /// Total of messages of calls that had too many already.
+    pub limit_drops: u64,
+    /// Bytes of messages that wait to be stored.
+    pub waiting_bytes: u64,
+    /// Calls whose messages are followed.
+    pub calls: u64,
+    /// Total of messages sent to the collector.
+    pub hep_sent: u64,
+    /// Total of messages that the collector did not get.
+    pub hep_failed: u64,
 }
 
 /// Where a message went.
@@ -71,8 +116,12 @@ pub struct SipSnapshot {
     pub transactions: u64,
     /// Dialogs held.
     pub dialogs: u64,
-    /// TCP connections held.
+    /// Connections held.
     pub connections: u64,
+    /// Total of handshakes of TLS and websockets that failed, by kind.
+    pub handshakes_failed: BTreeMap<&'static str, u64>,
+    /// Whole days until our TLS certificate ends, negative once it has.
+    pub certificate_days_left: Option<i64>,
 }
 
 /// A trunk.
@@ -93,6 +142,9 @@ pub struct TrunkSnapshot {
     /// Total of calls to it.
     pub calls_out: u64,
 }
+
+/// A total of a trunk.
+type Counted = fn(&TrunkSnapshot) -> u64;
 
 /// RTP as the media workers count it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -155,6 +207,8 @@ pub struct Metrics {
     registry: Registry,
     started: Now,
     calls_ended: Vec<((Direction, Status), IntCounter)>,
+    call_results: IntCounterVec,
+    leg_ticks_missed: IntCounter,
     turn: Histogram,
     parts: PartHistograms,
     jitter: Histogram,
@@ -182,6 +236,18 @@ impl Metrics {
             Opts::new("hookswitch_calls_ended_total", "Calls that ended, by direction and outcome."),
             &["direction", "outcome"],
         );
+        let call_results = counters(
+            &registry,
+            Opts::new(
+                "hookswitch_call_results_total",
+                "Calls that ended, by direction and the class of the INVITE's final response; none if there was none.",
+            ),
+            &["direction", "class"],
+        );
+        let help = "Ticks of 20 ms that an agent did not see, being behind.";
+        let leg_ticks_missed = IntCounter::new("hookswitch_agent_ticks_missed_total", help);
+        let leg_ticks_missed = leg_ticks_missed.expect("the name is valid");
+        registry.register(Box::new(leg_ticks_missed.clone())).expect("the name is there once");
         let service_errors = counters(
             &registry,
             Opts::new("hookswitch_service_errors_total", "Failures of services that agents need, by service."),
@@ -202,6 +268,8 @@ impl Metrics {
                     ((direction, status), calls_ended.with_label_values(&labels))
                 })
                 .collect(),
+            call_results,
+            leg_ticks_missed,
             turn: histogram(&registry, turn, &TURN_SECONDS),
             parts: PartHistograms {
                 end_of_turn: part.with_label_values(&["end_of_turn"]),
@@ -233,6 +301,24 @@ impl Metrics {
         if let Some((_, counter)) = self.calls_ended.iter().find(|(of, _)| *of == (direction, status)) {
             counter.inc();
         }
+    }
+
+    /// A call is over: whether it was answered, and the final response of its INVITE if that was not 2xx.
+    pub fn call_result(&self, direction: Direction, is_answered: bool, sip_status: Option<u16>) {
+        let class = match (is_answered, sip_status.map(|it| it / 100)) {
+            (true, _) => "2xx",
+            (false, Some(3)) => "3xx",
+            (false, Some(4)) => "4xx",
+            (false, Some(5)) => "5xx",
+            (false, Some(6)) => "6xx",
+            (false, Some(_) | None) => "none",
+        };
+        self.call_results.with_label_values(&[direction_label(direction), class]).inc();
+    }
+
+    /// The agent of a call did not see so many ticks.
+    pub fn leg_ticks_missed(&self, ticks: u32) {
+        self.leg_ticks_missed.inc_by(ticks.into());
     }
 
     /// The agent replied.
@@ -328,6 +414,52 @@ impl Page {
         let help = "Things dropped because a queue was full, by queue.";
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
+        self.users(&snapshot.users);
+        self.capture(&snapshot.capture);
+    }
+
+    fn users(&mut self, users: &UsersSnapshot) {
+        self.value("hookswitch_registrar_bindings", GAUGE, "Places where users can be reached.", users.bindings);
+        let registrar = &users.registrar;
+        let changes = [
+            ([("what", "bound")], registrar.bound),
+            ([("what", "refreshed")], registrar.refreshed),
+            ([("what", "removed")], registrar.removed),
+            ([("what", "expired")], registrar.expired),
+            ([("what", "lost")], registrar.lost),
+            ([("what", "made_room")], registrar.made_room),
+            ([("what", "refused")], registrar.refused),
+        ];
+        let help = "What became of places where users can be reached, and requests for them that were refused.";
+        self.family("hookswitch_registrations_total", COUNTER, help, changes);
+        let credentials = &users.credentials;
+        let verdicts = [
+            ([("verdict", "granted")], credentials.granted),
+            ([("verdict", "without_credentials")], credentials.without_credentials),
+            ([("verdict", "wrong")], credentials.wrong),
+            ([("verdict", "stale")], credentials.stale),
+            ([("verdict", "replayed")], credentials.replayed),
+            ([("verdict", "blocked")], credentials.blocked),
+        ];
+        let help =
+            "Requests of users, by what was judged of their credentials; all but granted and blocked were challenged.";
+        self.family("hookswitch_digest_requests_total", COUNTER, help, verdicts);
+    }
+
+    fn capture(&mut self, capture: &CaptureSnapshot) {
+        let messages = [
+            ([("what", "seen")], capture.messages),
+            ([("what", "kept")], capture.kept),
+            ([("what", "beyond_limit")], capture.limit_drops),
+            ([("what", "queue_full")], capture.queue_drops),
+            ([("what", "sent_to_collector")], capture.hep_sent),
+            ([("what", "not_sent_to_collector")], capture.hep_failed),
+        ];
+        let help = "Captured SIP messages; those that belong to no call are kept nowhere.";
+        self.family("hookswitch_capture_messages_total", COUNTER, help, messages);
+        let waiting = capture.waiting_bytes;
+        self.value("hookswitch_capture_waiting_bytes", GAUGE, "Captured SIP messages to be stored.", waiting);
+        self.value("hookswitch_capture_calls", GAUGE, "Calls whose SIP messages are followed.", capture.calls);
     }
 
     fn trunks(&mut self, trunks: &BTreeMap<String, TrunkSnapshot>) {
@@ -339,7 +471,7 @@ impl Page {
         self.family("hookswitch_trunk_gateways", GAUGE, "Servers of a trunk.", each(|it| Some(it.gateways)));
         let help = "Servers of a trunk that failed a short time ago.";
         self.family("hookswitch_trunk_gateways_resting", GAUGE, help, each(|it| Some(it.gateways_resting)));
-        let split = |parts: [(&'static str, &'static str, fn(&TrunkSnapshot) -> u64); 2]| {
+        let split = |parts: [(&'static str, &'static str, Counted); 2]| {
             trunks.iter().flat_map(move |(name, it)| {
                 parts.map(|(label, value, count)| ([("trunk", name.as_str()), (label, value)], count(it)))
             })
@@ -371,7 +503,15 @@ impl Page {
         self.family("hookswitch_sip_drops_total", COUNTER, "SIP messages dropped, by reason.", drops);
         self.value("hookswitch_sip_transactions", GAUGE, "SIP transactions held.", sip.transactions);
         self.value("hookswitch_sip_dialogs", GAUGE, "SIP dialogs held.", sip.dialogs);
-        self.value("hookswitch_sip_connections", GAUGE, "TCP connections held for SIP.", sip.connections);
+        self.value("hookswitch_sip_connections", GAUGE, "Connections held for SIP.", sip.connections);
+        let failed = sip.handshakes_failed.iter().map(|(kind, count)| ([("kind", *kind)], *count));
+        let help = "Handshakes of TLS and websockets for SIP that failed, by kind.";
+        self.family("hookswitch_sip_handshakes_failed_total", COUNTER, help, failed);
+        if let Some(days) = sip.certificate_days_left {
+            let name = "hookswitch_sip_certificate_days_left";
+            self.head(name, GAUGE, "Whole days until the TLS certificate ends, negative once it has.");
+            self.line(format_args!("{name} {days}"));
+        }
     }
 
     fn rtp(&mut self, rtp: &RtpSnapshot, ports: &PortsSnapshot) {
@@ -403,6 +543,8 @@ impl Page {
             journal.dropped,
         );
         self.value("hookswitch_journal_lost_total", COUNTER, "Events lost, the disk failing.", journal.lost);
+        let ladders = [([("what", "written")], journal.ladders_written), ([("what", "lost")], journal.ladders_lost)];
+        self.family("hookswitch_journal_sip_ladders_total", COUNTER, "Parts of SIP ladders for the journal.", ladders);
         self.value("hookswitch_journal_queued", GAUGE, "Events that wait for the writer.", journal.queued);
         self.value("hookswitch_journal_failing", GAUGE, "Whether the latest write failed.", journal.failing.into());
         self.head("hookswitch_journal_lag_seconds", GAUGE, "How long the latest commit let its oldest event wait.");
@@ -499,7 +641,8 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COUNTER: &str = "counter";
 const GAUGE: &str = "gauge";
 /// Callers notice from about 0.8 s on; the buckets are fine around that.
-const TURN_SECONDS: [f64; 14] = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0];
+const TURN_SECONDS: [f64; 20] =
+    [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0];
 const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! The shell: sockets, clocks, threads and tasks around the cores.
 
 pub mod agents;
+mod api_keys;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
+mod capture;
+mod certificate;
+pub mod check;
 pub mod clock;
+mod connections;
 pub mod demo;
 pub mod endpoint;
 pub mod entropy;
@@ -30,4 +35,6 @@ pub mod speech_server;
 pub mod system;
 pub mod task;
 mod tcp;
+pub mod tls;
 mod udp;
+mod websocket;

@@ -110,12 +110,10 @@ impl Resolver {
 }
 
 fn unanswered(error: &NetError) -> Unanswered {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => {
-            Unanswered::None(none.negative_ttl.map(|it| Duration::from_secs(it.into())))
-        }
-        _ => Unanswered::Failed,
+    if let NetError::Dns(DnsError::NoRecordsFound(none)) = error {
+        return Unanswered::None(none.negative_ttl.map(|it| Duration::from_secs(it.into())));
     }
+    Unanswered::Failed
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "an alias on the way, or what was not asked for")]

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{self, Config};
+use crate::identity::Secret;
 use crate::server::logging;
 use crate::server::system::System;
 
@@ -47,7 +48,16 @@ fn announce(system: &System) {
     for (kind, address) in &system.sip {
         tracing::info!("SIP on {}://{address}", kind.scheme());
     }
-    tracing::info!("HTTP on http://{} (/healthz, /readyz, /metrics)", system.http);
+    if let Some(key) = &system.new_api_key {
+        tell_api_key(key);
+    }
+    tracing::info!("HTTP on http://{} (/v1, /healthz, /readyz, /metrics)", system.http);
+}
+
+/// Not into the log, which others may read.
+#[expect(clippy::print_stdout, reason = "whoever starts the server for the first time is to see it, once")]
+fn tell_api_key(key: &Secret) {
+    println!("API key, made now and not shown again: {}", key.reveal());
 }
 
 /// SIGTERM and SIGINT, from its making on: none is lost between two waits.

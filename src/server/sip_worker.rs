@@ -9,39 +9,44 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::auth::DigestServerStats;
 use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
+use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_NEW_CALL_WAIT_MS_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
-use crate::registrar::RegistrationState;
+use crate::registrar::{self, RegistrarStats, RegistrationState};
 use crate::route::{AgentName, Target};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
+use crate::server::capture::CaptureTap;
+use crate::server::connections::Connected;
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
-use crate::server::{clock, leg_media, task, tcp};
+use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
+use crate::transport::precedence::Patience;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram.
+    /// A UDP datagram, or the message of a websocket.
     Datagram(Flow, Bytes),
-    /// A TCP connection is open, accepted or asked for.
-    Connected(Flow, tcp::Writer),
-    /// Bytes of a TCP connection.
+    /// A connection is open, accepted or asked for.
+    Connected(Connected),
+    /// Bytes of a connection.
     Segment(Flow, Bytes),
-    /// A TCP connection ended.
+    /// A connection ended.
     Disconnected(Flow),
     /// Something could not be sent.
     SendFailed(Flow),
@@ -72,7 +77,7 @@ pub(crate) enum Command {
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>),
     /// Refuse new calls from here on.
-    Drain,
+    Drain(oneshot::Sender<()>),
     /// End every call.
     HangUpAll(HangUpCause),
     /// End the worker.
@@ -92,6 +97,10 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// Calls refused because the journal could not take their first event.
+    pub(crate) journal_refusals: u64,
+    /// Places where users can be reached, what became of registrations, and what was judged of credentials.
+    pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
     pub(crate) trunks: Vec<TrunkState>,
 }
@@ -163,6 +172,8 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// Who keeps the messages, if they are kept.
+    pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
 }
@@ -170,6 +181,7 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
+    patience: Patience,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -182,6 +194,9 @@ pub(crate) struct SipWorker {
     is_hanging_up: bool,
     new_call_drops: u64,
     media_refusals: u64,
+    journal_refusals: u64,
+    /// Calls that are being refused because the journal could not take their first event: it gets no other.
+    unrecorded: BTreeSet<CallId>,
     shown: Now,
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
@@ -193,6 +208,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
+            patience: Patience::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -202,6 +218,8 @@ impl SipWorker {
             is_hanging_up: false,
             new_call_drops: 0,
             media_refusals: 0,
+            journal_refusals: 0,
+            unrecorded: BTreeSet::new(),
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
@@ -266,8 +284,7 @@ impl SipWorker {
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        let is_late = now.instant.saturating_duration_since(since) > Duration::from_millis(SIP_NEW_CALL_WAIT_MS_MAX);
-        if is_late || self.shell.log.is_behind() {
+        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -281,18 +298,29 @@ impl SipWorker {
         if now.since(self.shown) < interval {
             return Some(self.shown.instant + interval);
         }
+        self.show_status_now(now);
+        None
+    }
+
+    fn show_status_now(&mut self, now: Now) {
         let status = Status {
             counts: self.calls.counts(),
             stats: self.calls.stats().clone(),
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            journal_refusals: self.journal_refusals,
+            users: self.users(),
             trunks: self.calls.trunks(now),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
         self.shown = now;
-        None
+    }
+
+    fn users(&self) -> Option<(usize, RegistrarStats, DigestServerStats)> {
+        let (registrar, credentials) = self.calls.registrar().zip(self.calls.credentials_stats())?;
+        Some((registrar.len(), *registrar.stats(), *credentials))
     }
 
     /// Logs what was refused because a limit was reached: a line for each limit, at most one a second.
@@ -315,7 +343,11 @@ impl SipWorker {
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
             Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(flow, writer) => self.shell.sockets.connected(flow, writer),
+            Input::Connected(connected) => {
+                let Connected { flow, is_ours, identity, .. } = &connected;
+                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
+                self.shell.sockets.connected(connected);
+            }
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
             Input::Disconnected(flow) => {
                 self.shell.sockets.close(flow);
@@ -359,7 +391,13 @@ impl SipWorker {
                     self.calls.hang_up(call, cause, now);
                 }
             }
-            Command::Drain => self.calls.drain(now),
+            Command::Drain(reply) => {
+                self.calls.drain(now);
+                // Whoever waits for the end of it must not take what was before for it.
+                self.show_status_now(now);
+                // Or does not wait.
+                reply.send(()).unwrap_or_default();
+            }
             Command::Stop => (),
         }
     }
@@ -381,11 +419,16 @@ impl SipWorker {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Send { flow, data } => {
+                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
                 if self.shell.sockets.send(flow, data).is_err() {
                     self.calls.handle_send_failed(flow, clock::now());
                 }
             }
             Output::Close { flow } => self.shell.sockets.close(flow),
+            Output::Received { flow, data } => {
+                self.capture(|it| it.message(capture::Direction::Received, flow, data));
+            }
+            Output::CallIdKnown { call, call_id } => self.capture(|it| it.call_id(call, call_id)),
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
@@ -425,11 +468,18 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            // Who may be at the far end is not restricted here.
-            Output::Secure { .. } => (),
+            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
             // Who asks is told by the registrar itself.
-            Output::Registration(_) => (),
+            Output::Registration(event) => tell_registration(event),
             Output::Journal { call, event } => self.record(call, event),
+        }
+    }
+
+    /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
+    fn secure(&mut self, flow: Flow, server_name: &str) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+            self.calls.handle_send_failed(flow, clock::now());
         }
     }
 
@@ -490,6 +540,10 @@ impl SipWorker {
 
     fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
         let call = leg.call;
+        if self.unrecorded.contains(&call) {
+            self.links.remove(&leg);
+            return;
+        }
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
@@ -511,17 +565,32 @@ impl SipWorker {
         }
     }
 
+    fn capture(&self, tell: impl FnOnce(&CaptureTap)) {
+        if let Some(capture) = &self.shell.capture {
+            tell(capture);
+        }
+    }
+
+    fn write_end(&self, call: CallId, end: End, cause: Option<EndCause>) {
+        // What cannot be written is reported by the log.
+        self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()).unwrap_or(());
+    }
+
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
+        if self.unrecorded.remove(&call) {
+            return;
+        }
         let cause = self.is_hanging_up.then_some(EndCause::Drained);
         match self.actors.remove(&call) {
             Some(actor) => {
                 if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {
-                    self.shell.log.write_now(call, call_log::ended(end, cause), clock::now());
+                    self.write_end(call, end, cause);
                 }
             }
-            None if media.is_empty() => self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()),
+            None if media.is_empty() => self.write_end(call, end, cause),
             None => {
                 let log = self.shell.log.clone();
                 task::spawn("call-end", async move { log.finish(call, end, cause, media).await });
@@ -530,14 +599,36 @@ impl SipWorker {
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
+        if self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
+            return;
+        }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
         }
         if let crate::call::Event::Ended(end) = event {
             return self.end(call, end);
         }
-        if let Some(event) = call_log::signalling(event) {
-            self.shell.log.write_now(call, event, clock::now());
+        let is_first = matches!(event, crate::call::Event::Offered { .. });
+        let written = call_log::signalling(event).map_or(Ok(()), |it| self.shell.log.write_now(call, it, clock::now()));
+        if written.is_err() && is_first {
+            // A call is a journal of events: one that cannot have a journal is refused with 503.
+            self.journal_refusals += 1;
+            self.unrecorded.insert(call);
+            self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
+        }
+    }
+}
+
+/// Whether a telephone can be reached is the first question when it does not ring.
+fn tell_registration(event: registrar::Event) {
+    match event {
+        registrar::Event::Bound { account, user, contact, flow } => {
+            let remote = Pii::new(flow.remote.to_string());
+            let transport = flow.kind.via();
+            tracing::info!(%account, user = %Pii::new(user), %contact, %remote, transport, "registered");
+        }
+        registrar::Event::Unbound { account, user, contact, why } => {
+            tracing::info!(%account, user = %Pii::new(user), %contact, ?why, "not registered any more");
         }
     }
 }

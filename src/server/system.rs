@@ -13,25 +13,31 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::codec::AudioCodec;
-use crate::config::{Config, Number, SignallingTransport, TransfersFor, Trunk, User};
+use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::AccountId;
-use crate::limits::PROVIDER_CONNECT_MS_MAX;
+use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
+use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
+use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording};
+use crate::server::capture::{self, CaptureTap};
+use crate::server::connections::ConnectionLimits;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
+use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
+use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, ports, task};
-use crate::transport::TransportKind;
+use crate::transport::{Rate, SourceLimits, TransportKind};
 
 /// A running server.
 #[derive(Debug)]
@@ -47,7 +53,11 @@ pub struct System {
     health: Arc<Health>,
     speech: Option<SpeechServer>,
     group: task::Group,
+    /// The task that keeps SIP messages, which ends after the worker.
+    capture: Option<JoinHandle<()>>,
     drain_limit: Duration,
+    /// The API key that was made at this start, the first one in its data directory.
+    pub new_api_key: Option<Secret>,
 }
 
 /// Why a server does not start.
@@ -68,6 +78,9 @@ pub enum StartError {
     /// SIP or media.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The file of the API key.
+    #[error("the API key cannot be kept: {0}")]
+    ApiKey(std::io::Error),
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -96,7 +109,10 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let endpoint = Endpoint::start(endpoint_config(&config, record), log.clone())?;
+        let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
+        let (tap, capture) = start_capture(&config, &journal, &metrics);
+        let endpoint =
+            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -112,7 +128,8 @@ impl System {
             false => Ok(()),
         });
         let group = task::Group::new();
-        http.serve(http::router(metrics, Arc::clone(&health)), &group);
+        let api = http::api(calls::http::routes(journal.clone()), api_keys);
+        http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
             http: http_address,
@@ -123,7 +140,9 @@ impl System {
             health,
             speech,
             group,
+            capture,
             drain_limit: config.drain.limit,
+            new_api_key,
         })
     }
 
@@ -159,6 +178,13 @@ impl System {
         if let Some(speech) = &self.speech {
             speech.stop(STOP_TIME).await;
         }
+        if let Some(capture) = self.capture {
+            // It ends when the worker has: the last messages are in the journal's queue then.
+            let ended = tokio::time::timeout(STOP_TIME, capture).await;
+            if ended.is_err() {
+                tracing::warn!("the latest SIP messages are not kept");
+            }
+        }
         self.journal.close().await;
         // The writer ends when everything is on disk; an error of its task has been logged.
         drop(self.writer.await);
@@ -179,6 +205,29 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// The keys that are accepted, and the one that was made for the data directory just now.
+fn api_keys(config: &Config) -> std::io::Result<(ApiKeys, Option<Secret>)> {
+    let mut hashes = config.http.api_key_hashes.clone();
+    hashes.extend(config.http.api_key.as_ref().map(|it| api_keys::hash(it.reveal())));
+    if !hashes.is_empty() {
+        return Ok((ApiKeys::new(hashes), None));
+    }
+    let (hash, made) = api_keys::of_directory(&config.data.directory)?;
+    Ok((ApiKeys::new(vec![hash]), made))
+}
+
+fn start_capture(
+    config: &Config,
+    journal: &Journal,
+    metrics: &Metrics,
+) -> (Option<CaptureTap>, Option<JoinHandle<()>>) {
+    let Some((tap, counters, task)) = capture::start(&config.capture, journal.clone()) else {
+        return (None, None);
+    };
+    metrics.add_source(move |snapshot| counters.add_to(&mut snapshot.capture));
+    (Some(tap), Some(task))
 }
 
 fn spawn_actors(new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
@@ -250,7 +299,8 @@ fn add_sources(
     }
 }
 
-fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+/// The user agent that a configuration describes.
+pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
     let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
@@ -262,7 +312,11 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
             SignallingTransport::Tcp => TransportKind::Tcp,
+            SignallingTransport::Tls => TransportKind::Tls,
+            SignallingTransport::Ws => TransportKind::Ws,
+            SignallingTransport::Wss => TransportKind::Wss,
         },
+        advertise: it.advertise,
         address: it.address,
         admission: if it.open { open.clone() } else { closed.clone() },
         required: it.required,
@@ -276,8 +330,12 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        tls: tls_files(&config.sip.tls),
+        origins: Origins::new(config.sip.origins.iter().cloned()),
+        connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
             listeners: vec![],
+            sources: source_limits(&config.sip.limits),
             routes,
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
@@ -295,6 +353,42 @@ fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig
             ..CallsConfig::new(vec![])
         },
         record,
+        capture: None,
+    }
+}
+
+fn tls_files(config: &SipTls) -> Tls {
+    let certificate = config.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
+    let clients = match config.clients.clone() {
+        TlsClients::None => ClientCertificates::None,
+        TlsClients::Optional(ca) => ClientCertificates::Optional(ca),
+        TlsClients::Required(ca) => ClientCertificates::Required(ca),
+    };
+    let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
+    let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
+    Tls { server, client, peers: vec![] }
+}
+
+/// `per_s`, and as much at once as in some seconds; 0 is no limit.
+fn rate(per_s: u32) -> Option<Rate> {
+    (per_s > 0).then(|| Rate { per_s, burst: per_s.saturating_mul(SOURCE_BURST_S) })
+}
+
+fn source_limits(config: &SipLimits) -> SourceLimits {
+    SourceLimits {
+        messages: rate(config.messages_per_s),
+        unknown_requests: rate(config.unknown_requests_per_s),
+        exempt: config.exempt.clone(),
+    }
+}
+
+fn connection_limits(config: &SipLimits) -> ConnectionLimits {
+    let count = |it: u32| usize::try_from(it).unwrap_or(usize::MAX);
+    ConnectionLimits {
+        total: count(config.connections),
+        per_source: count(config.connections_per_source),
+        opening: rate(config.connections_per_s),
+        exempt: config.exempt.clone(),
     }
 }
 

@@ -131,9 +131,11 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     let alive = Alive::new(name);
+    // Boxed, it is moved by its address: a wrapper holds what it wraps twice, and a call's future is large.
+    let future = AssertUnwindSafe(Box::pin(future)).catch_unwind();
     let guarded = async move {
         let alive = alive;
-        match AssertUnwindSafe(future).catch_unwind().await {
+        match future.await {
             Ok(output) => output,
             Err(panic) => {
                 tracing::error!(task = name, message = message_of(panic.as_ref()), "task panicked");

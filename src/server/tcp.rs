@@ -1,49 +1,28 @@
-//! SIP over TCP: accepting and opening connections, reading segments from them and writing messages to them.
+//! SIP over TCP, and over TLS and websockets on it: accepting and opening connections.
 //!
-//! A connection is two tasks and one bounded queue. A peer that does not read fills its queue and loses the
-//! connection, never memory. Connections are limited in all and per source address; one that sends nothing is closed
-//! after [`TCP_IDLE_S_MAX`].
+//! What comes before the first SIP message (a TLS handshake, the opening of a websocket) is done by a task of its own
+//! within [`SIP_HANDSHAKE_S_MAX`], so that a peer that stalls there holds nothing but its own place.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::limits::{
-    TCP_CONNECT_S_MAX, TCP_CONNECTIONS_MAX, TCP_CONNECTIONS_PER_SOURCE_MAX, TCP_IDLE_S_MAX, TCP_SEGMENT_BYTES_MAX,
-    TCP_WRITE_QUEUE_MESSAGES_MAX, TCP_WRITE_S_MAX,
-};
+use crate::limits::{SIP_HANDSHAKE_S_MAX, TCP_CONNECT_S_MAX};
+use crate::server::connections::{self, ConnectionPermit, Connections, HandshakeFailure};
 use crate::server::sip_worker::Input;
-use crate::server::{clock, task};
-use crate::transport::{Flow, TransportKind};
-
-/// The worker's end of a connection. Dropping it closes the connection.
-#[derive(Debug)]
-pub(crate) struct Writer {
-    queue: mpsc::Sender<Bytes>,
-    _close: DropGuard,
-}
-
-impl Writer {
-    /// Queues `data`; false if the peer has stopped reading or the connection is gone, and then it should be dropped.
-    pub(crate) fn send(&self, data: Bytes) -> bool {
-        self.queue.try_send(data).is_ok()
-    }
-}
+use crate::server::tls::{self, TlsPeer, TlsServer};
+use crate::server::{clock, task, websocket};
+use crate::transport::{Flow, PeerIdentity, TransportKind};
 
 /// Binds `local` for listening.
 ///
 /// # Errors
 /// The operating system's, for example that another process listens there.
 pub(crate) fn bind(local: SocketAddr) -> std::io::Result<TcpListener> {
-    use socket2::{Domain, Protocol, Socket, Type};
     let socket = Socket::new(Domain::for_address(local), Type::STREAM, Some(Protocol::TCP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -56,132 +35,137 @@ pub(crate) fn bind(local: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Counts open connections, in all and by source.
-#[derive(Debug, Default)]
-pub(crate) struct Connections {
-    open: std::sync::Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-impl Connections {
-    /// Room for one more connection from `source`, or `None` when a limit is reached.
-    fn admit(self: &Arc<Self>, source: IpAddr) -> Option<ConnectionPermit> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let total: usize = open.values().sum();
-        let of_source = open.entry(source).or_default();
-        if total >= TCP_CONNECTIONS_MAX || *of_source >= TCP_CONNECTIONS_PER_SOURCE_MAX {
-            if *of_source == 0 {
-                open.remove(&source);
-            }
-            return None;
-        }
-        *of_source += 1;
-        drop(open);
-        Some(ConnectionPermit { connections: Arc::clone(self), source })
-    }
-
-    fn release(&self, source: IpAddr) {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&source) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&source);
-            }
-        }
-    }
-
-    /// How many connections are open.
-    pub(crate) fn len(&self) -> usize {
-        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().sum()
-    }
+/// What an accepted connection becomes.
+#[derive(Clone)]
+pub(crate) struct Acceptor {
+    /// What it carries.
+    pub(crate) kind: TransportKind,
+    /// The worker it is given to.
+    pub(crate) worker: mpsc::Sender<Input>,
+    /// How many there may be.
+    pub(crate) connections: Arc<Connections>,
+    /// Who we are, for [`TransportKind::is_secure`] ones.
+    pub(crate) tls: Option<Arc<TlsServer>>,
+    /// Whose websockets are taken.
+    pub(crate) origins: websocket::Origins,
 }
 
 /// Accepts connections until the worker is gone. One beyond a limit is closed at once.
-pub(crate) async fn accept(listener: TcpListener, worker: mpsc::Sender<Input>, connections: Arc<Connections>) {
+pub(crate) async fn accept(listener: TcpListener, acceptor: Acceptor) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = worker.closed() => return,
+            () = acceptor.worker.closed() => return,
         };
         let Ok((stream, remote)) = accepted else {
             // Out of descriptors, most likely: others must end before this can go on.
             task::deadline(clock::now().instant + ACCEPT_PAUSE).await;
             continue;
         };
-        let Some(permit) = connections.admit(remote.ip()) else { continue };
+        let Ok(permit) = acceptor.connections.admit(remote.ip(), false) else { continue };
         let Ok(local) = stream.local_addr() else { continue };
-        start(stream, Flow { kind: TransportKind::Tcp, local, remote }, &worker, permit).await;
+        let flow = Flow { kind: acceptor.kind, local, remote };
+        if acceptor.kind == TransportKind::Tcp {
+            start_plain(stream, (flow, false), &acceptor.worker, permit).await;
+        } else {
+            task::spawn("sip-handshake", acceptor.clone().shake_hands(stream, flow, permit));
+        }
     }
 }
 
-/// Opens a connection to `flow.remote`, reports it to the worker and, when that fails, says so.
-pub(crate) async fn connect(flow: Flow, worker: mpsc::Sender<Input>, connections: Arc<Connections>) {
-    let opened = tokio::time::timeout(Duration::from_secs(TCP_CONNECT_S_MAX), TcpStream::connect(flow.remote)).await;
-    let (Ok(Ok(stream)), Some(permit)) = (opened, connections.admit(flow.remote.ip())) else {
+impl Acceptor {
+    async fn shake_hands(self, stream: TcpStream, flow: Flow, permit: ConnectionPermit) {
+        let opening = async {
+            let _unsupported = stream.set_nodelay(true);
+            if !flow.kind.is_secure() {
+                return websocket::accept(stream, flow, PeerIdentity::default(), &self, permit).await;
+            }
+            let tls = self.tls.as_ref().ok_or(HandshakeFailure::TlsIn)?;
+            let (stream, identity) = match tls.accept(stream, flow.kind).await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(peer = %flow.remote, %error, "TLS handshake failed");
+                    return Err(HandshakeFailure::TlsIn);
+                }
+            };
+            if flow.kind.is_websocket() {
+                return websocket::accept(stream, flow, identity, &self, permit).await;
+            }
+            connections::start(tokio::io::split(stream), (flow, false, identity), &self.worker, permit).await;
+            Ok(())
+        };
+        let limit = Duration::from_secs(SIP_HANDSHAKE_S_MAX);
+        match tokio::time::timeout(limit, opening).await {
+            Ok(Ok(())) => (),
+            Ok(Err(failure)) => self.connections.count_failed(failure),
+            Err(_late) => self.connections.count_failed(HandshakeFailure::TooSlow),
+        }
+    }
+}
+
+/// Opens a connection to `flow.remote`, reports it to the worker and, when that fails, says so. `tls` is whom to expect
+/// there, for [`TransportKind::Tls`].
+pub(crate) async fn connect(
+    flow: Flow,
+    tls: Option<TlsPeer>,
+    worker: mpsc::Sender<Input>,
+    connections: Arc<Connections>,
+) {
+    if try_connect(flow, tls, &worker, &connections).await.is_none() {
         // The worker may be gone; then nobody waits for the connection.
         drop(worker.send(Input::SendFailed(flow)).await);
-        return;
-    };
-    start(stream, flow, &worker, permit).await;
-}
-
-async fn start(stream: TcpStream, flow: Flow, worker: &mpsc::Sender<Input>, permit: ConnectionPermit) {
-    // Signalling messages are small and wait for each other: never for Nagle.
-    let _unsupported = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let (to_writer, queue) = mpsc::channel(TCP_WRITE_QUEUE_MESSAGES_MAX);
-    let closed = CancellationToken::new();
-    let handle = Writer { queue: to_writer, _close: closed.clone().drop_guard() };
-    if worker.send(Input::Connected(flow, handle)).await.is_err() {
-        return;
     }
-    task::spawn("sip-tcp-write", write(writer, queue, flow, worker.clone()));
-    task::spawn("sip-tcp-read", read(reader, flow, worker.clone(), closed, permit));
 }
 
-async fn read(
-    mut reader: OwnedReadHalf,
+async fn try_connect(
     flow: Flow,
-    worker: mpsc::Sender<Input>,
-    closed: CancellationToken,
+    tls: Option<TlsPeer>,
+    worker: &mpsc::Sender<Input>,
+    connections: &Arc<Connections>,
+) -> Option<()> {
+    let permit = connections.admit(flow.remote.ip(), true).ok()?;
+    let open = async {
+        let socket = if flow.remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if !flow.local.ip().is_unspecified() && flow.local.is_ipv4() == flow.remote.is_ipv4() {
+            socket.bind(SocketAddr::new(flow.local.ip(), 0))?;
+        }
+        socket.connect(flow.remote).await
+    };
+    let limit = Duration::from_secs(TCP_CONNECT_S_MAX);
+    let stream = tokio::time::timeout(limit, open).await.ok()?.ok()?;
+    let Some(peer) = tls else {
+        start_plain(stream, (flow, true), worker, permit).await;
+        return Some(());
+    };
+    let _unsupported = stream.set_nodelay(true);
+    let limit = Duration::from_secs(SIP_HANDSHAKE_S_MAX);
+    match tokio::time::timeout(limit, tls::connect(stream, &peer)).await {
+        Ok(Ok((stream, identity))) => {
+            connections::start(tokio::io::split(stream), (flow, true, identity), worker, permit).await;
+            Some(())
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(peer = %flow.remote, name = peer.name(), %error, "TLS handshake failed");
+            connections.count_failed(HandshakeFailure::TlsOut);
+            None
+        }
+        Err(_late) => {
+            connections.count_failed(HandshakeFailure::TooSlow);
+            None
+        }
+    }
+}
+
+async fn start_plain(
+    stream: TcpStream,
+    (flow, is_ours): (Flow, bool),
+    worker: &mpsc::Sender<Input>,
     permit: ConnectionPermit,
 ) {
-    let mut buffer = BytesMut::with_capacity(TCP_SEGMENT_BYTES_MAX);
-    loop {
-        buffer.reserve(TCP_SEGMENT_BYTES_MAX);
-        let read = tokio::time::timeout(Duration::from_secs(TCP_IDLE_S_MAX), reader.read_buf(&mut buffer));
-        let Some(Ok(Ok(len))) = closed.run_until_cancelled(read).await else { break };
-        if len == 0 || worker.send(Input::Segment(flow, buffer.split().freeze())).await.is_err() {
-            break;
-        }
-    }
-    drop(permit);
-    drop(worker.send(Input::Disconnected(flow)).await);
-}
-
-async fn write(mut writer: OwnedWriteHalf, mut queue: mpsc::Receiver<Bytes>, flow: Flow, worker: mpsc::Sender<Input>) {
-    while let Some(data) = queue.recv().await {
-        let patience = Duration::from_secs(TCP_WRITE_S_MAX);
-        if !matches!(tokio::time::timeout(patience, writer.write_all(&data)).await, Ok(Ok(()))) {
-            drop(worker.send(Input::SendFailed(flow)).await);
-            return;
-        }
-    }
-    // The worker let go of the connection: tell the peer that nothing follows.
-    let _already_closed = writer.shutdown().await;
+    // Signalling messages are small and wait for each other: never for Nagle.
+    let _unsupported = stream.set_nodelay(true);
+    connections::start(stream.into_split(), (flow, is_ours, PeerIdentity::default()), worker, permit).await;
 }
 
 /// After a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// One open connection; gives its place back when dropped.
-#[derive(Debug)]
-struct ConnectionPermit {
-    connections: Arc<Connections>,
-    source: IpAddr,
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        self.connections.release(self.source);
-    }
-}

@@ -4,6 +4,7 @@
 //! §17.2.3), answers merged requests with 482 (§8.2.2.2) and requests beyond its limit with 503, and keeps every
 //! machine's deadline in one ordered table.
 
+mod by_size;
 mod client_invite;
 mod client_non_invite;
 mod key;
@@ -18,6 +19,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::by_size::{Fallback, UdpOnly};
 use self::client_invite::ClientInvite;
 use self::client_non_invite::ClientNonInvite;
 use self::key::{ClientKey, Origin, ServerKey};
@@ -42,6 +44,8 @@ pub(crate) struct Transactions {
     clients: HashMap<ClientKey, TransactionId>,
     origins: HashMap<Origin, TransactionId>,
     clients_by_flow: BTreeSet<(Flow, TransactionId)>,
+    fallbacks: BTreeMap<TransactionId, Fallback>,
+    udp_only: UdpOnly,
     deadlines: Deadlines<TransactionId>,
     next_id: u64,
     /// Whether INVITEs that begin a call are refused without being held.
@@ -132,6 +136,8 @@ impl Transactions {
             clients: HashMap::new(),
             origins: HashMap::new(),
             clients_by_flow: BTreeSet::new(),
+            fallbacks: BTreeMap::new(),
+            udp_only: UdpOnly::default(),
             deadlines: Deadlines::new(),
             next_id: 0,
             sheds: false,
@@ -178,6 +184,10 @@ impl Transactions {
         let last = (flow, TransactionId(u64::MAX));
         let ids: Vec<_> = self.clients_by_flow.range(first..=last).map(|(_, id)| *id).collect();
         for id in ids {
+            if self.fall_back(id, now) {
+                self.settle(id, now);
+                continue;
+            }
             match self.machines.get_mut(&id).map(|it| &mut it.machine) {
                 Some(Machine::ClientInvite { machine, .. }) => machine.handle_send_failed(),
                 Some(Machine::ClientNonInvite { machine, .. }) => machine.handle_send_failed(),
@@ -207,8 +217,11 @@ impl Transactions {
     /// The top Via of a new request that goes out on `flow`, with a fresh branch.
     pub(crate) fn next_via(&mut self, flow: Flow) -> String {
         let branch = self.tokens.branch();
-        let sent_by = self.transport.sent_by(flow);
-        format!("SIP/2.0/{} {sent_by};branch={branch};rport", flow.kind.via())
+        self.via(flow, &branch)
+    }
+
+    fn via(&self, flow: Flow, branch: &str) -> String {
+        format!("SIP/2.0/{} {};branch={branch};rport", flow.kind.via(), self.transport.sent_by(flow))
     }
 
     /// Sends `request`, whose top Via is from [`Self::next_via`], in a transaction of its own.
@@ -218,6 +231,12 @@ impl Transactions {
         request: Request,
         now: Now,
     ) -> Result<TransactionId, TooManyTransactions> {
+        let id = self.begin(flow, request, now)?;
+        self.drain_transport(now);
+        Ok(id)
+    }
+
+    fn begin(&mut self, flow: Flow, request: Request, now: Now) -> Result<TransactionId, TooManyTransactions> {
         let method = request.method().clone();
         let is_invite = method == Method::Invite;
         let key = ClientKey::of_request(&request).ok_or(TooManyTransactions)?;
@@ -236,7 +255,6 @@ impl Transactions {
         self.clients.insert(key, id);
         self.clients_by_flow.insert((flow, id));
         self.settle(id, now);
-        self.drain_transport(now);
         Ok(id)
     }
 
@@ -435,6 +453,7 @@ impl Transactions {
             self.stats_mut().count_dropped(Dropped::StrayResponse);
             return;
         };
+        self.fallbacks.remove(&id);
         match self.machines.get_mut(&id).map(|it| &mut it.machine) {
             Some(Machine::ClientInvite { machine, .. }) => machine.handle_response(response, now.instant),
             Some(Machine::ClientNonInvite { machine, .. }) => machine.handle_response(response, now.instant),
@@ -514,6 +533,7 @@ impl Transactions {
 
     fn remove(&mut self, id: TransactionId) {
         self.deadlines.set(id, None);
+        self.fallbacks.remove(&id);
         match self.machines.remove(&id).map(|it| it.machine) {
             Some(Machine::ServerInvite { key, origin, .. } | Machine::ServerNonInvite { key, origin, .. }) => {
                 self.servers.remove(&key);

@@ -41,6 +41,8 @@ pub(crate) struct Transport {
     shard: u16,
     tag_secret: u64,
     stats: Stats,
+    /// Whether every message that comes is told as [`Wire::Received`].
+    is_tapped: bool,
     wire: VecDeque<Wire>,
     outputs: VecDeque<Output>,
 }
@@ -52,6 +54,8 @@ pub(crate) enum Wire {
     Send { flow: Flow, data: Bytes },
     /// Framing is lost, or the peer stalls: drop the connection.
     Close { flow: Flow },
+    /// For whoever watches: this message came. Only if [`Transport::tap`] was called.
+    Received { flow: Flow, data: Bytes },
 }
 
 /// What the transport layer tells. Drain with [`Transport::poll_output`].
@@ -87,9 +91,15 @@ impl Transport {
             shard,
             tag_secret,
             stats: Stats::new(),
+            is_tapped: false,
             wire: VecDeque::new(),
             outputs: VecDeque::new(),
         }
+    }
+
+    /// Has every message that comes told as [`Wire::Received`] from here on.
+    pub(crate) const fn tap(&mut self) {
+        self.is_tapped = true;
     }
 
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
@@ -119,6 +129,9 @@ impl Transport {
         if !self.admits(flow, !data.starts_with(b"SIP/2.0 "), now) {
             return;
         }
+        if self.is_tapped {
+            self.wire.push_back(Wire::Received { flow, data: data.clone() });
+        }
         match Message::parse(data) {
             Ok(message) => self.handle_message(flow, message),
             Err(error) => self.handle_malformed(flow, &error),
@@ -141,6 +154,9 @@ impl Transport {
             match frame {
                 Ok(Frame::Message(message)) => {
                     if self.admits(flow, matches!(message, Message::Request(_)), now) {
+                        if self.is_tapped {
+                            self.wire.push_back(Wire::Received { flow, data: message.to_bytes() });
+                        }
                         self.handle_message(flow, message);
                     }
                 }
@@ -221,6 +237,11 @@ impl Transport {
             &|it| it.local.ip() == flow.local.ip(),
         ];
         is_near.into_iter().find_map(|it| self.listeners.iter().find(it))
+    }
+
+    /// Where we listen at `ip` for this kind.
+    pub(crate) fn local_of(&self, kind: TransportKind, ip: IpAddr) -> Option<SocketAddr> {
+        self.listeners.iter().find(|it| it.kind == kind && it.local.ip() == ip).map(|it| it.local)
     }
 
     /// The host and port that peers on the other end of `flow` know us by.
@@ -574,6 +595,7 @@ mod tests {
                 format!("{} {}", flow.remote, text.lines().next().unwrap_or_default())
             }
             Wire::Close { flow } => format!("close {}", flow.remote),
+            Wire::Received { flow, .. } => format!("received {}", flow.remote),
         })
         .collect()
     }

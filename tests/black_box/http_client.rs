@@ -10,18 +10,28 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) head: String,
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// `None` if there is no server, or not an answer.
 pub(crate) fn get(server: SocketAddr, path: &str) -> Option<Answer> {
+    get_with(server, path, "")
+}
+
+/// As [`get`], with more header lines.
+pub(crate) fn get_with(server: SocketAddr, path: &str, headers: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, body: body.to_owned() })
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n").ok()?;
+    let mut bytes = vec![];
+    stream.read_to_end(&mut bytes).ok()?;
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
+    let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+    let bytes = bytes.split_off(end + 4);
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, head, body, bytes })
 }
 
 /// Reads `/metrics`.
@@ -61,6 +71,11 @@ impl Metrics {
             .filter(|(sample, value)| held(sample) && **value > was(sample))
             .map(|(sample, value)| format!("{sample}: {} before, {value} after", was(sample)))
             .collect()
+    }
+
+    /// One sample, by its name and labels as written.
+    pub(crate) fn value(&self, sample: &str) -> Option<f64> {
+        self.samples.get(sample).copied()
     }
 
     /// What is not zero, for a test that fails.

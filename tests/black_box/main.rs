@@ -8,14 +8,19 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+mod carrier;
+mod certificates;
 mod http_client;
 mod journal;
+mod name_server;
 mod rtp_peer;
 mod server_process;
 mod sip_phone;
 mod speech_engine;
 
+mod call_ladders;
 mod calls_at_once;
+mod connection_limits;
 mod crash;
 mod drain;
 mod hold;
@@ -23,7 +28,10 @@ mod hostile_messages;
 mod lost_callers;
 mod media_strangers;
 mod overload;
+mod secure_streams;
 mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod trunks;
+mod websockets;

@@ -100,6 +100,23 @@ impl Server {
         assert!(settled, "still held after {limit:?}: {more:?}\n{}", self.log());
     }
 
+    /// Has it look at its files again.
+    pub(crate) fn hang_up(&self) {
+        self.process.signal("HUP");
+    }
+
+    /// Waits until it has logged `text`.
+    #[track_caller]
+    pub(crate) fn logs(&self, text: &str, limit: Duration) {
+        let logged = self.process.log.wait(limit, |_| self.log().contains(text));
+        assert!(logged, "no {text:?} in\n{}", self.log());
+    }
+
+    /// Asks `is_so` several times a second, until it is or `limit` has passed.
+    pub(crate) fn wait(&self, limit: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+        self.process.log.wait(limit, |_| is_so())
+    }
+
     /// Asks it to drain.
     pub(crate) fn terminate(&self) {
         self.process.signal("TERM");
@@ -109,6 +126,11 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.process.child.kill().unwrap();
         self.process.child.wait().unwrap();
+    }
+
+    /// Asks `is_so` again and again until it is, or `limit` has passed.
+    pub(crate) fn wait(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
+        self.process.log.wait(limit, |_| is_so())
     }
 
     /// Waits for its end.

@@ -5,6 +5,10 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustls::{ClientConnection, StreamOwned};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{self, HandshakeError, WebSocket};
+
 use crate::rtp_peer::{Account, RtpPeer, Sends};
 use crate::server_process::Server;
 
@@ -15,6 +19,8 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(crate) enum Wire {
     Udp { socket: UdpSocket, server: SocketAddr },
     Tcp { stream: TcpStream, received: Vec<u8> },
+    Tls { stream: Box<StreamOwned<ClientConnection, TcpStream>>, received: Vec<u8> },
+    Ws { socket: Box<WebSocket<TcpStream>> },
 }
 
 impl Wire {
@@ -28,10 +34,39 @@ impl Wire {
         Self::Tcp { stream, received: vec![] }
     }
 
+    /// A websocket to `server`, as a page of `origin` opens it; the status if it is refused.
+    pub(crate) fn ws(server: SocketAddr, origin: Option<&str>, protocol: &str) -> Result<Self, u16> {
+        let stream = TcpStream::connect_timeout(&server, ANSWER_MAX).unwrap();
+        stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
+        let mut request = format!("ws://{server}/").into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", protocol.parse().unwrap());
+        if let Some(origin) = origin {
+            request.headers_mut().insert("Origin", origin.parse().unwrap());
+        }
+        match tungstenite::client(request, stream) {
+            Ok((socket, answer)) => {
+                assert_eq!(answer.headers().get("Sec-WebSocket-Protocol").unwrap(), protocol);
+                Ok(Self::Ws { socket: Box::new(socket) })
+            }
+            Err(HandshakeError::Failure(tungstenite::Error::Http(answer))) => Err(answer.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     pub(crate) fn local(&self) -> SocketAddr {
         match self {
             Self::Udp { socket, .. } => socket.local_addr().unwrap(),
             Self::Tcp { stream, .. } => stream.local_addr().unwrap(),
+            Self::Tls { stream, .. } => stream.sock.local_addr().unwrap(),
+            Self::Ws { socket } => socket.get_ref().local_addr().unwrap(),
+        }
+    }
+
+    /// What its Via and Contact name: the client of a websocket has no address.
+    fn host(&self) -> String {
+        match self {
+            Self::Ws { .. } => format!("phone{}.invalid", self.local().port()),
+            Self::Udp { .. } | Self::Tcp { .. } | Self::Tls { .. } => self.local().to_string(),
         }
     }
 
@@ -39,6 +74,8 @@ impl Wire {
         match self {
             Self::Udp { .. } => "UDP",
             Self::Tcp { .. } => "TCP",
+            Self::Tls { .. } => "TLS",
+            Self::Ws { .. } => "WS",
         }
     }
 
@@ -48,6 +85,14 @@ impl Wire {
                 socket.send_to(bytes, *server).unwrap();
             }
             Self::Tcp { stream, .. } => stream.write_all(bytes).unwrap(),
+            Self::Tls { stream, .. } => {
+                stream.write_all(bytes).unwrap();
+                stream.flush().unwrap();
+            }
+            Self::Ws { socket } => {
+                let text = String::from_utf8(bytes.to_vec()).unwrap();
+                socket.send(tungstenite::Message::text(text)).unwrap();
+            }
         }
     }
 
@@ -56,7 +101,7 @@ impl Wire {
     pub(crate) fn receive(&mut self, limit: Duration) -> Option<Message> {
         let end = Instant::now() + limit;
         loop {
-            if let Self::Tcp { received, .. } = self
+            if let Self::Tcp { received, .. } | Self::Tls { received, .. } = self
                 && let Some(message) = cut_message(received)
             {
                 return Some(message);
@@ -72,10 +117,26 @@ impl Wire {
                     stream.set_read_timeout(Some(left)).unwrap();
                     stream.read(&mut buffer)
                 }
+                Self::Tls { stream, .. } => {
+                    stream.sock.set_read_timeout(Some(left)).unwrap();
+                    stream.read(&mut buffer)
+                }
+                Self::Ws { socket } => {
+                    socket.get_ref().set_read_timeout(Some(left)).unwrap();
+                    match socket.read() {
+                        Ok(tungstenite::Message::Text(text)) => return Some(Message::parse(text.as_bytes())),
+                        Ok(_) | Err(tungstenite::Error::ConnectionClosed) => Ok(0),
+                        Err(tungstenite::Error::Io(error)) => Err(error),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
             };
             match (read, &mut *self) {
-                (Ok(0), Self::Tcp { .. }) => return None,
-                (Ok(length), Self::Tcp { received, .. }) => received.extend(&buffer[..length]),
+                (Ok(0), Self::Tcp { .. } | Self::Tls { .. }) => return None,
+                (Ok(length), Self::Tcp { received, .. } | Self::Tls { received, .. }) => {
+                    received.extend(&buffer[..length]);
+                }
+                (Ok(_), Self::Ws { .. }) => {}
                 // A test that ran before may have heard media on this port, and they may still come.
                 (Ok(_), Self::Udp { .. }) if !buffer[0].is_ascii_uppercase() => {}
                 (Ok(length), Self::Udp { .. }) => return Some(Message::parse(&buffer[..length])),
@@ -197,7 +258,7 @@ impl Phone {
         Self::new(Wire::tcp(server.sip), server.sip)
     }
 
-    fn new(wire: Wire, server: SocketAddr) -> Self {
+    pub(crate) fn new(wire: Wire, server: SocketAddr) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self {
@@ -307,7 +368,7 @@ impl Phone {
     /// The text of a request with this phone's next CSeq taken already.
     pub(crate) fn request(&self, method: &str, headers: &[&str], body: &str) -> String {
         let Self { server, number, call_id, tag, cseq, .. } = self;
-        let (local, transport) = (self.wire.local(), self.wire.name());
+        let (local, transport) = (self.wire.host(), self.wire.name());
         let to_tag = self.peer_tag.as_ref().map_or_else(String::new, |it| format!(";tag={it}"));
         let mut text = format!(
             "{method} sip:{number}@{server} SIP/2.0\r\n\

@@ -1,6 +1,6 @@
 //! Calls that come in, from the INVITE to the last timer: RFC 3261 §13.3, §9.2, §15.
 
-use super::{Peer, check};
+use super::{Peer, check, check_showing};
 use crate::call::{Ring, RingTone};
 
 #[test]
@@ -19,6 +19,35 @@ fn a_call_that_comes_in_is_answered_and_hung_up_by_the_caller() {
         0.050 # Answered Pcmu
         0.060 < ACK
         5.000 < BYE
+        5.000 > 200 BYE
+        5.000 ! close-media
+        5.000 ! ended HungUp None Remote
+        5.000 # Ended",
+    );
+}
+
+#[test]
+fn whoever_captures_is_told_whose_a_message_is_before_it_comes() {
+    check_showing(
+        &[],
+        |config| config.captures = true,
+        "
+        0.000 < INVITE
+        0.000 ~ is the peer's
+        0.000 ~ INVITE
+        0.000 # Offered
+        0.000 ! open-media send receive
+        0.000 ! start-agent demo
+        0.000 > 180 INVITE
+        0.000 # Ringing
+        0.050 < media-opened
+        0.050 > 200 INVITE sendrecv v1
+        0.050 ! answered
+        0.050 # Answered Pcmu
+        0.060 < ACK
+        0.060 ~ ACK
+        5.000 < BYE
+        5.000 ~ BYE
         5.000 > 200 BYE
         5.000 ! close-media
         5.000 ! ended HungUp None Remote

@@ -187,6 +187,7 @@ impl Peer {
             display_name: Some("Us".to_owned()),
             flow: flow(),
             other_flows: self.other_flows.clone(),
+            keeps_transport: false,
             headers,
             credentials,
         };
@@ -287,6 +288,13 @@ impl Peer {
                     }
                 }
                 Output::Close { .. } => "! close".to_owned(),
+                Output::Received { data, .. } => {
+                    let text = String::from_utf8_lossy(&data);
+                    format!("~ {}", text.split(' ').next().expect("a word"))
+                }
+                Output::CallIdKnown { call_id, .. } => {
+                    format!("~ is {}", if *call_id == *"c" { "the peer's" } else { "ours" })
+                }
                 Output::OpenMedia { leg, remote, .. } => {
                     self.leg = Some(leg);
                     format!("! open-media{}", remote.as_ref().map_or_else(String::new, show_media))

@@ -265,7 +265,11 @@ impl Parties {
                     self.calls.handle_answer(&question, answer, self.now);
                     continue;
                 }
-                Output::Registration(_) | Output::Trunk { .. } | Output::Secure { .. } => continue,
+                Output::Registration(_)
+                | Output::Trunk { .. }
+                | Output::Secure { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. } => continue,
                 Output::Journal { event, .. } => match event {
                     Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
                     Event::LegRinging { leg } => format!("# LegRinging {leg}"),

@@ -96,6 +96,7 @@ fn our_invite_and_a_connection_that_is_refused() {
         display_name: Some("The \"Demo\"".to_owned()),
         flow,
         other_flows: vec![],
+        keeps_transport: false,
         headers: vec![(HeaderName::Subject, "hello".to_owned())],
         credentials: None,
     };
@@ -187,6 +188,8 @@ impl Shell {
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
                 Output::Close { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }

@@ -45,6 +45,8 @@ pub(crate) struct Invitation {
     pub(crate) flow: Flow,
     /// The ways to try if that one fails.
     pub(crate) other_flows: Vec<Flow>,
+    /// Whether it goes over these even if it is too large for UDP.
+    pub(crate) keeps_transport: bool,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
     /// Through how many more hops it may go.
@@ -142,8 +144,9 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> Option<Self> {
-        let Invitation { target, to, from, flow, other_flows, local, max_forwards, prefers, headers, account } =
+        let Invitation { target, to, from, flow, other_flows, local, max_forwards, prefers, headers, account, .. } =
             invitation;
+        shared.keep_transport(id, invitation.keeps_transport);
         if let Some(account) = account {
             shared.use_account(id, account);
         }

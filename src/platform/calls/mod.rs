@@ -4,6 +4,10 @@
 //! Events are JSON objects with a field `type`. A journal outlives the program that wrote it: a reader ignores fields
 //! that it does not know, takes defaults for optional ones that are missing, and keeps events of an unknown type.
 
+#[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
+pub mod ladder_sql;
 pub mod record;
 #[cfg(feature = "server")]
 pub mod sql;

@@ -32,6 +32,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Connection, QueryBuilder, SqliteConnection, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::ladder_sql::{self, LadderRequest};
 use super::record::CallRecord;
 use super::transcript::Transcript;
 use super::{Entry, Event, Recorded};
@@ -44,11 +45,13 @@ use crate::timer::Now;
 /// The queue to the writer is bounded; the module tells what happens when it is full.
 #[derive(Clone, Debug)]
 pub struct Journal {
-    sender: mpsc::Sender<Request>,
+    pub(super) sender: mpsc::Sender<Request>,
     /// Of the queue, for events that do not end a call.
     places: Arc<Semaphore>,
-    readers: SqlitePool,
-    counters: Arc<Counters>,
+    /// Of the queue, for parts of ladders.
+    pub(super) ladder_places: Arc<Semaphore>,
+    pub(super) readers: SqlitePool,
+    pub(super) counters: Arc<Counters>,
     clock: fn() -> Now,
 }
 
@@ -83,6 +86,10 @@ pub struct JournalCounts {
     pub lag_us: u64,
     /// Whether the latest attempt to write failed.
     pub failing: bool,
+    /// Parts of SIP ladders committed.
+    pub ladders_written: u64,
+    /// Parts of SIP ladders dropped because the queue was full or the database could not be written.
+    pub ladders_lost: u64,
 }
 
 /// The event is not in the journal and will not be.
@@ -163,7 +170,7 @@ impl Journal {
             .max_connections(limits::JOURNAL_READERS_MAX)
             .acquire_timeout(BUSY)
             .connect_lazy_with(SqliteConnectOptions::new().filename(&file).read_only(true).busy_timeout(BUSY));
-        let (sender, receiver) = mpsc::channel(limits::JOURNAL_QUEUE_EVENTS_MAX);
+        let (sender, receiver) = mpsc::channel(limits::JOURNAL_QUEUE_EVENTS_MAX + limits::LADDERS_QUEUED_MAX);
         let counters = Arc::<Counters>::default();
         let writer = Writer {
             connection,
@@ -175,7 +182,8 @@ impl Journal {
             _lock: lock,
         };
         let places = Arc::new(Semaphore::new(limits::JOURNAL_QUEUE_EVENTS_MAX - limits::JOURNAL_QUEUE_RESERVED_EVENTS));
-        Ok((Self { sender, places, readers, counters, clock }, writer))
+        let ladder_places = Arc::new(Semaphore::new(limits::LADDERS_QUEUED_MAX));
+        Ok((Self { sender, places, ladder_places, readers, counters, clock }, writer))
     }
 
     /// Queues an event without waiting.
@@ -217,6 +225,8 @@ impl Journal {
             queued: u64::try_from(queued).unwrap_or(u64::MAX),
             lag_us: self.counters.lag_us.load(Ordering::Relaxed),
             failing: self.counters.failing.load(Ordering::Relaxed),
+            ladders_written: self.counters.ladders_written.load(Ordering::Relaxed),
+            ladders_lost: self.counters.ladders_lost.load(Ordering::Relaxed),
         }
     }
 
@@ -353,14 +363,16 @@ impl Writer {
                     Ok(_) => {}
                 }
             }
-            let mut batch = vec![];
+            let (mut batch, mut ladders) = (vec![], vec![]);
             for request in requests.drain(..) {
                 match request {
                     Request::Append(append) => batch.push(append),
+                    Request::Ladder(ladder) => ladders.push(ladder),
                     Request::Close => self.receiver.close(),
                 }
             }
             self.commit(batch).await;
+            self.keep_ladders(&ladders).await;
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, "the journal was not closed cleanly");
@@ -393,6 +405,20 @@ impl Writer {
         for committed in batch.into_iter().filter_map(|it| it.committed) {
             // Whoever asked may have gone.
             committed.send(()).unwrap_or(());
+        }
+    }
+
+    /// Stores parts of ladders, or gives them up.
+    async fn keep_ladders(&mut self, requests: &[LadderRequest]) {
+        if requests.is_empty() {
+            return;
+        }
+        match ladder_sql::write(&mut self.connection, requests).await {
+            Ok(written) => drop(self.counters.ladders_written.fetch_add(written, Ordering::Relaxed)),
+            Err(error) => {
+                tracing::warn!(%error, "SIP ladders cannot be written and are lost");
+                self.counters.ladders_lost.fetch_add(count(requests.len()), Ordering::Relaxed);
+            }
         }
     }
 
@@ -539,14 +565,14 @@ fn count(length: usize) -> u64 {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly every request is an event; boxing it would allocate per event")]
-enum Request {
+pub(super) enum Request {
     Append(Append),
+    Ladder(LadderRequest),
     Close,
 }
 
 #[derive(Debug)]
-struct Append {
+pub(super) struct Append {
     entry: Entry,
     queued: Instant,
     committed: Option<oneshot::Sender<()>>,
@@ -562,7 +588,9 @@ struct Place<'a> {
 }
 
 #[derive(Debug, Default)]
-struct Counters {
+pub(super) struct Counters {
+    pub(super) ladders_lost: AtomicU64,
+    ladders_written: AtomicU64,
     written: AtomicU64,
     batches: AtomicU64,
     dropped: AtomicU64,

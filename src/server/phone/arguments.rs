@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 /// See the module.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
-    /// Whom to call: sip:user@host, with :port and ;transport=tcp if need be; over a trunk, a number.
+    /// Whom to call: sip:user@host, with :port and ;transport=tcp or ;transport=tls if need be; over a trunk, a number.
     pub target: String,
     /// What to do once the call is answered.
     #[command(flatten)]
@@ -15,6 +15,9 @@ pub struct Arguments {
     /// Keep both sides of the call as a stereo WAV file: the far side left, this phone right.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// The authorities that a TLS server's certificate is from, in PEM; those of the system unless given.
+    #[arg(long, value_name = "FILE")]
+    pub tls_ca: Option<PathBuf>,
     /// Who calls, as the far side sees it.
     #[arg(long, value_name = "USER", default_value = "phone")]
     pub from: String,

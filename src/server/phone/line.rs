@@ -22,12 +22,15 @@ use crate::platform::calls::{Entry, Event};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
-use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording};
+use crate::server::connections::ConnectionLimits;
+use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
 use crate::server::sip_worker::{Command, Signal};
+use crate::server::tls::TlsClientFiles;
+use crate::server::websocket::Origins;
 use crate::sip::Uri;
 use crate::transport::{Flow, TransportKind};
 
@@ -48,6 +51,8 @@ pub(crate) struct Dial {
     pub(crate) from: String,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
+    /// The authorities that a TLS server's certificate is from; those of the system if `None`.
+    pub(crate) tls_ca: Option<PathBuf>,
     /// The recogniser for the far side's words, and what it may say.
     pub(crate) ears: Option<(SocketAddress, Vec<String>)>,
 }
@@ -115,41 +120,51 @@ impl Target {
         let trunk = TrunkConfig { register_s: None, ping_every: None, ..trunk };
         Ok(Self { uri, hops, trunk: Some(trunk), dns })
     }
+}
 
-    /// Where the phone has to listen to speak to all of them.
-    fn listen(&self) -> anyhow::Result<Vec<ListenOn>> {
-        let mut listen: Vec<ListenOn> = vec![];
-        for hop in &self.hops {
-            let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
-            let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
-            if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
-                listen.push(ListenOn { kind, address, admission: Admission::default(), required: true });
-            }
+/// Where to listen to speak to all of `hops`.
+pub(crate) fn listen_towards(hops: &[Hop]) -> Vec<ListenOn> {
+    let mut listen: Vec<ListenOn> = vec![];
+    for hop in hops {
+        let on = hop.local_ip.map(|it| (hop.kind, SocketAddr::new(it, 0)));
+        let is_there = |on: &(TransportKind, SocketAddr)| listen.iter().any(|it| (it.kind, it.address) == *on);
+        if let Some((kind, address)) = on.filter(|it| !is_there(it)) {
+            let admission = Admission::default();
+            listen.push(ListenOn { kind, address, admission, advertise: None, required: true });
         }
-        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", self.uri);
-        Ok(listen)
     }
+    listen
 }
 
 /// What the phone can speak.
 fn reach() -> Reach {
-    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp], v4: true, v6: true }
+    Reach { kinds: vec![TransportKind::Udp, TransportKind::Tcp, TransportKind::Tls], v4: true, v6: true }
 }
 
 impl Line {
     /// Dials; the call is under way when this returns.
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
+        let listen = listen_towards(&target.hops);
+        anyhow::ensure!(!listen.is_empty(), "there is no way to {}", target.uri);
         let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
-            listen: target.listen()?,
+            listen,
             dns: target.dns.clone(),
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
             rtp_ports: RTP_PORTS_DEFAULT,
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
+            tls: Tls {
+                server: None,
+                client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
+            },
+            origins: Origins::default(),
+            connections: ConnectionLimits::default(),
             calls: CallsConfig {
+                trunks: target.trunk.iter().cloned().collect(),
                 ring: Ring { answer_after: None, ..Ring::default() },
                 capabilities: Capabilities {
                     codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
@@ -158,6 +173,7 @@ impl Line {
                 ..CallsConfig::new(vec![])
             },
             record: Some(Recording::new(move |_, _| tap.take())),
+            capture: None,
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
@@ -325,6 +341,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
             display_name: None,
             flow,
             other_flows: flows.collect(),
+            keeps_transport: false,
             headers: vec![],
             credentials: None,
         };

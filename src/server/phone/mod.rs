@@ -31,7 +31,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ears = listen(arguments).await?;
     let patience =
         Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
-    let dial = Dial { from: arguments.from.clone(), record: arguments.record.clone(), ears };
+    let dial =
+        Dial { from: arguments.from.clone(), record: arguments.record.clone(), tls_ca: arguments.tls_ca.clone(), ears };
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
     let end = talk(&mut line, arguments).await;

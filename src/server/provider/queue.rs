@@ -93,20 +93,6 @@ impl<C> Commands<C> {
         }
     }
 
-    /// Completes when there is an entry to take, or none will come any more.
-    pub(super) async fn waiting(&self) {
-        loop {
-            let changed = self.inner.changed.notified();
-            {
-                let state = self.lock();
-                if state.is_closed || !state.entries.is_empty() {
-                    return;
-                }
-            }
-            changed.await;
-        }
-    }
-
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.inner.changed.notify_one();

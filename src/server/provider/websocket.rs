@@ -20,7 +20,7 @@ use crate::agent::provider::secret::Secret;
 use crate::agent::provider::wire::{Output, RecogniserProtocol, SocketProtocol, SynthesiserProtocol, WireMessage};
 use crate::agent::provider::{RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent};
 use crate::limits::{
-    PROVIDER_COMMANDS_MAX, PROVIDER_EVENTS_MAX, PROVIDER_IDLE_MS_MAX, PROVIDER_OUTBOX_MAX, PROVIDER_REASON_CHARS_MAX,
+    PROVIDER_COMMANDS_MAX, PROVIDER_EVENTS_MAX, PROVIDER_OUTBOX_MAX, PROVIDER_REASON_CHARS_MAX,
     SPEECH_MESSAGE_BYTES_MAX, SPEECH_READ_BYTES,
 };
 use crate::server::outbox::Outbox;
@@ -110,12 +110,6 @@ async fn drive<P: SocketProtocol>(
     commands: &Commands<P::Command>,
     events: &mpsc::Sender<P::Event>,
 ) {
-    // A call that is over before anything is said costs no connection; one that rings finds it open when it is answered.
-    tokio::select! {
-        () = commands.waiting() => (),
-        () = task::deadline(clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX)) => (),
-        () = events.closed() => return,
-    }
     let request = request(&protocol, &address);
     let connected = tokio::select! {
         connected = connect(request, address.connect_timeout) => connected,

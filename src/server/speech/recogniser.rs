@@ -2,7 +2,7 @@
 
 use super::audio::Upsampled;
 use super::gate::{Gate, Passed, TimeMap};
-use super::language_model::base_form;
+use super::language_model::{Grammar, base_form};
 use super::model::Model;
 use super::pocketsphinx_ffi::{Decoder, DecoderError};
 use crate::agent::provider::WordTime;
@@ -63,10 +63,14 @@ pub struct Recogniser {
     rate: SampleRate,
     upsampled: Upsampled,
     gate: Gate,
+    /// What the decoder is to understand, until there is one: the general language model without a grammar.
+    wanted: Option<Option<Grammar>>,
     decoder: Option<Decoder>,
     /// The decoder for the next utterance, if the grammar changed within one.
     next_decoder: Option<Decoder>,
     listening: Option<Listening>,
+    /// Samples heard since it was clear what the decoder is to understand.
+    heard: usize,
 }
 
 #[derive(Debug)]
@@ -91,9 +95,11 @@ impl Recogniser {
             rate,
             upsampled: Upsampled::new(rate),
             gate: Gate::new(),
+            wanted: None,
             decoder: None,
             next_decoder: None,
             listening: None,
+            heard: 0,
         }
     }
 
@@ -115,18 +121,22 @@ impl Recogniser {
 
     fn define_grammar(&mut self, phrases: &[String]) -> Result<Outcome, Failure> {
         let grammar = self.model.learn(phrases).map_err(DecoderError::from)?.ok_or(Failure::GrammarEmpty)?;
-        let decoder = self.model.decoder(Some(&grammar), self.rate)?;
+        self.model.probe().map_err(DecoderError::from)?;
+        let (words, unknown_words) = (grammar.words, grammar.unknown_words.clone());
         if self.listening.as_ref().is_some_and(|it| it.map.passed() > 0) {
-            self.next_decoder = Some(decoder);
+            self.next_decoder = Some(self.model.decoder(Some(&grammar), self.rate)?);
         } else {
-            self.decoder = Some(decoder);
+            self.decoder = None;
+            self.wanted = Some(Some(grammar));
+            self.heard = 0;
         }
-        Ok(Outcome::GrammarDefined { words: grammar.words, unknown_words: grammar.unknown_words })
+        Ok(Outcome::GrammarDefined { words, unknown_words })
     }
 
     fn start(&mut self, partial_results: bool) -> Result<(), Failure> {
-        if self.decoder.is_none() {
-            self.decoder = Some(self.model.decoder(None, self.rate)?);
+        self.model.probe().map_err(DecoderError::from)?;
+        if self.decoder.is_none() && self.wanted.is_none() {
+            self.wanted = Some(None);
         }
         self.listening = Some(Listening::new(partial_results));
         self.gate.finish();
@@ -136,11 +146,27 @@ impl Recogniser {
     fn hear(&mut self, samples: &[i16]) -> Result<Vec<Outcome>, Failure> {
         let samples = self.upsampled.push(samples);
         let passed = self.gate.push(&samples);
+        self.heard = self.heard.saturating_add(samples.len());
+        if self.heard >= STAYED_SAMPLES {
+            self.ready_decoder()?;
+        }
         self.decode(passed)
+    }
+
+    /// Starts the decoder that is wanted. That costs more than all the rest of a session, so it is not done for a caller
+    /// who says nothing and leaves.
+    fn ready_decoder(&mut self) -> Result<(), Failure> {
+        if let Some(grammar) = self.wanted.take() {
+            self.decoder = Some(self.model.decoder(grammar.as_ref(), self.rate)?);
+        }
+        Ok(())
     }
 
     fn decode(&mut self, passed: Vec<Passed>) -> Result<Vec<Outcome>, Failure> {
         let mut outcomes = vec![];
+        if !passed.is_empty() {
+            self.ready_decoder()?;
+        }
         for passed in passed {
             let (Some(listening), Some(decoder)) = (&mut self.listening, &mut self.decoder) else {
                 break;
@@ -245,6 +271,8 @@ impl From<Failure> for Outcome {
 }
 
 const SAMPLES_PER_MS: u64 = 16;
+/// A caller who has been there for half a second stays: the decoder is ready before they speak.
+const STAYED_SAMPLES: usize = 8_000;
 /// A frame of the decoder: 10 ms.
 const FRAME_SAMPLES: u64 = 160;
 /// Between two partial results: 150 ms of speech.

@@ -1,0 +1,92 @@
+//! A carrier of a few lines: a UDP socket that takes requests, and answers as a test says.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use md5::{Digest, Md5};
+
+use crate::sip_phone::Message;
+
+/// See the module.
+pub(crate) struct Carrier {
+    socket: UdpSocket,
+    pub(crate) address: SocketAddr,
+}
+
+/// A request and who sent it.
+pub(crate) struct Received {
+    pub(crate) message: Message,
+    from: SocketAddr,
+}
+
+impl Carrier {
+    pub(crate) fn start() -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        Self { socket, address }
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        format!("sip:{}", self.address)
+    }
+
+    /// The next request of `method`, skipping others.
+    #[track_caller]
+    pub(crate) fn next(&self, method: &str, limit: Duration) -> Received {
+        self.next_if_any(method, limit).unwrap_or_else(|| panic!("no {method} after {limit:?}"))
+    }
+
+    /// The same, if it comes.
+    pub(crate) fn next_if_any(&self, method: &str, limit: Duration) -> Option<Received> {
+        let end = Instant::now() + limit;
+        let mut buffer = [0; 65_536];
+        while Instant::now() < end {
+            let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            self.socket.set_read_timeout(Some(left)).unwrap();
+            let Ok((length, from)) = self.socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            let message = Message::parse(&buffer[..length]);
+            if message.method() == Some(method) {
+                return Some(Received { message, from });
+            }
+        }
+        None
+    }
+
+    /// Answers; `headers` are whole lines.
+    pub(crate) fn answer(&self, request: &Received, status: &str, headers: &[&str]) {
+        let mut text = format!("SIP/2.0 {status}\r\n");
+        for name in ["Via", "From", "Call-ID", "CSeq"] {
+            for value in request.message.all(name) {
+                text.push_str(&format!("{name}: {value}\r\n"));
+            }
+        }
+        let to = request.message.header("To").unwrap();
+        let tag = if to.contains("tag=") { "" } else { ";tag=carrier" };
+        text.push_str(&format!("To: {to}{tag}\r\n"));
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        text.push_str("Content-Length: 0\r\n\r\n");
+        self.socket.send_to(text.as_bytes(), request.from).unwrap();
+    }
+
+    /// Asks for credentials of `realm`.
+    pub(crate) fn challenge(&self, request: &Received, realm: &str, nonce: &str) {
+        let field = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5");
+        self.answer(request, "401 Unauthorized", &[&field]);
+    }
+}
+
+impl Received {
+    /// Whether it has the credentials of this user for this challenge (RFC 2617 §3.2.2.1, without qop).
+    pub(crate) fn shows(&self, user: &str, password: &str, realm: &str, nonce: &str) -> bool {
+        let hash = |text: String| Md5::digest(text).iter().map(|it| format!("{it:02x}")).collect::<String>();
+        let mut start = self.message.start.split(' ');
+        let (method, uri) = (start.next().unwrap(), start.next().unwrap());
+        let secret = hash(format!("{user}:{realm}:{password}"));
+        let response = hash(format!("{secret}:{nonce}:{}", hash(format!("{method}:{uri}"))));
+        self.message.header("Authorization").is_some_and(|it| it.contains(&format!("response=\"{response}\"")))
+    }
+}
