@@ -35,6 +35,7 @@ pub mod transport;
 pub mod codec;
 pub mod media;
 pub mod srtp;
+pub mod webrtc;
 
 pub mod agent;
 

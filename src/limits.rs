@@ -219,6 +219,13 @@ pub const SRTP_OLD_KEY_MS: u64 = 2_000;
 /// Bytes of a master key identifier; a key with a longer one is not used.
 pub const SRTP_MKI_BYTES_MAX: usize = 128;
 
+// --- webrtc ---
+
+/// Streams of one browser; packets of more are dropped.
+pub const WEBRTC_STREAMS_MAX: usize = 4;
+/// Datagrams and packets of one browser that wait for the next tick; more are dropped.
+pub const WEBRTC_DATAGRAMS_MAX: usize = 32;
+
 // --- rtp, media ---
 
 /// An RTP or RTCP datagram that is longer is dropped.

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("auth", &["sip", "limits", "timer", "identity"]),
     ("transport", &["sip", "limits", "timer"]),
     ("transaction", &["transport", "sip", "limits", "timer"]),
-    ("dialog", &["auth", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
+    ("dialog", &["auth", "srtp", "webrtc", "transaction", "transport", "sip", "sdp", "codec", "limits", "timer"]),
     ("route", &["sip", "limits", "identity"]),
     ("locate", &["transport", "sip", "limits", "timer"]),
     ("registrar", &["auth", "transport", "sip", "limits", "timer", "identity"]),
@@ -46,11 +46,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("capture", &["transport", "limits", "timer", "identity"]),
     ("srtp", &["rtp", "limits"]),
+    ("webrtc", &["rtp", "limits"]),
     ("codec", &["limits"]),
-    ("media", &["codec", "srtp", "rtp", "limits", "timer", "identity"]),
+    ("media", &["codec", "srtp", "webrtc", "rtp", "limits", "timer", "identity"]),
     ("agent", &["codec", "limits", "timer", "identity"]),
     ("platform", &["capture", "limits", "timer", "identity"]),
-    ("config", &["agent", "platform", "route", "codec", "sip", "limits", "identity"]),
+    ("config", &["agent", "platform", "route", "srtp", "codec", "sip", "limits", "identity"]),
     ("server", ANYTHING),
 ];
 const ANYTHING: &[&str] = &["*"];

@@ -91,7 +91,7 @@ impl Calls {
         let (Some(dialog), Some(local)) = (taker.dialog, taken.local) else {
             return;
         };
-        let (party, remote, is_moved) = (taker.party.clone(), taker.remote, taker.has_media);
+        let (party, remote, is_moved) = (taker.party.clone(), taker.remote.clone(), taker.has_media);
         let holds = taker.holds;
         let by = crate::identity::Pii::new(party.user.clone().unwrap_or_default());
         if let Some(taker) = self.legs.get_mut(&from) {
@@ -101,8 +101,8 @@ impl Calls {
         if let Some(leg) = self.legs.get_mut(&into) {
             old = leg.dialog.replace(dialog);
             (leg.party, leg.holds, leg.state, leg.leaves_at) = (party, holds, State::Answered, None);
-            if let Some(remote) = remote {
-                leg.note_media(remote);
+            if let Some(remote) = &remote {
+                leg.note_media(remote.clone());
             }
         }
         self.by_dialog.insert(dialog, into);

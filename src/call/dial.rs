@@ -137,7 +137,7 @@ impl Calls {
     fn dial_ways(&mut self, call: CallId, errand: Errand, ways: SmallVec<[Way; 1]>, now: Now) -> Result<(), Refusal> {
         let Errand { waiting, why, target, from, carried } = errand;
         let waits = LegId { call, index: waiting };
-        let prefers = self.legs.get(&waits).and_then(|it| it.remote).map(|it| it.codec);
+        let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
         for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
             let Some(contact) = self.own_uri(flow) else {
@@ -282,6 +282,7 @@ impl Calls {
         if is_first {
             self.journal(id.call, Event::LegRinging { leg: id.index });
         }
+        let has_media = media.is_some();
         if let Some(remote) = media {
             self.update_media(id, remote);
         }
@@ -289,7 +290,7 @@ impl Calls {
             return;
         };
         match why {
-            Why::Routed if media.is_some() => {
+            Why::Routed if has_media => {
                 if self.legs.get(&waiting).is_some_and(|it| it.partner.is_none()) {
                     self.join(waiting, id, now);
                 }
@@ -311,11 +312,11 @@ impl Calls {
         let dialling = self.calls.get_mut(&id.call).and_then(|it| it.dialling.take());
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dialled = false;
-            if let Some(media) = media {
-                leg.note_media(media);
+            if let Some(media) = &media {
+                leg.note_media(media.clone());
             }
         }
-        self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.map(|it| it.codec) });
+        self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.as_ref().map(|it| it.codec) });
         self.drop_dialled(id.call, now);
         if let (Some(media), false) = (media, matches!(why, Why::AgentSentOn { .. })) {
             self.update_media(id, media);

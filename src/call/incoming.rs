@@ -125,8 +125,8 @@ impl Calls {
         };
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
-        if let Some(media) = media {
-            held.note_media(*media);
+        if let Some(media) = media.as_ref() {
+            held.note_media(media.clone());
         }
         self.calls.insert(call, Call::new(agent.is_some()));
         self.legs.insert(leg, held);
@@ -143,7 +143,7 @@ impl Calls {
             agent,
         };
         self.journal(call, offered);
-        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: *media });
+        self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: media.clone() });
         leg
     }
 

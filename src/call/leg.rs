@@ -116,7 +116,7 @@ impl Leg {
     }
 
     /// Takes note of what is agreed on. Whether the peer held us before.
-    pub(super) const fn note_media(&mut self, media: MediaDescription) -> bool {
+    pub(super) fn note_media(&mut self, media: MediaDescription) -> bool {
         let was_held = self.is_held;
         self.is_held = !media.send;
         self.is_silent = !media.receive;
@@ -372,15 +372,16 @@ impl Calls {
             self.handle_dialled_answer(id, media, now);
             return;
         }
+        let codec = media.as_ref().map(|it| it.codec);
         if let Some(remote) = media {
-            leg.note_media(remote);
+            leg.note_media(remote.clone());
             // The media session of a call that came in was opened with what the peer offered.
             if is_outbound {
                 self.update_media(id, remote);
             }
         }
         self.tell(Output::Answered { call: id.call, leg: id });
-        self.journal(id.call, Event::Answered { codec: media.map(|it| it.codec) });
+        self.journal(id.call, Event::Answered { codec });
         self.align_holds(id, now);
         if let Some(index) = self.legs.get(&id).and_then(|it| it.partner) {
             self.align_holds(LegId { call: id.call, index }, now);
@@ -391,9 +392,9 @@ impl Calls {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let was_held = leg.note_media(remote);
+        let (was_held, is_held) = (leg.note_media(remote.clone()), !remote.send);
         self.update_media(id, remote);
-        match (was_held, !remote.send) {
+        match (was_held, is_held) {
             (false, true) => self.journal(id.call, Event::Held),
             (true, false) => self.journal(id.call, Event::Resumed),
             (false, false) | (true, true) => (),
@@ -403,7 +404,7 @@ impl Calls {
 
     pub(super) fn update_media(&mut self, id: LegId, remote: MediaDescription) {
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.remote = Some(remote);
+            leg.remote = Some(remote.clone());
             let peer = leg.party.flow.remote.ip();
             self.tell(Output::UpdateMedia { leg: id, peer, remote });
         }

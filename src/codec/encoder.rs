@@ -40,6 +40,14 @@ impl Encoder {
         self.codec
     }
 
+    /// Prepares for so many packets in a hundred to be lost, if the codec can.
+    pub fn expect_loss(&mut self, percent: u8) {
+        if let State::Opus(encoder) = &mut self.state {
+            // A share of a hundred is always taken.
+            encoder.set_packet_loss_perc(i32::from(percent.min(100))).unwrap_or(());
+        }
+    }
+
     /// Encodes the next samples, at [`AudioCodec::rate`], to the beginning of `payload` and returns its length; what does
     /// not fit is left out. Opus takes 10, 20, 40 or 60 ms. Zero if the codec has nothing to send: silence that is left
     /// out, or samples that it cannot take.

@@ -10,6 +10,7 @@
 
 mod agents;
 mod capture;
+mod media;
 mod network;
 mod operation;
 mod reading;
@@ -31,11 +32,12 @@ use written::{Malformed, Origin, Table};
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
 pub use capture::{Capture, Homer};
+pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
-pub use tls::{SipTls, TlsClients};
+pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub sip: Sip,
     /// `[rtp]`
     pub rtp: Rtp,
+    /// `[media]`
+    pub media: Media,
     /// `[http]`
     pub http: Http,
     /// `[agents.NAME]`, by name.
@@ -123,6 +127,7 @@ impl Config {
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
+        let media = read(&root, "media", Media::read, &mut finish);
         let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
@@ -137,7 +142,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, http, agents, numbers, users, trunks, dns, speech, data, log, drain, capture })
+        Ok(Self { sip, rtp, media, http, agents, numbers, users, trunks, dns, speech, data, log, drain, capture })
     }
 }
 
@@ -310,6 +315,42 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_may_say_more_about_itself() {
+        let text = "[sip]\nlisten = ['udp://192.0.2.1', { url = 'tls://192.0.2.1', advertise = '203.0.113.7:5071', open = true }]\n\
+                    [sip.tls]\ncertificate = 'cert.pem'\nkey = 'key.pem'\nclient_ca = '/ca.pem'\n\
+                    [sip.limits]\nexempt = ['10.0.0.0/8', '192.0.2.9']\n";
+        let sip = parse(text, &[]).unwrap().sip;
+        let listeners: Vec<_> = sip.listeners.iter().map(|it| (it.to_string(), it.advertise, it.open)).collect();
+        let advertised = ("203.0.113.7".parse().unwrap(), Some(5071));
+        let expected = [
+            ("udp://192.0.2.1:5060".to_owned(), None, false),
+            ("tls://192.0.2.1:5061".to_owned(), Some(advertised), true),
+        ];
+        assert_eq!(listeners, expected);
+        assert_eq!(sip.tls.certificate, Some(("cert.pem".into(), "key.pem".into())));
+        assert_eq!(sip.tls.clients, TlsClients::Required("/ca.pem".into()));
+        assert_eq!(
+            sip.limits.exempt.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.0.0.0/8", "192.0.2.9/32"]
+        );
+        check_error(
+            "[sip]\nlisten = ['wss://192.0.2.1', { open = true }]\norigins = ['phone.example']\n[sip.tls]\n\
+             client_certificates = 'optional'\n[sip.limits]\nexempt = ['here']",
+            &[],
+            &[
+                "hookswitch.toml:2: [sip.listen] `url` is missing, such as udp://0.0.0.0:5060",
+                "hookswitch.toml:2: [sip] listen = a list: tls:// and wss:// need [sip.tls] certificate and key: the PEM files \
+                 for the host name that peers connect to",
+                "hookswitch.toml:3: [sip] origins = \"phone.example\": expected an origin such as \
+                 https://phone.example.com, without a path, or *",
+                "hookswitch.toml:5: [sip.tls] client_certificates = \"optional\": `client_ca` must say whose: a PEM file of \
+                 authorities",
+                "hookswitch.toml:7: [sip.limits] exempt = \"here\": expected an address or a network such as 10.0.0.0/8",
+            ],
+        );
+    }
+
+    #[test]
     fn with_a_file_nothing_is_open_unless_it_says_so() {
         let closed = parse("", &[]).unwrap().sip.listeners;
         assert_eq!(
@@ -464,14 +505,15 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, digest, \
-                 listen, max_calls, next_hop_ms, open, open_agent, realm, ring_ms, user_agent",
+                 limits, listen, max_calls, next_hop_ms, open, open_agent, origins, pass_headers, realm, ring_ms, \
+                 tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
-                 drain, http, log, numbers, rtp, sip, speech, trunks, users",
+                 drain, http, log, media, numbers, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -490,8 +532,8 @@ format = "xml"
     #[test]
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
-            "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, numbers, \
-             rtp, sip, speech, trunks, users",
+            "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
+             numbers, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);
@@ -521,8 +563,8 @@ listen = "everywhere"
                 "hookswitch.toml:3: [sip] listen = a list: udp://192.0.2.1:5060 is there twice",
                 "hookswitch.toml:4: [sip] listen = \"udp://localhost:5060\": `localhost` is a name: write its address, such \
                  as 127.0.0.1",
-                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp:// or tcp:// and an address, such as \
-                 udp://0.0.0.0:5060",
+                "hookswitch.toml:5: [sip] listen = \"sips://192.0.2.1\": expected udp://, tcp://, tls://, ws:// or wss:// and an \
+                 address, such as udp://0.0.0.0:5060",
                 "hookswitch.toml:6: [sip] listen = \"tcp://192.0.2.1:99999\": expected an address with or without a port, \
                  such as 192.0.2.1:5060 or [2001:db8::1]:5060",
                 "hookswitch.toml:10: [sip] advertise = a table: 10.0.0.1 and 2001:db8::1 are of different families",

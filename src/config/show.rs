@@ -17,6 +17,14 @@ impl Display for Config {
         shown.text("ports", &self.rtp.ports.to_string());
         shown.plain("inactivity_s", self.rtp.inactivity.as_secs());
         shown.advertise(&self.rtp.advertise);
+        shown.section("media");
+        let codecs: Vec<_> = self.media.codecs.iter().map(|it| quoted(it.key())).collect();
+        shown.plain("codecs", format_args!("[{}]", codecs.join(", ")));
+        shown.text("prefer", if self.media.prefers_ours { "ours" } else { "theirs" });
+        shown.plain("comfort_noise", self.media.comfort_noise);
+        shown.plain("ptime_ms", self.media.ptime_ms);
+        shown.text("srtp", self.media.srtp.as_str());
+        shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());
@@ -178,6 +186,17 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
+        let tls = &trunk.tls;
+        let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));
+        let paths = [("ca", tls.ca.as_ref()), ("certificate", certificate), ("key", key)];
+        if paths.iter().any(|(_, path)| path.is_some()) {
+            self.section(&format!("trunks.{}.tls", quoted(name)));
+        }
+        for (key, path) in paths {
+            if let Some(path) = path {
+                self.text(key, &path.display().to_string());
+            }
+        }
     }
 
     fn agent(&mut self, name: &str, agent: &Agent) {

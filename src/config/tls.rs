@@ -1,4 +1,4 @@
-//! `[sip.tls]`
+//! `[sip.tls]` and `[trunks.NAME.tls]`
 
 use std::path::PathBuf;
 
@@ -30,31 +30,37 @@ pub enum TlsClients {
     Required(PathBuf),
 }
 
+/// `[trunks.NAME.tls]`: what differs from `[sip.tls]` where a trunk's servers are connected to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrunkTls {
+    /// `ca`: the authorities that their certificates are from; those of `[sip.tls]` if `None`.
+    pub ca: Option<PathBuf>,
+    /// `certificate` and `key`: what they are shown; that of `[sip.tls]` if `None`.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl TrunkTls {
+    pub(super) fn read(trunk: &Section<'_>, places: &Places<'_>) -> Self {
+        let section = trunk.section("tls");
+        let ca = section.text("ca").map(|it| places.path(&it, section.origin("ca")));
+        let tls = Self { ca, certificate: read_certificate(&section, places) };
+        section.finish();
+        tls
+    }
+}
+
 impl SipTls {
     pub(super) fn read(sip: &Section<'_>, places: &Places<'_>, is_needed: bool) -> Self {
         let section = sip.section("tls");
         let path = |key| section.text(key).map(|it| places.path(&it, section.origin(key)));
-        let certificate = match (path("certificate"), path("key")) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(_), None) => {
-                section.complain_of_section("`key` is missing: the PEM file of the certificate's private key");
-                None
-            }
-            (None, Some(_)) => {
-                section.complain_of_section("`certificate` is missing: the PEM file that `key` belongs to");
-                None
-            }
-            (None, None) => {
-                if is_needed {
-                    sip.complain(
-                        "listen",
-                        "tls:// and wss:// need [sip.tls] certificate and key: the PEM files for the host name that peers \
-                         connect to",
-                    );
-                }
-                None
-            }
-        };
+        let certificate = read_certificate(&section, places);
+        if is_needed && section.origin("certificate").is_none() && section.origin("key").is_none() {
+            sip.complain(
+                "listen",
+                "tls:// and wss:// need [sip.tls] certificate and key: the PEM files for the host name that peers connect \
+                 to",
+            );
+        }
         let tls = Self {
             certificate,
             clients: read_clients(&section, path("client_ca")),
@@ -63,6 +69,23 @@ impl SipTls {
         };
         section.finish();
         tls
+    }
+}
+
+/// `certificate` and `key`, which come together.
+fn read_certificate(section: &Section<'_>, places: &Places<'_>) -> Option<(PathBuf, PathBuf)> {
+    let path = |key| section.text(key).map(|it| places.path(&it, section.origin(key)));
+    match (path("certificate"), path("key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(_), None) => {
+            section.complain_of_section("`key` is missing: the PEM file of the certificate's private key");
+            None
+        }
+        (None, Some(_)) => {
+            section.complain_of_section("`certificate` is missing: the PEM file that `key` belongs to");
+            None
+        }
+        (None, None) => None,
     }
 }
 

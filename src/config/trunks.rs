@@ -9,6 +9,7 @@ use super::Places;
 use super::agents::check_number;
 use super::network::parse_address;
 use super::reading::Section;
+use super::tls::TrunkTls;
 use crate::identity::Secret;
 use crate::limits;
 use crate::route::Network;
@@ -39,6 +40,8 @@ pub struct Trunk {
     pub sources: Vec<Network>,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `[trunks.NAME.tls]`
+    pub tls: TrunkTls,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
 }
@@ -132,6 +135,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
         caller_id,
+        tls: TrunkTls::read(section, places),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
 }

@@ -20,6 +20,8 @@ pub(super) struct Arrival {
     counts: [u16; BUCKETS],
     /// The bucket that all but 2 % of the window do not exceed.
     bucket: usize,
+    /// Delay to be had beside that.
+    reserve_ms: u32,
 }
 
 impl Arrival {
@@ -32,6 +34,7 @@ impl Arrival {
             filled: 0,
             counts: [0; BUCKETS],
             bucket: 0,
+            reserve_ms: 0,
         }
     }
 
@@ -66,7 +69,17 @@ impl Arrival {
     /// The delay aimed at: a packet is held for 15 ms less to 5 ms more than this, as ticks are 20 ms apart.
     pub(super) fn target_ms(&self) -> u32 {
         let lateness_ms = u32::try_from(self.bucket).unwrap_or(u32::MAX).saturating_mul(BUCKET_MS);
-        lateness_ms.saturating_add(JITTER_TARGET_MS_MIN).min(JITTER_TARGET_MS_MAX)
+        lateness_ms.saturating_add(JITTER_TARGET_MS_MIN + self.reserve_ms).min(JITTER_TARGET_MS_MAX)
+    }
+
+    /// Aims at so much more.
+    pub(super) const fn reserve(&mut self, ms: u32) {
+        self.reserve_ms = ms;
+    }
+
+    /// Whether more is aimed at than the network demands.
+    pub(super) const fn has_reserve(&self) -> bool {
+        self.reserve_ms > 0
     }
 
     /// Forgets the network's speed, but not how much it varies.

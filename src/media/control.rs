@@ -22,6 +22,8 @@ pub(super) struct Control {
     next: Instant,
     /// The last sender report of the peer: whose, the middle of its NTP time, and when it came.
     sender_report: Option<(u32, u32, Now)>,
+    /// Of the last report on our stream, until it is taken.
+    fraction_lost: Option<u8>,
     remote: Remote,
 }
 
@@ -31,7 +33,7 @@ impl Control {
         let cname = std::array::from_fn(|_| BASE64.get(rng.random_range(0..64)).copied().unwrap_or(b'A'));
         let first = INTERVAL_MS / 2;
         let next = now.instant + Duration::from_millis(rng.random_range(first / 2..first * 3 / 2));
-        Self { rng, start: now, cname, next, sender_report: None, remote: Remote::default() }
+        Self { rng, start: now, cname, next, sender_report: None, fraction_lost: None, remote: Remote::default() }
     }
 
     /// Whether a report is due; then the next one is set.
@@ -68,6 +70,12 @@ impl Control {
                     self.remote.byes += 1;
                     continue;
                 }
+                Rtcp::Voip(metrics) => {
+                    if metrics.ssrc == ours {
+                        self.remote.voip = Some(metrics);
+                    }
+                    continue;
+                }
                 Rtcp::Other(_) => continue,
             };
             for block in blocks.iter().filter(|it| it.ssrc == ours) {
@@ -79,6 +87,7 @@ impl Control {
 
     fn handle_block(&mut self, block: &ReportBlock, clock_hz: u32, now: Now) {
         self.remote.fraction_lost = block.fraction_lost;
+        self.fraction_lost = Some(block.fraction_lost);
         self.remote.lost = block.lost;
         let jitter_us = u64::from(block.jitter) * 1_000_000 / u64::from(clock_hz.max(1));
         self.remote.jitter_us = u32::try_from(jitter_us).unwrap_or(u32::MAX);
@@ -90,6 +99,11 @@ impl Control {
         if round_trip < ROUND_TRIP_MAX {
             self.remote.round_trip_us = u32::try_from(u64::from(round_trip) * 1_000_000 / 65_536).ok();
         }
+    }
+
+    /// What was last reported lost of our packets, in 1/256, once.
+    pub(super) const fn take_fraction_lost(&mut self) -> Option<u8> {
+        self.fraction_lost.take()
     }
 
     /// When the last sender report of `theirs` was sent, and for how long it has been here, as a report block says it.

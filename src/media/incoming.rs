@@ -34,6 +34,10 @@ pub(super) struct Incoming {
     quiet: bool,
     /// Samples invented since the last packet.
     invented: usize,
+    /// How often packets of a codec that conceals are lost, in 1/65,536: of late, as a running mean.
+    loss: u32,
+    /// Frames of which lost audio was in the packet that followed.
+    recovered_frames: u64,
     concealed_frames: u64,
     shortened: u64,
 }
@@ -50,6 +54,8 @@ impl Incoming {
             held: 0,
             quiet: true,
             invented: 0,
+            loss: 0,
+            recovered_frames: 0,
             concealed_frames: 0,
             shortened: 0,
         }
@@ -96,6 +102,7 @@ impl Incoming {
                 Next::Nothing if self.noise.is_none() => break,
                 Next::Nothing => self.fill(wanted, in_event),
                 Next::Missing(missing) => {
+                    self.observe_loss(!in_event);
                     let missing = if self.conceals() { missing } else { missing.min(wanted) };
                     let is_noise = self.noise.is_some();
                     self.fill(missing, in_event);
@@ -134,8 +141,25 @@ impl Incoming {
         self.concealed_frames
     }
 
+    /// Frames of which lost audio was in the packet that followed.
+    pub(super) const fn recovered_frames(&self) -> u64 {
+        self.recovered_frames
+    }
+
     pub(super) const fn shortened(&self) -> u64 {
         self.shortened
+    }
+
+    /// A packet tells what was in the one before it (RFC 7587 §3.3), if that is still to be heard when it comes: while
+    /// packets are lost, each is held for longer by the length of one.
+    fn observe_loss(&mut self, is_lost: bool) {
+        self.loss -= self.loss / LOSS_WINDOW;
+        self.loss += if is_lost && self.conceals() { LOSS_ONE / LOSS_WINDOW } else { 0 };
+        if self.loss > LOSS_ONE / 50 {
+            self.buffer.reserve(Frame::MS);
+        } else if self.loss < LOSS_ONE / 200 {
+            self.buffer.reserve(0);
+        }
     }
 
     /// Whether the codec conceals losses itself: better than we can, but in packets of its own length.
@@ -157,6 +181,7 @@ impl Incoming {
         } else if self.decoder.conceals() {
             let next = self.buffer.after_missing();
             let next = next.filter(|(coding, _)| *coding == Coding::Audio(self.decoder.codec()));
+            self.recovered_frames += u64::from(next.is_some());
             self.decoder.conceal(next.map(|it| it.1), gap);
             self.invented += len;
         } else {
@@ -214,6 +239,7 @@ impl Incoming {
                 self.held += decoded.len();
                 self.noise = None;
                 self.invented = 0;
+                self.observe_loss(false);
                 Next::Decoded
             }
         }
@@ -236,6 +262,11 @@ enum Next {
     Missing(usize),
     Nothing,
 }
+
+/// Every packet lost.
+const LOSS_ONE: u32 = 65_536;
+/// Packets over which losses are averaged.
+const LOSS_WINDOW: u32 = 128;
 
 /// The longest packet after almost four frames.
 fn room_for(codec: AudioCodec) -> Box<[i16]> {

@@ -206,7 +206,7 @@ impl JitterBuffer {
         self.is_before_next = false;
         self.catch_up(held, now_us);
         let Some(front) = self.waiting.front() else {
-            return self.run_dry(wanted);
+            return self.run_dry(wanted, held, now_us);
         };
         let (position, follows) = (front.position, front.follows);
         let margin_us = self.arrival.margin_us();
@@ -295,6 +295,11 @@ impl JitterBuffer {
         true
     }
 
+    /// Aims at so many milliseconds more than the network demands.
+    pub const fn reserve(&mut self, ms: u32) {
+        self.arrival.reserve(ms);
+    }
+
     /// The delay aimed at, in milliseconds.
     pub fn target_ms(&self) -> u32 {
         self.arrival.target_ms()
@@ -364,12 +369,15 @@ impl JitterBuffer {
         Popped::Packet { coding: front.coding, payload: &self.popped, skip }
     }
 
-    fn run_dry(&mut self, wanted: u32) -> Popped<'_> {
+    fn run_dry(&mut self, wanted: u32, held: u32, now_us: i64) -> Popped<'_> {
         let pause = self.clock_hz / 1_000 * PAUSE_MS;
+        // With a reserve wanted and not yet had, what is invented now is the reserve, and fills no gap.
+        let slack_us = self.playing.map_or(0, |it| self.slack_us(it.position, held, now_us));
+        let fills_gap = !self.arrival.has_reserve() || slack_us >= self.arrival.margin_us();
         let Some(playing) = &mut self.playing else {
             return Popped::Nothing;
         };
-        playing.ahead += wanted;
+        playing.ahead += if fills_gap { wanted } else { 0 };
         playing.dry += wanted;
         if playing.dry > pause {
             self.playing = None;

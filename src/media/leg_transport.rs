@@ -3,10 +3,12 @@
 //! A session sees plain RTP and RTCP only, and only what is the peer's: what fails to authenticate changes nothing, least
 //! of all where the peer is taken to be.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::rtp::packet::is_rtcp;
 use crate::srtp::{Inbound, Keys, Outbound, Rejected, Unprotected};
+use crate::webrtc::{Format, Parameters, Peer};
 
 /// How the packets of a leg are carried.
 #[derive(Debug, Default)]
@@ -21,6 +23,17 @@ pub enum LegTransport {
         /// What is received.
         inbound: Box<Inbound>,
     },
+    /// By DTLS-SRTP, after ICE. Datagrams are the affair of [`Peer`] alone.
+    WebRtc(Box<Peer>),
+}
+
+/// A browser, as the description of its leg has it.
+#[derive(Clone, Debug)]
+pub struct Browser {
+    /// What was agreed on.
+    pub parameters: Parameters,
+    /// What is exchanged.
+    pub formats: Vec<Format>,
 }
 
 impl LegTransport {
@@ -32,7 +45,13 @@ impl LegTransport {
         })
     }
 
-    /// Takes what signalling has agreed on last. The same keys change nothing: what has been sent and received under them
+    /// To a browser that will come to `local`; `None` if that is no address for media.
+    pub fn to_browser(browser: &Browser, local: SocketAddr, now: Instant) -> Option<Self> {
+        let peer = Peer::new(&browser.parameters, &browser.formats, local, now)?;
+        Some(Self::WebRtc(Box::new(peer)))
+    }
+
+    /// Takes what signalling has agreed on last. A browser stays what it is. The same keys change nothing: what has been sent and received under them
     /// stays known.
     pub fn update(&mut self, keys: Option<&Keys>, now: Instant) {
         match (self, keys) {
@@ -40,7 +59,8 @@ impl LegTransport {
                 outbound.rekey(&keys.ours);
                 inbound.rekey(&keys.theirs, &keys.their_identifier, now);
             }
-            (transport, keys) => *transport = Self::new(keys),
+            (Self::WebRtc(_), _) => (),
+            (transport @ (Self::Plain | Self::Srtp { .. }), keys) => *transport = Self::new(keys),
         }
     }
 
@@ -55,8 +75,10 @@ impl LegTransport {
         is_rtcp_socket: bool,
         now: Instant,
     ) -> Result<&'a [u8], Rejected> {
-        let Self::Srtp { inbound, .. } = self else {
-            return Ok(datagram);
+        let inbound = match self {
+            Self::Plain => return Ok(datagram),
+            Self::WebRtc(_) => return Err(Rejected::Forged),
+            Self::Srtp { inbound, .. } => inbound,
         };
         let len = if is_rtcp_socket || is_rtcp(datagram) {
             inbound.unprotect_rtcp(datagram, now)?
@@ -75,6 +97,7 @@ impl LegTransport {
     pub fn protect(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Unprotected> {
         match self {
             Self::Plain => Ok(len),
+            Self::WebRtc(_) => Err(Unprotected),
             Self::Srtp { outbound, .. } if is_rtcp(buffer) => outbound.protect_rtcp(buffer, len),
             Self::Srtp { outbound, .. } => outbound.protect_rtp(buffer, len),
         }

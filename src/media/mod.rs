@@ -26,7 +26,7 @@ pub mod tones;
 
 pub use dtmf::DtmfEnded;
 pub use latch::{Latching, host_behind_nat};
-pub use leg_transport::LegTransport;
+pub use leg_transport::{Browser, LegTransport};
 pub use playout::{Played, PlayoutFrame, PlayoutFull};
 pub use quality::Quality;
 pub use report::{Dropped, Received, Remote, Report, Sent};

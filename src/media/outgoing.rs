@@ -31,6 +31,10 @@ pub(super) struct Outgoing {
     has_tail: bool,
     format: Format,
     encoder: Encoder,
+    /// How much of what we send is lost, in 1/256: the worst of late, as the peer reports it.
+    loss: Option<u8>,
+    /// Ticks since there was last something to be said.
+    quiet_ticks: u32,
     /// To be sent: the first `held` samples.
     samples: [i16; SAMPLES_MAX],
     held: usize,
@@ -39,6 +43,8 @@ pub(super) struct Outgoing {
     /// Even a short packet is to be sent now.
     flush: bool,
     event: Option<(Header, [u8; 4])>,
+    /// What our silence sounds like is to be told.
+    noise: Option<Header>,
     /// What the peer was sent in this tick.
     frame: Option<Frame>,
     packets: u64,
@@ -56,6 +62,7 @@ impl Outgoing {
             telephone_event: None,
             ptime_ms: 20,
             opus: OpusSettings::default(),
+            comfort_noise: None,
         };
         Self {
             ssrc: rng.next_u32(),
@@ -70,11 +77,14 @@ impl Outgoing {
             has_tail: false,
             format,
             encoder: Encoder::new(format.codec, format.opus),
+            loss: None,
+            quiet_ticks: 0,
             samples: [0; SAMPLES_MAX],
             held: 0,
             held_at: 0,
             flush: false,
             event: None,
+            noise: None,
             frame: None,
             packets: 0,
             octets: 0,
@@ -113,6 +123,7 @@ impl Outgoing {
         }
         self.timestamp = self.timestamp.wrapping_add(self.tick_units());
         self.event = None;
+        self.noise = None;
         self.flush = false;
         self.frame = None;
         let Some(format) = may else {
@@ -137,6 +148,12 @@ impl Outgoing {
         }
         let tone = self.next_tone(rate);
         let next = if tone.is_some() { None } else { self.playout.next() };
+        let is_quiet = tone.is_none() && next.is_none() && !self.has_tail;
+        self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
+        if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
+            self.leave_out(payload_type, rate);
+            return None;
+        }
         let frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
         if self.held == 0 {
             self.held_at = self.timestamp;
@@ -174,6 +191,10 @@ impl Outgoing {
             let header = Header { payload_type, marker, sequence: self.sequence, timestamp, ssrc: self.ssrc };
             return self.write(header, payload.get(..len)?, buffer);
         }
+        if let Some(header) = self.noise.take() {
+            self.was_silent = true;
+            return self.write(Header { sequence: self.sequence, ..header }, &[NOISE_LEVEL_DB], buffer);
+        }
         let (header, payload) = self.event.take()?;
         self.was_silent = false;
         self.write(Header { sequence: self.sequence, ..header }, &payload, buffer)
@@ -205,6 +226,25 @@ impl Outgoing {
 
     pub(super) const fn digits(&self) -> u64 {
         self.dtmf.sent()
+    }
+
+    /// Prepares for losses like those that the peer reports, in 1/256: more at once, less step by step.
+    pub(super) fn expect_loss(&mut self, fraction_lost: u8) {
+        let loss = self.loss.map_or(fraction_lost, |it| fraction_lost.max(it / 4 * 3));
+        self.loss = Some(loss);
+        if self.format.opus.forward_error_correction {
+            self.encoder.expect_loss(percent(loss));
+        }
+    }
+
+    /// A tick of silence of which nothing is sent but, now and then, what it sounds like (RFC 3389 §4).
+    fn leave_out(&mut self, payload_type: u8, rate: SampleRate) {
+        self.flush = true;
+        self.frame = Some(Frame::silence(rate));
+        if (self.quiet_ticks - HANGOVER_TICKS) % NOISE_EVERY_TICKS == 1 {
+            let (timestamp, ssrc) = (self.timestamp, self.ssrc);
+            self.noise = Some(Header { payload_type, marker: false, sequence: 0, timestamp, ssrc });
+        }
     }
 
     /// The next 20 ms of a digit; what is to be played waits for it.
@@ -242,6 +282,9 @@ impl Outgoing {
         if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
             self.encoder = Encoder::new(format.codec, format.opus);
             self.held = 0;
+            if let Some(loss) = self.loss.filter(|_| format.opus.forward_error_correction) {
+                self.encoder.expect_loss(percent(loss));
+            }
         }
         self.format = format;
     }
@@ -286,8 +329,21 @@ pub(super) struct Format {
     pub(super) telephone_event: Option<TelephoneEventFormat>,
     pub(super) ptime_ms: u16,
     pub(super) opus: OpusSettings,
+    /// The payload type of comfort noise, if silence is left out.
+    pub(super) comfort_noise: Option<u8>,
 }
 
+/// Between what Opus makes of a line that loses little and of one that loses too much.
+fn percent(fraction: u8) -> u8 {
+    u8::try_from(u32::from(fraction) * 100 / 256).unwrap_or(100).clamp(2, 40)
+}
+
+/// Silence that is sent as such, as most pauses between words are.
+const HANGOVER_TICKS: u32 = 10;
+/// Between two packets that tell what our silence sounds like: one second.
+const NOISE_EVERY_TICKS: u32 = 50;
+/// Barely audible: the line is not dead.
+const NOISE_LEVEL_DB: u8 = 75;
 /// The longest packet of 60 ms at 16 kHz, and almost two frames.
 const SAMPLES_MAX: usize = 1_600;
 /// 40 ms of L16 at 16 kHz.

@@ -1,10 +1,14 @@
 //! [`Report`]: what happened on a leg, for the call record, the metrics and RTCP.
 
 use super::quality::Quality;
+use crate::codec::AudioCodec;
+use crate::rtp::VoipMetrics;
 
 /// Everything counted on a leg since its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
+    /// The codec, once one is agreed on: the last, if it changed.
+    pub codec: Option<AudioCodec>,
     /// The peer's stream.
     pub received: Received,
     /// Our stream.
@@ -38,6 +42,8 @@ pub struct Received {
     pub skipped: u64,
     /// Frames of which audio had to be invented.
     pub concealed_frames: u64,
+    /// Frames of which lost audio was found in the packet that followed.
+    pub recovered_frames: u64,
     /// How often some audio was taken out to shorten the delay.
     pub shortened: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1), in microseconds.
@@ -111,6 +117,8 @@ pub struct Remote {
     pub lost: i32,
     /// The jitter of our packets at the peer, in microseconds.
     pub jitter_us: u32,
+    /// The last VoIP metrics of its extended reports, if it sends any.
+    pub voip: Option<VoipMetrics>,
     /// BYE packets; they end nothing, since anyone can forge one.
     pub byes: u64,
 }

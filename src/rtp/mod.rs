@@ -1,9 +1,11 @@
 //! RTP and RTCP packets: bytes to values and back, without state (RFC 3550, 3551, 4733, 5761).
 
+mod extended_report;
 pub mod packet;
 pub mod rtcp;
 pub mod telephone_event;
 
+pub use extended_report::VoipMetrics;
 pub use packet::{Header, Packet, PacketError};
 pub use telephone_event::Digit;
 

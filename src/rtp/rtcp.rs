@@ -1,8 +1,10 @@
-//! RTCP: sender and receiver reports, source descriptions and BYE (RFC 3550 §6), read as compound packets.
+//! RTCP: sender and receiver reports, source descriptions, BYE (RFC 3550 §6) and the VoIP metrics of extended reports
+//! (RFC 3611), read as compound packets.
 //!
 //! Reading follows the validity checks of RFC 3550 §A.2 except for one: a compound packet may lack the source
 //! description, as those of many telephones do. Reduced-size packets (RFC 5506) are never negotiated and are refused.
 
+use super::extended_report::VoipMetrics;
 use crate::limits::RTP_DATAGRAM_BYTES_MAX;
 
 /// A datagram that holds a valid compound packet.
@@ -35,6 +37,8 @@ pub enum Rtcp<'a> {
         /// Who leaves.
         ssrc: Option<u32>,
     },
+    /// An extended report (RFC 3611) with VoIP metrics.
+    Voip(VoipMetrics),
     /// Anything else, by its packet type.
     Other(u8),
 }
@@ -254,6 +258,10 @@ impl<'a> Raw<'a> {
                 self.body.get(..4 * sources)?;
                 Rtcp::Bye { ssrc: word(0).filter(|_| sources > 0) }
             }
+            EXTENDED_REPORT => match self.body.get(4..).and_then(VoipMetrics::find) {
+                Some(metrics) => Rtcp::Voip(metrics),
+                None => Rtcp::Other(EXTENDED_REPORT),
+            },
             other => Rtcp::Other(other),
         })
     }
@@ -290,6 +298,7 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
+const EXTENDED_REPORT: u8 = 207;
 const CNAME: u8 = 1;
 const BLOCK_BYTES: usize = 24;
 
@@ -371,7 +380,7 @@ mod tests {
                 accepted += 1;
                 let blocks = compound.packets().map(|packet| match packet {
                     Rtcp::SenderReport { blocks, .. } | Rtcp::ReceiverReport { blocks, .. } => blocks.iter().count(),
-                    Rtcp::Bye { .. } | Rtcp::Other(_) => 0,
+                    Rtcp::Bye { .. } | Rtcp::Voip(_) | Rtcp::Other(_) => 0,
                 });
                 assert!(blocks.sum::<usize>() * BLOCK_BYTES <= bytes.len());
             }

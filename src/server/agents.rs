@@ -27,8 +27,9 @@ use crate::server::system::target;
 /// One agent, shared by its calls.
 #[derive(Debug)]
 pub(crate) struct PreparedAgent {
-    /// What every call's [`crate::agent::Agent`] is made from.
-    pub(crate) config: AgentConfig,
+    /// What every call's [`crate::agent::Agent`] is made from, at 8 and at 16 kHz.
+    narrow: AgentConfig,
+    wide: AgentConfig,
     /// To whom it may hand callers over, by the names it knows them by.
     pub(crate) transfers: BTreeMap<String, Target>,
     phrases: Vec<String>,
@@ -109,7 +110,6 @@ fn prepare_one(
             Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
         }
     };
-    let apology = render_apology(name, &apology, agent.voice.as_deref());
     let defaults = AgentTimes::default();
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
@@ -119,22 +119,35 @@ fn prepare_one(
         ready_ms_max: defaults.ready_ms_max.max(milliseconds(decoder_wait).saturating_add(READY_AFTER_WAIT_MS)),
         ..defaults
     };
-    let config =
-        AgentConfig { turn_taking: turn_taking(&agent.turns), times, ..AgentConfig::new(mind, LEG_RATE, apology) };
     let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
-    Ok(PreparedAgent { config, transfers, phrases, voice: agent.voice.clone(), speech, model })
+    let config = |rate| AgentConfig {
+        turn_taking: turn_taking(&agent.turns),
+        times,
+        ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
+    };
+    let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
+    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model })
 }
 
 impl PreparedAgent {
-    /// Opens the services of one call: connections begin at once, so that they are warm when the call is answered.
-    pub(crate) fn open_services(&self) -> Services {
-        let recogniser = RecogniserClient::new(RecogniserConfig {
-            format: AudioFormat::MULAW,
-            phrases: self.phrases.clone(),
-            partial_results: true,
-        });
-        let synthesiser =
-            SynthesiserClient::new(SynthesiserConfig { format: AudioFormat::MULAW, voice: self.voice.clone() });
+    /// What the agent of a call is made from that hears and speaks at `rate`.
+    pub(crate) const fn config(&self, rate: SampleRate) -> &AgentConfig {
+        match rate {
+            SampleRate::Hz8000 => &self.narrow,
+            SampleRate::Hz16000 => &self.wide,
+        }
+    }
+
+    /// Opens the services of one call: connections begin at once, so that they are warm when the call is answered. G.711
+    /// goes to them as it is, wide band without compression.
+    pub(crate) fn open_services(&self, rate: SampleRate) -> Services {
+        let format = match rate {
+            SampleRate::Hz8000 => AudioFormat::MULAW,
+            SampleRate::Hz16000 => AudioFormat::linear16(rate),
+        };
+        let recogniser =
+            RecogniserClient::new(RecogniserConfig { format, phrases: self.phrases.clone(), partial_results: true });
+        let synthesiser = SynthesiserClient::new(SynthesiserConfig { format, voice: self.voice.clone() });
         Services {
             recogniser: spawn_recogniser(recogniser, self.speech.clone()),
             synthesiser: spawn_synthesiser(synthesiser, self.speech.clone()),
@@ -193,12 +206,12 @@ fn silence_endpointing(end_of_turn_ms: u32) -> SilenceEndpointing {
 }
 
 /// The apology as audio, made now because the service that fails may be the synthesiser.
-fn render_apology(agent: &str, text: &str, voice: Option<&str>) -> Apology {
-    let samples = render_text(text, voice.unwrap_or("rms"), LEG_RATE).unwrap_or_else(|error| {
+fn render_apology(agent: &str, text: &str, voice: Option<&str>, rate: SampleRate) -> Apology {
+    let samples = render_text(text, voice.unwrap_or("rms"), rate).unwrap_or_else(|error| {
         tracing::warn!(agent, %error, "the apology cannot be spoken; callers will hear tones instead");
-        fallback_tone(LEG_RATE)
+        fallback_tone(rate)
     });
-    let frames = samples.chunks(LEG_RATE.frame_len()).map(|it| Frame::from_samples(LEG_RATE, it));
+    let frames = samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it));
     Apology { text: text.to_owned(), frames: frames.collect() }
 }
 
@@ -212,5 +225,3 @@ fn milliseconds_u32(duration: Duration) -> u32 {
 
 /// From a free decoder to a recogniser that listens.
 const READY_AFTER_WAIT_MS: u64 = 3_000;
-/// G.711 legs are narrow band.
-const LEG_RATE: SampleRate = SampleRate::Hz8000;

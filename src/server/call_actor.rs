@@ -13,14 +13,17 @@ use crate::agent::provider::{
 };
 use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
 use crate::call::{HangUpCause, TransferOutcome};
+use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
+use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::CallLog;
+use crate::server::detection::Listening;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
@@ -68,15 +71,18 @@ async fn run(new: NewCall, shared: Shared) {
         return;
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
-    let agent = Box::new(Agent::new(prepared.config.clone(), context, entropy::generator(), clock::now()));
+    let rate = new.link.rate();
+    let agent = Box::new(Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now()));
     let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
         call,
         agent,
-        services: Connections::Waiting { prepared: Arc::clone(&prepared), opens_at },
+        services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
+        listening: Listening::to_caller(rate),
         link: new.link,
         shared,
         digits: VecDeque::new(),
+        one_telling: OneTelling::default(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -91,10 +97,12 @@ struct CallActor {
     /// Boxed, since the actor is moved into its future.
     agent: Box<Agent>,
     services: Connections,
+    listening: Listening,
     link: crate::server::media_link::TaskEnd,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
     digits: VecDeque<char>,
+    one_telling: OneTelling,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -109,10 +117,14 @@ struct CallActor {
 /// The services of a call, which are opened when there is something to tell them. So a call that is over before
 /// anything is said costs none, and one that rings finds them open when it is answered.
 enum Connections {
-    /// Nothing was to be told yet; when they are opened all the same.
+    /// Nothing was to be told yet but a little of what the caller's side sounds like, which the recogniser gets later;
+    /// when they are opened all the same.
     Waiting {
         prepared: Arc<PreparedAgent>,
+        /// What the call is heard and spoken at.
+        rate: SampleRate,
         opens_at: Instant,
+        audio: Vec<RecogniserCommand>,
     },
     Open(Services),
     /// The call is over.
@@ -122,12 +134,32 @@ enum Connections {
 impl Connections {
     /// Opens them, unless they are or the call is over.
     fn open(&mut self) -> Option<&Services> {
-        if let Self::Waiting { prepared, .. } = self {
-            *self = Self::Open(prepared.open_services());
+        if let Self::Waiting { prepared, rate, audio, .. } = self {
+            let services = prepared.open_services(*rate);
+            for command in audio.drain(..) {
+                refused(Some(services.recogniser.send(command)), "recogniser");
+            }
+            *self = Self::Open(services);
         }
         match self {
             Self::Open(services) => Some(services),
             Self::Waiting { .. } | Self::Closed => None,
+        }
+    }
+
+    /// Tells the recogniser something. Audio alone opens nothing yet.
+    fn recognise(&mut self, command: RecogniserCommand) {
+        match self {
+            Self::Waiting { audio, .. }
+                if matches!(command, RecogniserCommand::Audio(_)) && audio.len() < FRAMES_HELD_MAX =>
+            {
+                audio.push(command);
+            }
+            Self::Waiting { .. } | Self::Open(_) | Self::Closed => {
+                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
+                let sent = self.open().map(|it| it.recogniser.send(command));
+                refused(sent, "recogniser");
+            }
         }
     }
 
@@ -219,14 +251,29 @@ impl CallActor {
             if tick.missed > 0 {
                 self.shared.metrics.leg_ticks_missed(tick.missed);
             }
+            self.listen(&tick);
             let mut tick = agent_tick(&tick);
+            // Some peers tell a key twice: by its tone and by INFO.
+            tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
             if tick.digit.is_none() {
-                tick.digit = self.digits.pop_front();
+                tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
             }
             self.agent.handle_tick(&tick, now);
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
             self.perform_outputs();
             next = self.link.poll_tick();
+        }
+    }
+
+    fn is_news(&mut self, key: char, means: Means, now: Now) -> bool {
+        Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
+    }
+
+    /// Writes down what is heard beside words.
+    fn listen(&mut self, tick: &LegTick) {
+        for finding in self.listening.hear(&tick.tick.heard).into_iter().flatten() {
+            self.events.extend(finding.party().map(|party| Event::AnsweredBy { party }));
+            self.events.push(note("detected", finding.to_string()));
         }
     }
 
@@ -248,11 +295,7 @@ impl CallActor {
     fn perform(&mut self, output: Output) {
         let now = clock::now();
         match output {
-            Output::Recogniser(command) => {
-                // A connection that has ended says so by an event; a full queue has dropped its oldest audio.
-                let sent = self.services.open().map(|it| it.recogniser.send(command));
-                refused(sent, "recogniser");
-            }
+            Output::Recogniser(command) => self.services.recognise(command),
             Output::Synthesiser(command) => {
                 let sent = self.services.open().map(|it| it.synthesiser.send(command));
                 refused(sent, "synthesiser");
@@ -437,3 +480,6 @@ fn cause(reason: HangUpReason) -> EndCause {
         HangUpReason::PathwayLoop => EndCause::Internal,
     }
 }
+
+/// Frames of audio that wait until the services are opened: a little more than come before they are opened all the same.
+const FRAMES_HELD_MAX: usize = 8;

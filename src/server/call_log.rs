@@ -303,6 +303,7 @@ fn cause(end: call::End) -> EndCause {
 pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
     Event::MediaReport(MediaReport {
         leg,
+        codec: report.codec.map_or_else(String::new, |it| it.name().to_owned()),
         packets_sent: report.sent.packets,
         packets_received: report.received.packets,
         packets_lost: report.received.lost,
@@ -310,9 +311,19 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
         packets_strange: report.dropped.total(),
         concealed_ms: report.received.concealed_frames * 20,
         jitter_us: report.received.jitter_us,
+        jitter_buffer_ms: report.received.target_ms,
+        mos_hundredths: Some(report.quality.mos_hundredths).filter(|it| *it > 0),
         round_trip_ms: report.remote.round_trip_us.map(|it| it / 1_000),
         far_packets_lost: (report.remote.reports > 0).then_some(u64::try_from(report.remote.lost).unwrap_or(0)),
+        far_jitter_us: (report.remote.reports > 0).then_some(report.remote.jitter_us),
+        far_mos_hundredths: far_mos_hundredths(report),
     })
+}
+
+fn far_mos_hundredths(report: &media::Report) -> Option<u16> {
+    let told = report.remote.voip.and_then(|it| it.mos_conversation_tenths.or(it.mos_listening_tenths));
+    let estimated = report.remote_quality.map(|it| it.mos_hundredths).filter(|it| *it > 0);
+    told.map(|it| u16::from(it) * 10).or(estimated)
 }
 
 fn note(topic: &str, text: String) -> Event {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::agent::pathway::CallerScript;
-use crate::codec::SampleRate;
+use crate::codec::{AudioCodec, SampleRate};
 use crate::config::{Config, Environment};
 use crate::identity::{AccountId, CallId};
 use crate::platform::calls::record::CallRecord;
@@ -39,7 +39,7 @@ pub async fn run(output: &Path) -> anyhow::Result<()> {
 
     let recorder = Recorder::start().context("the recorder does not start")?;
     let recording_path = output.join("recording.wav");
-    let (tap, recorded) = recorder.record(&recording_path, SampleRate::Hz8000)?;
+    let (tap, recorded) = recorder.record(&recording_path, RATE)?;
     let mut tap = Some(tap);
     let system = System::start(config, Some(Recording::new(move |_, _| tap.take()))).await?;
 
@@ -80,7 +80,7 @@ async fn converse(system: &System, script: &CallerScript) -> anyhow::Result<Conv
     let mut events = system.log().watch();
     let target = Target::find(&format!("sip:demo@{address}"), vec![]).await?;
     let patience = Patience { quiet_ms: script.silence_ms, nothing_ms: u32::MAX, linger_ms: u32::MAX };
-    let dial = Dial { from: "caller".to_owned(), record: None, tls_ca: None, ears: None };
+    let dial = Dial { from: "caller".to_owned(), codecs: vec![CODEC], record: None, tls_ca: None, ears: None };
     let mut line = Line::dial(&target, dial, Dialogue::new([], patience, true)).await?;
     let mut caller = Caller::new(script)?;
     let give_up = clock::now().instant + DEMO_LIMIT;
@@ -91,7 +91,7 @@ async fn converse(system: &System, script: &CallerScript) -> anyhow::Result<Conv
                 LineEvent::ReplyBegins(ms) => caller.heard_after_ms.push(ms),
                 LineEvent::Ended(_) => caller.line_ended = true,
                 LineEvent::Ringing | LineEvent::Answered | LineEvent::Began(_) | LineEvent::Heard(_)
-                | LineEvent::Deaf(_) => (),
+                | LineEvent::Deaf(_) | LineEvent::Detected(_) => (),
             },
             event = events.recv() => match event {
                 Ok(entry) => caller.handle_entry(&entry),
@@ -142,7 +142,7 @@ impl<'a> Caller<'a> {
     fn new(script: &'a CallerScript) -> anyhow::Result<Self> {
         let texts = script.turns.iter().map(|it| &it.say).chain(script.answers.values());
         let spoken = texts.map(|text| {
-            let samples = render_text(text, CALLER_VOICE, SampleRate::Hz8000)?;
+            let samples = render_text(text, CALLER_VOICE, RATE)?;
             anyhow::Ok((text.clone(), samples))
         });
         Ok(Self {
@@ -210,7 +210,7 @@ impl<'a> Caller<'a> {
             None => self.script.answers.get(&self.node)?,
         };
         let (label, samples) = self.spoken.iter().find(|it| it.0 == *words)?;
-        Some(speak(label.clone(), samples))
+        Some(speak(label.clone(), samples, RATE))
     }
 
     const fn is_over(&self) -> bool {
@@ -301,6 +301,8 @@ impl Drop for Scratch {
 
 /// Of flite's voices, one that is not the agent's.
 const CALLER_VOICE: &str = "awb";
+const CODEC: AudioCodec = AudioCodec::Opus;
+const RATE: SampleRate = CODEC.rate();
 /// The whole demo.
 const DEMO_LIMIT: Duration = Duration::from_secs(120);
 /// From the end of the call to the last event in the journal.

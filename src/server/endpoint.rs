@@ -18,7 +18,7 @@ use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::registrar::RegistrationState;
-use crate::route::Admission;
+use crate::route::{Admission, TrunkName};
 use crate::server::call_log::CallLog;
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
@@ -34,6 +34,7 @@ use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, T
 use crate::server::websocket::Origins;
 use crate::server::{clock, entropy, interfaces, task, udp};
 use crate::transport::{Dropped, Listener, TransportKind};
+use crate::webrtc::Identity;
 
 /// One address to listen on, before wildcards are expanded.
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub(crate) struct Tls {
     pub(crate) server: Option<TlsServerFiles>,
     /// To those whom we connect to, unless somebody knows better.
     pub(crate) client: TlsClientFiles,
+    /// To the servers of trunks for which that differs.
+    pub(crate) trunks: Vec<(TrunkName, TlsClientFiles)>,
     /// The hosts whom we connect to, by address, if that is known from the start: nobody connects to us then.
     pub(crate) peers: Vec<(SocketAddr, Box<str>)>,
 }
@@ -217,7 +220,9 @@ impl Endpoint {
             task::spawn("sip-tls-reload", tls::reload(Arc::clone(server), inputs.clone()));
         }
         let status = SharedStatus::default();
-        let mut sockets = SipSockets::new(bound.udp, client.clone(), Arc::clone(&connections), inputs.clone());
+        let trunks = load_trunks(&config.tls.trunks, client.is_some())?;
+        let mut sockets =
+            SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
                 // Nothing is connected yet.
@@ -232,6 +237,7 @@ impl Endpoint {
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
+            offered_rate: config.calls.capabilities.rate(),
             new_calls,
             log,
             record: config.record,
@@ -240,7 +246,11 @@ impl Endpoint {
         };
         let now = clock::now();
         let captures = shell.capture.is_some();
-        let calls = Calls::new(CallsConfig { listeners: bound.listeners, captures, ..config.calls }, rng, now);
+        let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
+        if config.listen.iter().any(|it| it.kind.is_websocket()) {
+            calls.capabilities.browsers = Identity::generate().map(Arc::new);
+        }
+        let calls = Calls::new(calls, rng, now);
         let worker = SipWorker::new(calls, shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
@@ -303,6 +313,8 @@ impl EndpointHandle {
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
+            rtp.packets_unauthenticated += value(&worker.unauthenticated);
+            rtp.packets_replayed += value(&worker.replayed);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }
@@ -384,6 +396,15 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
         calls_in: trunk.calls.0,
         calls_out: trunk.calls.1,
     }
+}
+
+/// Reads the files of trunks that have their own. Without TLS nobody needs them.
+fn load_trunks(
+    trunks: &[(TrunkName, TlsClientFiles)],
+    is_needed: bool,
+) -> Result<BTreeMap<TrunkName, TlsClient>, TlsError> {
+    let load = |(name, files): &(TrunkName, TlsClientFiles)| Ok((name.clone(), TlsClient::load(files)?));
+    trunks.iter().filter(|_| is_needed).map(load).collect()
 }
 
 /// The sockets of all listeners.

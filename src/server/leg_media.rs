@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use crate::codec::AudioCodec;
 use crate::dialog::offer_answer::MediaDescription;
-use crate::media::{RemoteMedia, TelephoneEventFormat, host_behind_nat};
+use crate::media::{Browser, RemoteMedia, TelephoneEventFormat, host_behind_nat};
+use crate::webrtc::{Format, FormatKind};
 
 /// The peer's side of a leg's media. `signalling` is the host its SIP messages come from, where it may turn out to be if
 /// it is behind a NAT.
@@ -26,4 +28,30 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
         send: description.send,
         receive: description.receive,
     }
+}
+
+/// The browser that the peer is, if it is one. A codec that browsers do not have leaves only the events.
+pub(crate) fn browser(description: &MediaDescription) -> Option<Box<Browser>> {
+    let parameters = *description.webrtc.clone()?;
+    let kind = match description.codec {
+        AudioCodec::Opus => Some(FormatKind::Opus),
+        AudioCodec::Pcmu => Some(FormatKind::Pcmu),
+        AudioCodec::Pcma => Some(FormatKind::Pcma),
+        AudioCodec::G722 => Some(FormatKind::G722),
+        AudioCodec::L16(_) => None,
+    };
+    let clock_hz = description.codec.clock_hz();
+    let audio = kind.map(|kind| Format { payload_type: description.payload_type, kind, clock_hz });
+    let events = description.telephone_event.map(|it| Format {
+        payload_type: it.payload_type,
+        kind: FormatKind::Events,
+        clock_hz: it.clock_hz,
+    });
+    let noise = description.comfort_noise.map(|payload_type| Format {
+        payload_type,
+        kind: FormatKind::ComfortNoise,
+        clock_hz: 8_000,
+    });
+    let formats = audio.into_iter().chain(events).chain(noise).collect();
+    Some(Box::new(Browser { parameters, formats }))
 }

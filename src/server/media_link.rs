@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::Notify;
 
+use crate::codec::{AtRate, SampleRate};
 use crate::limits::{LEG_COMMANDS_MAX, LEG_TICKS_MAX};
-use crate::media::{PlayoutFrame, Tick};
+use crate::media::{Heard, PlayoutFrame, Tick};
 use crate::rtp::Digit;
 
 /// 20 ms of a leg, as its task sees it.
@@ -40,12 +41,18 @@ pub enum LegCommand {
 #[error("the leg takes no more commands")]
 pub struct LinkFull;
 
-/// Both ends of a new link.
-pub fn link() -> (TaskEnd, WorkerEnd) {
+/// Both ends of a new link to a task that hears and speaks at `rate`, whatever the rate of the leg.
+pub fn link(rate: SampleRate) -> (TaskEnd, WorkerEnd) {
     let (ticks_in, ticks_out) = RingBuffer::new(LEG_TICKS_MAX);
     let (commands_in, commands_out) = RingBuffer::new(LEG_COMMANDS_MAX);
     let shared = Arc::new(Shared { notify: Notify::new(), cleared: AtomicU64::new(0) });
-    let task = TaskEnd { ticks: ticks_out, commands: commands_in, shared: Arc::clone(&shared), pushed: 0 };
+    let task = TaskEnd {
+        ticks: ticks_out,
+        commands: commands_in,
+        shared: Arc::clone(&shared),
+        pushed: 0,
+        hearing: AtRate::new(rate),
+    };
     let worker = WorkerEnd {
         ticks: Some(ticks_in),
         commands: commands_out,
@@ -66,6 +73,8 @@ pub struct TaskEnd {
     shared: Arc<Shared>,
     /// Commands pushed so far.
     pushed: u64,
+    /// Brings what is heard to the rate of the task.
+    hearing: AtRate,
 }
 
 /// The media thread's end. Dropping it closes the link.
@@ -97,7 +106,16 @@ struct Shared {
 impl TaskEnd {
     /// The next tick, if one waits.
     pub fn poll_tick(&mut self) -> Option<LegTick> {
-        self.ticks.pop().ok()
+        let mut tick = self.ticks.pop().ok()?;
+        if let Heard::Audio(frame) | Heard::Concealed(frame) = &mut tick.tick.heard {
+            *frame = self.hearing.process(frame);
+        }
+        Some(tick)
+    }
+
+    /// The rate of what is heard, and of what should be played: frames of other rates are brought to that of the leg too.
+    pub const fn rate(&self) -> SampleRate {
+        self.hearing.rate()
     }
 
     /// Waits for the next tick; `None` once the link is closed and every tick has been taken.
@@ -202,12 +220,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::codec::{Frame, SampleRate};
-    use crate::media::Heard;
+    use crate::codec::Frame;
 
     #[test]
     fn ticks_that_do_not_fit_are_counted() {
-        let (mut task, mut worker) = link();
+        let (mut task, mut worker) = link(SampleRate::Hz8000);
         for number in 1..=LEG_TICKS_MAX as u64 + 7 {
             worker.tick(tick(number));
         }
@@ -222,7 +239,7 @@ mod tests {
 
     #[test]
     fn clearing_overtakes_a_full_queue_and_voids_what_came_before() {
-        let (mut task, mut worker) = link();
+        let (mut task, mut worker) = link(SampleRate::Hz8000);
         let digit = Digit::from_char('1').unwrap();
         assert_eq!(task.command(LegCommand::Dtmf(digit, 100)), Ok(()));
         while task.command(play(1)).is_ok() {}
@@ -237,7 +254,7 @@ mod tests {
 
     #[test]
     fn what_follows_a_clearing_is_played() {
-        let (mut task, mut worker) = link();
+        let (mut task, mut worker) = link(SampleRate::Hz8000);
         for command in [play(1), LegCommand::Clear, play(2), play(3)] {
             assert_eq!(task.command(command), Ok(()));
         }
@@ -249,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_waiting_task_hears_of_ticks_and_of_the_end() {
-        let (mut task, mut worker) = link();
+        let (mut task, mut worker) = link(SampleRate::Hz8000);
         let leg = std::thread::spawn(move || {
             for number in 1..=20 {
                 worker.tick(tick(number));
@@ -263,6 +280,16 @@ mod tests {
         assert_eq!(seen, 20);
         leg.join().unwrap();
         assert_eq!(task.command(play(1)), Err(LinkFull));
+    }
+
+    #[test]
+    fn a_task_hears_at_its_own_rate() {
+        let (mut task, mut worker) = link(SampleRate::Hz16000);
+        for (number, rate) in (1..).zip([SampleRate::Hz16000, SampleRate::Hz8000, SampleRate::Hz8000]) {
+            worker.tick(Tick { heard: Heard::Audio(Frame::silence(rate)), ..tick(number) });
+            let heard = task.poll_tick().map(|it| it.tick.heard);
+            assert_eq!(heard, Some(Heard::Audio(Frame::silence(SampleRate::Hz16000))));
+        }
     }
 
     fn play(utterance: u32) -> LegCommand {

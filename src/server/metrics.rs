@@ -16,6 +16,7 @@ use prometheus::{
 };
 
 use crate::auth::DigestServerStats;
+use crate::codec::AudioCodec;
 use crate::limits;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::JournalCounts;
@@ -161,6 +162,10 @@ pub struct RtpSnapshot {
     pub packets_late: u64,
     /// Total of packets that were not of the session at whose port they arrived.
     pub packets_strange: u64,
+    /// Total of packets on secured legs that were not protected with the peer's key.
+    pub packets_unauthenticated: u64,
+    /// Total of packets on secured legs that had come before.
+    pub packets_replayed: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -212,6 +217,8 @@ pub struct Metrics {
     turn: Histogram,
     parts: PartHistograms,
     jitter: Histogram,
+    mos: Histogram,
+    codecs: Vec<(&'static str, IntCounter)>,
     service_errors: [(Service, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
     sources: Mutex<Vec<Source>>,
@@ -260,6 +267,14 @@ impl Metrics {
         let part = HistogramOpts::new("hookswitch_turn_part_seconds", "The parts of the turn latency.");
         let part = HistogramVec::new(part.buckets(TURN_SECONDS.to_vec()), &["part"]).expect("the names are valid");
         let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
+        let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
+        let legs = counters(
+            &registry,
+            Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
+            &["codec"],
+        );
+        let mut codecs: Vec<_> = AudioCodec::ALL.iter().map(|it| it.name()).collect();
+        codecs.dedup();
         let metrics = Self {
             started: now,
             calls_ended: outcomes()
@@ -279,6 +294,8 @@ impl Metrics {
                 playout: part.with_label_values(&["playout"]),
             },
             jitter: histogram(&registry, jitter, &JITTER_SECONDS),
+            mos: histogram(&registry, mos, &MOS),
+            codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
             service_errors: [
                 (Service::Recogniser, service_errors.with_label_values(&["recogniser"])),
                 (Service::Synthesiser, service_errors.with_label_values(&["synthesiser"])),
@@ -334,6 +351,12 @@ impl Metrics {
     /// The media of a leg is over.
     pub fn media_ended(&self, report: &MediaReport) {
         self.jitter.observe(f64::from(report.jitter_us) / 1e6);
+        if let Some(mos_hundredths) = report.mos_hundredths {
+            self.mos.observe(f64::from(mos_hundredths) / 100.0);
+        }
+        if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
+            counter.inc();
+        }
     }
 
     /// A service has failed an agent.
@@ -522,8 +545,11 @@ impl Page {
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
             ([("what", "strange")], rtp.packets_strange),
+            ([("what", "unauthenticated")], rtp.packets_unauthenticated),
+            ([("what", "replayed")], rtp.packets_replayed),
         ];
-        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours.";
+        let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
+            not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
@@ -643,6 +669,7 @@ const GAUGE: &str = "gauge";
 /// Callers notice from about 0.8 s on; the buckets are fine around that.
 const TURN_SECONDS: [f64; 20] =
     [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0];
+const MOS: [f64; 9] = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4];
 const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
 #[cfg(test)]
@@ -687,7 +714,12 @@ mod tests {
         metrics.call_ended(Direction::Inbound, Status::Answered);
         metrics.call_ended(Direction::Outbound, Status::NoAnswer);
         metrics.turn(&TurnTiming { end_of_turn_ms: 500, total_ms: 640, ..TurnTiming::default() });
-        metrics.media_ended(&MediaReport { jitter_us: 3_000, ..MediaReport::default() });
+        metrics.media_ended(&MediaReport {
+            codec: "G722".to_owned(),
+            jitter_us: 3_000,
+            mos_hundredths: Some(436),
+            ..MediaReport::default()
+        });
         metrics.service_failed(Service::Model);
         let samples = parse(&metrics.render(Now::origin() + Duration::from_millis(0)));
         for (sample, value) in [
@@ -699,6 +731,10 @@ mod tests {
             (r#"hookswitch_turn_part_seconds_sum{part="end_of_turn"}"#, 0.5),
             (r#"hookswitch_turn_part_seconds_count{part="playout"}"#, 1.0),
             (r#"hookswitch_rtp_jitter_seconds_bucket{le="0.005"}"#, 1.0),
+            (r#"hookswitch_rtp_mos_bucket{le="4.3"}"#, 0.0),
+            (r#"hookswitch_rtp_mos_bucket{le="4.4"}"#, 1.0),
+            (r#"hookswitch_rtp_legs_ended_total{codec="G722"}"#, 1.0),
+            (r#"hookswitch_rtp_legs_ended_total{codec="opus"}"#, 0.0),
             (r#"hookswitch_service_errors_total{service="model"}"#, 1.0),
             (r#"hookswitch_service_errors_total{service="recogniser"}"#, 0.0),
             ("hookswitch_journal_written_total", 0.0),

@@ -11,6 +11,7 @@ pub mod check;
 pub mod clock;
 mod connections;
 pub mod demo;
+mod detection;
 pub mod endpoint;
 pub mod entropy;
 pub mod health;

@@ -15,7 +15,7 @@ use hound::{SampleFormat, WavSpec, WavWriter};
 use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::sync::oneshot;
 
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{AtRate, Frame, SampleRate};
 use crate::limits::{RECORDING_SECONDS_MAX, RECORDINGS_MAX, TAP_TICKS_MAX};
 
 /// The thread that writes all recordings. Dropping it finishes them.
@@ -145,7 +145,9 @@ fn run(orders: &Receiver<Order>) {
 struct Recording {
     ticks: Consumer<TapTick>,
     done: oneshot::Sender<Recorded>,
-    rate: SampleRate,
+    /// Both channels at the rate of the file, whatever the codec of the leg.
+    left: AtRate,
+    right: AtRate,
     /// `None` after an error.
     writer: Option<WavWriter<BufWriter<File>>>,
     /// The number of the tick to be written next.
@@ -169,7 +171,8 @@ impl Recording {
                 None
             }
         };
-        Self { ticks, done, rate, writer, next: None, frames: 0, is_over: false, outcome }
+        let (left, right) = (AtRate::new(rate), AtRate::new(rate));
+        Self { ticks, done, left, right, writer, next: None, frames: 0, is_over: false, outcome }
     }
 
     fn refuse(order: Order) {
@@ -200,9 +203,9 @@ impl Recording {
             return Ok(());
         };
         self.frames += 1;
-        let silence = Frame::silence(self.rate);
-        let of_rate = |frame: Option<&Frame>| frame.filter(|it| it.rate() == self.rate).copied().unwrap_or(silence);
-        let (left, right) = (of_rate(heard), of_rate(sent));
+        let silence = Frame::silence(self.left.rate());
+        let left = heard.map_or(silence, |it| self.left.process(it));
+        let right = sent.map_or(silence, |it| self.right.process(it));
         for (left, right) in left.samples().iter().zip(right.samples()) {
             writer.write_sample(*left)?;
             writer.write_sample(*right)?;

@@ -9,6 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 use crate::limits::{TCP_CONNECTING_MESSAGES_MAX, TCP_CONNECTIONS_MAX, TLS_PEERS_MAX};
+use crate::route::TrunkName;
 use crate::server::connections::{Connected, Connections, Writer};
 use crate::server::sip_worker::Input;
 use crate::server::tls::{TlsClient, TlsError, TlsPeer};
@@ -32,6 +33,8 @@ pub(crate) struct SipSockets {
     expectations: u64,
     /// For peers that nobody told about.
     tls: Option<TlsClient>,
+    /// For those of these trunks.
+    trunks: BTreeMap<TrunkName, TlsClient>,
     connections: Arc<Connections>,
     worker: mpsc::Sender<Input>,
     dropped: u64,
@@ -76,10 +79,10 @@ pub(crate) enum NotExpected {
 
 impl SipSockets {
     /// Writes to these UDP sockets, and opens connections that report to `worker`. `tls` is for TLS peers that nobody told
-    /// about; without it there are no connections to those.
-    pub(crate) const fn new(
+    /// about, without it there are no connections to those; `trunks` have their own.
+    pub(crate) fn new(
         udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
-        tls: Option<TlsClient>,
+        (tls, trunks): (Option<TlsClient>, BTreeMap<TrunkName, TlsClient>),
         connections: Arc<Connections>,
         worker: mpsc::Sender<Input>,
     ) -> Self {
@@ -90,6 +93,7 @@ impl SipSockets {
             expected: BTreeMap::new(),
             expectations: 0,
             tls,
+            trunks,
             connections,
             worker,
             dropped: 0,
@@ -120,12 +124,18 @@ impl SipSockets {
         Ok(())
     }
 
-    /// As [`Self::expect_tls`], of a host for which there is nothing special but its name.
+    /// As [`Self::expect_tls`], of a host of which the name is known, and the trunk if it is one's.
     ///
     /// # Errors
     /// As there; or when nobody can be trusted, or that is no host name.
-    pub(crate) fn expect_tls_name(&mut self, remote: SocketAddr, name: &str) -> Result<(), NotExpected> {
-        let peer = self.tls.as_ref().ok_or(NotExpected::NoClient)?.peer(name)?;
+    pub(crate) fn expect_tls_name(
+        &mut self,
+        remote: SocketAddr,
+        name: &str,
+        trunk: Option<&TrunkName>,
+    ) -> Result<(), NotExpected> {
+        let own = trunk.and_then(|it| self.trunks.get(it));
+        let peer = own.or(self.tls.as_ref()).ok_or(NotExpected::NoClient)?.peer(name)?;
         Ok(self.expect_tls(remote, peer)?)
     }
 

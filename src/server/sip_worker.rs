@@ -21,7 +21,7 @@ use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{AgentName, Target};
+use crate::route::{AgentName, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
@@ -166,6 +166,8 @@ pub(crate) struct Shell {
     pub(crate) advertise: Advertise,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
+    /// The rate at which a leg is listened to whose codec is not agreed on yet.
+    pub(crate) offered_rate: SampleRate,
     /// Who runs the actors of new calls.
     pub(crate) new_calls: mpsc::Sender<NewCall>,
     /// Where events are written.
@@ -433,7 +435,7 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), None));
+                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
@@ -468,7 +470,7 @@ impl SipWorker {
             Output::Ended { .. } => (),
             Output::Ask(question) => self.shell.resolver.ask(question, self.shell.inputs.clone()),
             Output::Trunk { trunk, event } => tell_trunk(&trunk.0, event),
-            Output::Secure { flow, server_name, trunk: _ } => self.secure(flow, &server_name),
+            Output::Secure { flow, server_name, trunk } => self.secure(flow, &server_name, trunk.as_ref()),
             // Who asks is told by the registrar itself.
             Output::Registration(event) => tell_registration(event),
             Output::Journal { call, event } => self.record(call, event),
@@ -476,8 +478,8 @@ impl SipWorker {
     }
 
     /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
-    fn secure(&mut self, flow: Flow, server_name: &str) {
-        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name) {
+    fn secure(&mut self, flow: Flow, server_name: &str, trunk: Option<&TrunkName>) {
+        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
             tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
             self.calls.handle_send_failed(flow, clock::now());
         }
@@ -509,15 +511,15 @@ impl SipWorker {
     ) -> Option<SocketAddr> {
         let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
-        let (task_end, link) = media_link::link();
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, SampleRate::Hz8000));
-        let remote = offered.map(|it| leg_media::remote(it, peer));
-        let hears_tones = remote.is_some_and(|it| it.telephone_event.is_none());
+        let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
+        let (task_end, link) = media_link::link(rate);
+        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote, hears_tones },
-            keys: None,
+            session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
+            keys: offered.and_then(|it| it.keys.clone()),
+            browser: offered.and_then(leg_media::browser),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),

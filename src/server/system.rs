@@ -1,6 +1,7 @@
 //! A whole server: agents, their speech engine, the user agent, the journal, HTTP. Started from a configuration, drained,
 //! stopped; `hookswitch serve` runs one until it is told to stop, the demo runs one for a call.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
-use crate::codec::AudioCodec;
-use crate::config::{Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, User};
-use crate::dialog::offer_answer::Capabilities;
+use crate::config::{
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
+};
+use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
@@ -330,7 +332,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        tls: tls_files(&config.sip.tls),
+        tls: tls_files(&config.sip.tls, &config.trunks),
         origins: Origins::new(config.sip.origins.iter().cloned()),
         connections: connection_limits(&config.sip.limits),
         calls: CallsConfig {
@@ -340,7 +342,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             users: users_config(config),
             trunks: config.trunks.iter().map(trunk_config).collect(),
             next_hop_after: config.sip.next_hop_after,
-            capabilities: Capabilities { codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma], ..Capabilities::default() },
+            capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
             transfers: match config.sip.transfers {
                 TransfersFor::Nobody => Transfers::Refused,
@@ -357,7 +359,21 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
     }
 }
 
-fn tls_files(config: &SipTls) -> Tls {
+fn capabilities(media: &config::Media) -> Capabilities {
+    Capabilities {
+        codecs: media.codecs.clone(),
+        preference: if media.prefers_ours { Preference::Ours } else { Preference::Theirs },
+        telephone_events: true,
+        comfort_noise: media.comfort_noise,
+        ptime_ms: media.ptime_ms,
+        srtp: media.srtp,
+        srtp_keys_in_clear: media.srtp_keys_in_clear,
+        // Only listeners for them make us known to browsers.
+        browsers: None,
+    }
+}
+
+fn tls_files(config: &SipTls, trunks: &BTreeMap<String, Trunk>) -> Tls {
     let certificate = config.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
     let clients = match config.clients.clone() {
         TlsClients::None => ClientCertificates::None,
@@ -366,7 +382,14 @@ fn tls_files(config: &SipTls) -> Tls {
     };
     let server = certificate.clone().map(|certificate| TlsServerFiles { certificate, clients, alpn: config.alpn });
     let client = TlsClientFiles { roots: config.ca.clone(), certificate, alpn: config.alpn };
-    Tls { server, client, peers: vec![] }
+    let differing = trunks.iter().filter(|(_, it)| it.tls != TrunkTls::default());
+    let of_trunk = |(name, trunk): (&String, &Trunk)| {
+        let certificate = trunk.tls.certificate.clone().map(|(chain, key)| CertificateFiles { chain, key });
+        let roots = trunk.tls.ca.clone().or_else(|| client.roots.clone());
+        let certificate = certificate.or_else(|| client.certificate.clone());
+        (TrunkName(name.clone()), TlsClientFiles { roots, certificate, alpn: client.alpn })
+    };
+    Tls { server, trunks: differing.map(of_trunk).collect(), client, peers: vec![] }
 }
 
 /// `per_s`, and as much at once as in some seconds; 0 is no limit.

@@ -9,6 +9,7 @@
 
 mod inbound;
 mod outbound;
+mod policy;
 mod stream;
 mod transform;
 
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 
 pub use self::inbound::{Inbound, Rejected};
 pub use self::outbound::{Outbound, Unprotected};
+pub use self::policy::SrtpPolicy;
 
 /// How packets are encrypted and authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

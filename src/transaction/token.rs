@@ -42,6 +42,11 @@ impl Tokens {
         self.rng.next_u32() >> 2
     }
 
+    /// The generator itself, for keys.
+    pub(crate) const fn rng(&mut self) -> &mut ChaCha12Rng {
+        &mut self.rng
+    }
+
     /// Another generator.
     pub(crate) fn generator(&mut self) -> ChaCha12Rng {
         ChaCha12Rng::from_rng(&mut self.rng)

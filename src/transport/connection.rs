@@ -104,3 +104,60 @@ impl Connection {
 }
 
 const PING_AFTER: Duration = Duration::from_millis(STREAM_PING_MS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timer::Now;
+
+    #[test]
+    fn an_idle_connection_of_ours_is_pinged() {
+        // Seconds since it was opened, and what happens then: something comes, its answer to a ping comes, or nothing.
+        check("", "95 ping, 200 ping, 305 ping");
+        check("90 bytes", "185 ping, 290 ping");
+        // Who answered once and does not answer now is gone.
+        check("96 pong", "95 ping, 191 ping, 201 close");
+        check("96 pong 195 pong", "95 ping, 191 ping, 290 ping, 300 close");
+        check("96 pong 200 bytes", "95 ping, 191 ping, 295 ping, 305 close");
+        check("96 bytes", "95 ping, 191 ping, 296 ping");
+    }
+
+    #[test]
+    fn a_connection_that_the_peer_opened_is_its_to_keep_alive() {
+        let start = Now::origin().instant;
+        for (kind, is_ours) in [(TransportKind::Tcp, false), (TransportKind::Tls, false), (TransportKind::Wss, true)] {
+            let connection = Connection::new(kind, is_ours, PeerIdentity::default(), start);
+            assert_eq!(connection.poll_timeout(), None, "{kind:?}");
+        }
+    }
+
+    /// Lets `events` happen to a connection of ours, and what it wants by the 310th second is `expected`.
+    #[track_caller]
+    fn check(events: &str, expected: &str) {
+        let start = Now::origin().instant;
+        let at = |second: u64| start + Duration::from_secs(second);
+        let mut connection = Connection::new(TransportKind::Tcp, true, PeerIdentity::default(), start);
+        let words: Vec<_> = events.split_whitespace().collect();
+        let mut events = words.chunks(2).map(|it| (it[0].parse::<u64>().expect("a second"), it[1])).peekable();
+        let mut seen = vec![];
+        for second in 0..=310 {
+            if let Some((_, event)) = events.next_if(|it| it.0 == second) {
+                let framer = connection.take_framer();
+                connection.handle_segment(framer, true, event == "pong", at(second));
+            }
+            if connection.poll_timeout().is_none_or(|it| it > at(second)) {
+                continue;
+            }
+            match connection.handle_timeout(at(second)) {
+                Some(Due::Ping) => seen.push(format!("{second} ping")),
+                Some(Due::Close(Dropped::PingUnanswered)) => {
+                    seen.push(format!("{second} close"));
+                    break;
+                }
+                Some(Due::Close(reason)) => panic!("{reason:?}"),
+                None => (),
+            }
+        }
+        assert_eq!(seen.join(", "), expected);
+    }
+}

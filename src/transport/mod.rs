@@ -536,6 +536,48 @@ mod tests {
     }
 
     #[test]
+    fn a_websocket_carries_whole_messages_and_is_the_only_way_back() {
+        let (flow, start) = (flow(TransportKind::Ws), Now::origin());
+        let mut transport = transport();
+        transport.handle_connected(flow, false, PeerIdentity::new(["Carrier.example"]), start);
+        assert!(transport.identity(flow).is_some_and(|it| it.is("carrier.example")));
+        transport.handle_datagram(flow, Bytes::from_static(PING), start);
+        transport.handle_datagram(flow, Bytes::from_static(b"hello"), start);
+        transport.handle_datagram(flow, options("phone.invalid", ""), start);
+        let Some(Output::Request { path, .. }) = transport.poll_output() else {
+            panic!("it is a request");
+        };
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        transport.handle_disconnected(flow);
+        transport.send_response(&path, Bytes::from_static(b"SIP/2.0 200 OK"));
+        assert_eq!(
+            drain(&mut transport),
+            ["192.0.2.9:6000 ", "192.0.2.9:6000 SIP/2.0 200 OK", "192.0.2.9:6000 SIP/2.0 200 OK"]
+        );
+        assert_eq!((transport.streams(), transport.identity(flow)), (0, None));
+    }
+
+    #[test]
+    fn requests_beyond_the_rate_of_a_stranger_meet_silence() {
+        let rate = |burst| Some(Rate { per_s: 1, burst });
+        let sources = SourceLimits { messages: rate(5), unknown_requests: rate(2), exempt: vec![] };
+        let mut transport = Transport::new(vec![], sources, 0, 0);
+        let (udp, now) = (flow(TransportKind::Udp), Now::origin());
+        let requests = |transport: &mut Transport, count: usize| {
+            for _ in 0..count {
+                transport.handle_datagram(udp, options("192.0.2.9", ""), now);
+            }
+            std::iter::from_fn(|| transport.poll_output()).count()
+        };
+        assert_eq!(requests(&mut transport, 10), 2);
+        // Who was sent a request is no stranger.
+        transport.send_request(udp, Bytes::from_static(b"BYE"), &Method::Bye, now);
+        assert_eq!(requests(&mut transport, 10), 3);
+        let dropped = [Dropped::UnknownSourceTooFast, Dropped::SourceTooFast].map(|it| transport.stats().dropped(it));
+        assert_eq!((dropped, drain(&mut transport).len()), ([8, 7], 1));
+    }
+
+    #[test]
     fn one_stream_too_many_is_closed() {
         let mut transport = transport();
         for port in 0..=STREAMS_MAX {

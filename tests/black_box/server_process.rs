@@ -128,11 +128,6 @@ impl Server {
         self.process.child.wait().unwrap();
     }
 
-    /// Asks `is_so` again and again until it is, or `limit` has passed.
-    pub(crate) fn wait(&self, limit: Duration, is_so: impl Fn() -> bool) -> bool {
-        self.process.log.wait(limit, |_| is_so())
-    }
-
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn exit_status(&mut self, limit: Duration) -> ExitStatus {

@@ -20,4 +20,5 @@ mod kamailio;
 
 mod probes;
 mod proxied;
+mod secured;
 mod telephones;

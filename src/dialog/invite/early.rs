@@ -31,8 +31,8 @@ pub(crate) struct Early {
 
 impl Early {
     /// Whether offer and answer are complete, so that what a 2xx says about them does not count.
-    pub(super) const fn agreed(&self) -> Option<MediaDescription> {
-        if self.is_agreed { self.media } else { None }
+    pub(super) fn agreed(&self) -> Option<MediaDescription> {
+        if self.is_agreed { self.media.clone() } else { None }
     }
 }
 
@@ -80,7 +80,7 @@ impl Session {
         }
         let media = if early.is_agreed { None } else { early.negotiation.accept(response.body()).ok() };
         if media.is_some() {
-            early.media = media;
+            early.media.clone_from(&media);
             early.is_agreed = rseq.is_some();
         }
         if let Some(rseq) = rseq {
@@ -154,7 +154,7 @@ impl Session {
         } else if early.is_agreed {
             let (answer, media) = answer_to(request, &mut early.negotiation, shared)?;
             early.dialog.refresh_target(request.headers());
-            early.media = Some(media);
+            early.media = Some(media.clone());
             shared.tell(Event::Media { dialog: id, media });
             shared.ok(request, &early.dialog, Some(answer), None)
         } else {

@@ -354,7 +354,7 @@ impl Session {
             && let Some((negotiation, _, agreed)) = &mut it.answered
         {
             let (answer, media) = answer_to(request, negotiation, shared)?;
-            *agreed = media;
+            *agreed = media.clone();
             it.dialog.refresh_target(request.headers());
             let reply = shared.ok(request, &it.dialog, Some(answer), None);
             shared.respond(server, reply, now);
@@ -431,8 +431,10 @@ fn agree_timer(request: &Request, timer: Option<&SessionTimer>, shared: &Shared)
 pub(super) fn answer_to(
     request: &Request,
     negotiation: &mut Negotiation,
-    shared: &Shared,
+    shared: &mut Shared,
 ) -> Result<(String, crate::dialog::offer_answer::MediaDescription), Refusal> {
-    let offer = Offer::read(request.body(), &shared.config.capabilities, negotiation.local_ip());
+    let rng = shared.transactions.tokens().rng();
+    let (terms, local) = (negotiation.srtp_terms(), negotiation.local_ip());
+    let offer = Offer::read(request.body(), &shared.config.capabilities, terms, local, rng);
     Ok(negotiation.answer(&offer.map_err(|it| it.refusal())?))
 }

@@ -240,7 +240,7 @@ impl Session {
             match it.answered.as_mut().filter(|_| body == Body::Sdp) {
                 Some((negotiation, _, agreed)) => {
                     let (answer, changed) = answer_to(request, negotiation, shared)?;
-                    *agreed = changed;
+                    *agreed = changed.clone();
                     media = Some(changed);
                     reply.body(SDP, answer.into())
                 }
@@ -257,7 +257,7 @@ impl Session {
                 self.refuse_and_tell(&refusal, EndCause::NoCommonMedia, shared, now);
                 return Ok(());
             };
-            it.answered = Some((offered, String::new(), agreed));
+            it.answered = Some((offered, String::new(), agreed.clone()));
             it.is_agreed = true;
             media = Some(agreed);
         }
@@ -300,7 +300,7 @@ impl Incoming {
         if !is_reliable || self.early_offer.is_some() {
             return None;
         }
-        let mut negotiation = new_negotiation(local, shared);
+        let mut negotiation = new_negotiation(local, self.dialog.flow.kind, shared);
         let offer = negotiation.offer();
         self.early_offer = Some(negotiation);
         Some(offer)

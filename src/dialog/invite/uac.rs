@@ -150,7 +150,7 @@ impl Session {
         if let Some(account) = account {
             shared.use_account(id, account);
         }
-        let mut negotiation = new_negotiation(local, shared);
+        let mut negotiation = new_negotiation(local, flow.kind, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }
@@ -423,7 +423,7 @@ impl Session {
         let is_cancelled = calling.is_cancelled();
         let agreed = early.as_ref().and_then(Early::agreed);
         // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
-        let preview = early.as_ref().and_then(|it| it.media).filter(|_| response.body().is_empty());
+        let preview = early.as_ref().and_then(|it| it.media.clone()).filter(|_| response.body().is_empty());
         let media = match agreed.or(preview) {
             Some(media) => Ok(media),
             None => calling.negotiation.accept(response.body()),

@@ -1,7 +1,12 @@
 //! [`Capabilities`]: what our media sessions can do, and what we prefer.
 
+use std::sync::Arc;
+
 use super::encoding::Encoding;
-use crate::codec::AudioCodec;
+use super::security::SrtpTerms;
+use crate::codec::{AudioCodec, SampleRate};
+use crate::srtp::SrtpPolicy;
+use crate::webrtc::Identity;
 
 /// What our media sessions can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +22,12 @@ pub struct Capabilities {
     pub comfort_noise: bool,
     /// How much audio we want packets to hold, in milliseconds.
     pub ptime_ms: u16,
+    /// Whether media are secured.
+    pub srtp: SrtpPolicy,
+    /// Whether keys are told over signalling that others can read.
+    pub srtp_keys_in_clear: bool,
+    /// As whom browsers know us; without it, they are refused.
+    pub browsers: Option<Arc<Identity>>,
 }
 
 /// Whose order decides on the codec of our answers.
@@ -37,11 +48,24 @@ impl Default for Capabilities {
             telephone_events: true,
             comfort_noise: false,
             ptime_ms: 20,
+            srtp: SrtpPolicy::default(),
+            srtp_keys_in_clear: true,
+            browsers: None,
         }
     }
 }
 
 impl Capabilities {
+    /// The highest rate of the audio of these codecs.
+    pub fn rate(&self) -> SampleRate {
+        self.codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
+    }
+
+    /// What holds for a session whose signalling is confidential or not.
+    pub(crate) const fn srtp_terms(&self, is_confidential: bool) -> SrtpTerms {
+        SrtpTerms { policy: self.srtp, may_tell_keys: is_confidential || self.srtp_keys_in_clear }
+    }
+
     /// Everything that an offer of ours names: `first`, the other codecs, comfort noise for those at 8 kHz (RFC 3389 §4),
     /// and events at the clocks of all of them, those of most peers first (RFC 4733 §2.1).
     pub(super) fn encodings(&self, first: Option<AudioCodec>) -> Vec<Encoding> {

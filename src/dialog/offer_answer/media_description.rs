@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 
 use crate::codec::{AudioCodec, OpusSettings};
+use crate::srtp::Keys;
+use crate::webrtc::Parameters;
 
 /// What offer and answer agreed on. Each side names payload types for what it receives, and they need not be the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaDescription {
     /// Where RTP goes. Unspecified while the peer holds us in the way of RFC 2543.
     pub rtp: SocketAddr,
@@ -25,6 +27,10 @@ pub struct MediaDescription {
     pub telephone_event: Option<TelephoneEvents>,
     /// How much audio a packet of ours holds, in milliseconds: what the peer asks for, as far as the codec has it.
     pub ptime_ms: u16,
+    /// The keys, if media are secured.
+    pub keys: Option<Box<Keys>>,
+    /// What agreed on ICE and DTLS, if the peer is a browser: then that finds out where media go.
+    pub webrtc: Option<Box<Parameters>>,
     /// Whether we send.
     pub send: bool,
     /// Whether the peer sends.

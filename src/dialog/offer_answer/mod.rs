@@ -9,21 +9,31 @@
 //! host names in `c=` are not resolved, but refused; events at 8 kHz are taken beside a codec of another clock, if there
 //! are no others.
 
+mod browser;
 mod capabilities;
 mod encoding;
 mod media_description;
+mod security;
 mod stream;
 mod unusable;
 
+use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
 
 pub use self::capabilities::{Capabilities, Preference};
 use self::encoding::{Encoding, Numbers};
 pub use self::media_description::{MediaDescription, TelephoneEvents};
+use self::security::OurLines;
+pub(crate) use self::security::SrtpTerms;
 use self::stream::Stream;
 pub(crate) use self::unusable::Unusable;
 use crate::codec::AudioCodec;
 use crate::sdp::{Direction, Media, SessionDescription};
+use crate::srtp::{Keys, MasterKey};
+use crate::webrtc::{IceCredentials, Identity, Parameters};
 
 /// An offer of the peer that can be answered.
 #[derive(Clone, Debug)]
@@ -32,6 +42,11 @@ pub(crate) struct Offer {
     /// Which stream we take.
     index: usize,
     stream: Stream,
+    /// Our key, if the stream is secured: used unless we have one for its suite already.
+    fresh_key: Option<MasterKey>,
+    /// Our ICE credentials, if the peer is a browser: used unless it has been given some already.
+    fresh_credentials: Option<IceCredentials>,
+    identity: Option<Arc<Identity>>,
 }
 
 /// Our side of the offers and answers of one dialog.
@@ -50,21 +65,35 @@ pub(crate) struct Negotiation {
     numbers: Numbers,
     /// The codec of our last answer: our offers name it first, so that a hold does not change it.
     codec: Option<AudioCodec>,
-    /// The last description of ours, its version left out.
-    written: Option<String>,
+    terms: SrtpTerms,
+    ours: OurLines,
+    /// What a browser knows us by.
+    credentials: Option<IceCredentials>,
+    /// The last description of ours, its version left out, as its hash: there are keys in the text.
+    written: Option<u64>,
 }
 
 impl Offer {
-    /// Reads an offer that is to be answered from a media session at `local`.
-    pub(crate) fn read(body: &[u8], capabilities: &Capabilities, local: IpAddr) -> Result<Self, Unusable> {
+    /// Reads an offer that is to be answered from a media session at `local`. Of several streams, the first one that is
+    /// secured is taken, else the first.
+    pub(crate) fn read(
+        body: &[u8],
+        capabilities: &Capabilities,
+        terms: SrtpTerms,
+        local: IpAddr,
+        rng: &mut ChaCha12Rng,
+    ) -> Result<Self, Unusable> {
         let description = SessionDescription::parse(body).or(Err(Unusable::Malformed))?;
         let mut problem = Unusable::NoAudio;
-        let mut found = None;
+        let mut found: Option<(usize, Stream)> = None;
         for (index, media) in description.media.iter().enumerate() {
-            match Stream::read(&description, media, capabilities, capabilities.preference, local) {
+            match Stream::read(&description, media, capabilities, capabilities.preference, local, |it| terms.choose(it))
+            {
                 Ok(stream) => {
-                    found = Some((index, stream));
-                    break;
+                    let is_better = found.as_ref().is_none_or(|(_, it)| it.line.is_none() && stream.line.is_some());
+                    if is_better {
+                        found = Some((index, stream));
+                    }
                 }
                 // The reason of the stream that came closest is the one to tell.
                 Err(reason) if reason != Unusable::NoAudio => problem = reason,
@@ -72,12 +101,27 @@ impl Offer {
             }
         }
         let (index, stream) = found.ok_or(problem)?;
-        Ok(Self { description, index, stream })
+        let fresh_key = stream.line.as_ref().map(|it| MasterKey::random(it.suite(), rng));
+        let fresh_credentials = stream.browser.as_ref().map(|_| IceCredentials::random(rng));
+        Ok(Self { description, index, stream, fresh_key, fresh_credentials, identity: capabilities.browsers.clone() })
     }
 
     /// What our answer will agree to, if nobody holds the peer.
     pub(crate) fn media(&self) -> MediaDescription {
-        self.stream.agreed(false, &self.numbers(&Numbers::default()))
+        let (keys, webrtc) = (self.keys(&OurLines::default()), self.webrtc(None));
+        self.stream.agreed(false, &self.numbers(&Numbers::default()), keys, webrtc)
+    }
+
+    /// The transport of a browser: what it knows us by stays.
+    fn webrtc(&self, ours: Option<&IceCredentials>) -> Option<Parameters> {
+        self.stream.webrtc(self.identity.as_ref()?, ours.or(self.fresh_credentials.as_ref())?)
+    }
+
+    /// The keys of the stream, if it is secured: a suite that we have a key for keeps it.
+    fn keys(&self, ours: &OurLines) -> Option<Keys> {
+        let line = self.stream.line.as_ref()?;
+        let key = ours.of_suite(line.suite()).or(self.fresh_key.as_ref())?;
+        Some(line.with(key.clone()))
     }
 
     fn numbers(&self, before: &Numbers) -> Numbers {
@@ -91,9 +135,18 @@ impl Offer {
 
 impl Negotiation {
     /// Nothing is offered yet. `session_id` is random.
-    pub(crate) fn new(capabilities: Capabilities, session_id: u64, local: SocketAddr) -> Self {
+    pub(crate) fn new(
+        capabilities: Capabilities,
+        terms: SrtpTerms,
+        session_id: u64,
+        local: SocketAddr,
+        rng: &mut ChaCha12Rng,
+    ) -> Self {
         Self {
             capabilities,
+            terms,
+            ours: OurLines::new(terms, rng),
+            credentials: None,
             session_id,
             version: 0,
             local,
@@ -116,10 +169,15 @@ impl Negotiation {
         self.local.ip()
     }
 
+    /// What holds for securing our media.
+    pub(crate) const fn srtp_terms(&self) -> SrtpTerms {
+        self.terms
+    }
+
     /// Takes note that `refused` was the last description sent: another one has a new version, the same one has not.
     pub(crate) fn remember(&mut self, refused: &Self) {
         self.version = refused.version;
-        self.written.clone_from(&refused.written);
+        self.written = refused.written;
     }
 
     /// An offer that changes what is given, and our side if the peer agrees: whether we hold the peer, and where our media
@@ -134,26 +192,33 @@ impl Negotiation {
     /// The answer to `offer`, and what is agreed by it.
     pub(crate) fn answer(&mut self, offer: &Offer) -> (String, MediaDescription) {
         self.numbers = offer.numbers(&self.numbers);
-        let agreed = offer.stream.agreed(self.holds, &self.numbers);
+        // Before our first description nothing has been said, and the media session may run on the offer's keys already.
+        let before = if self.written.is_some() { std::mem::take(&mut self.ours) } else { OurLines::default() };
+        let keys = offer.keys(&before);
+        let line = offer.stream.line.as_ref().zip(keys.as_ref());
+        self.ours = line.map_or_else(OurLines::default, |(line, keys)| OurLines::answer(line.tag(), keys.ours.clone()));
+        let webrtc = offer.webrtc(self.credentials.as_ref());
+        self.credentials = webrtc.as_ref().map(|it| it.ours.clone());
+        let agreed = offer.stream.agreed(self.holds, &self.numbers, keys, webrtc);
         self.codec = Some(agreed.codec);
         self.index = offer.index;
         self.streams = offer.description.media.iter().map(Media::refused).collect();
         let offered = offer.description.media.get(offer.index).map(|it| &it.attributes);
         let mid = offered.and_then(|it| it.get("mid"));
         let direction = Direction::new(agreed.send, agreed.receive);
-        self.write_stream(&offer.stream.answered(), direction, offer.stream.is_muxed, mid);
+        self.write_stream(&offer.stream.answered(), direction, offer.stream.is_muxed, mid, false);
         (self.publish(&offer.description.timing), agreed)
     }
 
     /// An offer: everything we can do.
     pub(crate) fn offer(&mut self) -> String {
         if self.streams.is_empty() {
-            self.streams.push(Media::new("audio", 0, "RTP/AVP", vec![]));
+            self.streams.push(Media::new("audio", 0, self.terms.protocol(), vec![]));
         }
         let encodings = self.capabilities.encodings(self.codec);
         let formats: Vec<_> = encodings.into_iter().map(|it| (self.numbers.assign(it), it)).collect();
         let mid = self.streams.get(self.index).and_then(|it| it.attributes.get("mid")).map(str::to_owned);
-        self.write_stream(&formats, Direction::new(true, !self.holds), true, mid.as_deref());
+        self.write_stream(&formats, Direction::new(true, !self.holds), true, mid.as_deref(), true);
         self.publish("0 0")
     }
 
@@ -165,12 +230,28 @@ impl Negotiation {
             return Err(Unusable::Mismatch);
         }
         let media = description.media.get(self.index).ok_or(Unusable::Mismatch)?;
-        let stream = Stream::read(&description, media, &self.capabilities, Preference::Theirs, self.local.ip())?;
-        Ok(stream.agreed(self.holds, &self.numbers))
+        let line = |it: &Media| self.terms.match_answer(it, &self.ours);
+        let stream = Stream::read(&description, media, &self.capabilities, Preference::Theirs, self.local.ip(), line)?;
+        let keys = stream.line.as_ref().and_then(|it| Some(it.with(self.ours.key(it.tag(), it.suite())?.clone())));
+        let offered = self.streams.get(self.index).ok_or(Unusable::Mismatch)?;
+        // RFC 4568 §5.1.3: what was offered with RTP/SAVP is not to be had without keys.
+        if keys.is_none() && offered.protocol.starts_with("RTP/S") {
+            return Err(Unusable::NoKey);
+        }
+        let webrtc = self.credentials.as_ref().zip(self.capabilities.browsers.as_ref());
+        let webrtc = webrtc.and_then(|(ours, identity)| stream.webrtc(identity, ours));
+        Ok(stream.agreed(self.holds, &self.numbers, keys, webrtc))
     }
 
     /// Writes the stream we take into its place.
-    fn write_stream(&mut self, formats: &[(u8, Encoding)], direction: Direction, is_muxed: bool, mid: Option<&str>) {
+    fn write_stream(
+        &mut self,
+        formats: &[(u8, Encoding)],
+        direction: Direction,
+        is_muxed: bool,
+        mid: Option<&str>,
+        is_offer: bool,
+    ) {
         let Some(media) = self.streams.get_mut(self.index) else {
             return;
         };
@@ -182,6 +263,10 @@ impl Negotiation {
             if let Some(fmtp) = encoding.fmtp(self.capabilities.comfort_noise) {
                 media.attributes.push("fmtp", format_args!("{payload_type} {fmtp}"));
             }
+        }
+        self.ours.write(media);
+        if let (Some(identity), Some(credentials)) = (&self.capabilities.browsers, &self.credentials) {
+            browser::write(media, identity, credentials, self.local, is_offer);
         }
         media.attributes.push("ptime", self.capabilities.ptime_ms);
         media.attributes.set_direction(direction);
@@ -198,10 +283,13 @@ impl Negotiation {
         let mut description = SessionDescription::new(self.session_id, 0, self.local.ip());
         timing.clone_into(&mut description.timing);
         description.media.clone_from(&self.streams);
-        let body = description.to_string();
-        if self.written.as_ref() != Some(&body) {
+        if self.credentials.is_some() {
+            browser::write_session(&mut description, self.index);
+        }
+        let written = foldhash::fast::FixedState::default().hash_one(description.to_string());
+        if self.written != Some(written) {
             self.version += 1;
-            self.written = Some(body);
+            self.written = Some(written);
         }
         description.origin.version = self.version.to_string();
         description.to_string()
@@ -210,8 +298,11 @@ impl Negotiation {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+
     use super::*;
     use crate::codec::{OpusSettings, SampleRate};
+    use crate::srtp::SrtpPolicy;
 
     #[test]
     fn an_answer_takes_the_first_codec_it_knows_and_the_events() {
@@ -335,11 +426,11 @@ mod tests {
 
     #[test]
     fn offers_have_their_answers() {
-        let all = Capabilities { codecs: AudioCodec::ALL.to_vec(), ..Capabilities::default() };
+        let all = Capabilities { codecs: AudioCodec::ALL.to_vec(), srtp: SrtpPolicy::Off, ..Capabilities::default() };
         for (offered, answered, agreed) in ANSWERS {
             let offered = format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP {}", offered.replace('|', "\na="));
-            let offer = Offer::read(&sdp(1, &offered), &all, local().ip()).expect(&offered);
-            let (answer, media) = Negotiation::new(all.clone(), 7, local()).answer(&offer);
+            let offer = read(&sdp(1, &offered), &all).expect(&offered);
+            let (answer, media) = our_side(all.clone()).answer(&offer);
             assert_eq!(short(&answer), *answered, "{offered}");
             let agreed = format!("192.0.2.9:4000 {agreed}");
             let found = show(&media).replace(" send receive", "");
@@ -352,8 +443,8 @@ mod tests {
         let ours = Capabilities { preference: Preference::Ours, ..Capabilities::default() };
         let check = |capabilities: &Capabilities, formats: &str, expected: &str| {
             let body = sdp(1, &format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP {formats}"));
-            let offer = Offer::read(&body, capabilities, local().ip()).expect(formats);
-            let (answer, _) = Negotiation::new(capabilities.clone(), 7, local()).answer(&offer);
+            let offer = read(&body, capabilities).expect(formats);
+            let (answer, _) = our_side(capabilities.clone()).answer(&offer);
             assert_eq!(short(&answer), expected);
         };
         check(&ours, "0 8 9", "9");
@@ -365,10 +456,10 @@ mod tests {
         check(&silent, opus, "96|rtpmap:96 opus/48000/2|OPUS 96;usedtx=1");
         let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], telephone_events: false, ..silent };
         check(&only_ulaw, "9 8 0 101\na=rtpmap:101 telephone-event/8000", "0");
-        let mut offering = Negotiation::new(only_ulaw, 7, local());
+        let mut offering = our_side(only_ulaw);
         assert_eq!(short(&offering.offer()), "0 13|rtpmap:13 CN/8000|rtcp-mux");
         let linear = vec![AudioCodec::L16(SampleRate::Hz16000)];
-        let mut offering = Negotiation::new(Capabilities { codecs: linear, ..Capabilities::default() }, 7, local());
+        let mut offering = our_side(Capabilities { codecs: linear, ..Capabilities::default() });
         assert_eq!(short(&offering.offer()), "97 103|rtpmap:97 L16/16000|EVENT 103 16000|rtcp-mux");
     }
 
@@ -426,13 +517,14 @@ mod tests {
     #[test]
     fn what_cannot_be_used_says_why() {
         let check = |body: &str, expected: Unusable| {
-            let found = Offer::read(&sdp(1, body), &Capabilities::default(), local().ip()).expect_err(body);
+            let found = read(&sdp(1, body), &Capabilities::default()).expect_err(body);
             assert_eq!(found, expected, "{body}");
         };
         check("c=IN IP4 192.0.2.9\nt=0 0", Unusable::NoAudio);
         check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0", Unusable::NoAudio);
         check("c=IN IP4 192.0.2.9\nt=0 0\nm=video 4000 RTP/AVP 31", Unusable::NoAudio);
-        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/SAVP 0\nm=video 1 RTP/AVP 31", Unusable::Transport);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/SAVP 0\nm=video 1 RTP/AVP 31", Unusable::NoKey);
+        check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 UDP/TLS/RTP/SAVPF 0", Unusable::Transport);
         check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 18", Unusable::Codec);
         check("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0\na=rtpmap:0 iLBC/8000", Unusable::Codec);
         check("c=IN IP4 host.example\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
@@ -440,25 +532,25 @@ mod tests {
         check("c=IN IP4 255.255.255.255\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
         check("c=IN IP6 2001:db8::9\nt=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
         check("t=0 0\nm=audio 4000 RTP/AVP 0", Unusable::Address);
-        let garbage = Offer::read(b"hello", &Capabilities::default(), local().ip());
+        let garbage = read(b"hello", &Capabilities::default());
         assert_eq!(garbage.err(), Some(Unusable::Malformed));
     }
 
     #[test]
     fn a_mapped_address_counts_as_ipv4() {
         let offer = sdp(1, "c=IN IP6 ::ffff:192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0");
-        let offer = Offer::read(&offer, &Capabilities::default(), local().ip()).expect("usable");
+        let offer = read(&offer, &Capabilities::default()).expect("usable");
         assert_eq!(offer.media().rtp.to_string(), "192.0.2.9:4000");
     }
 
     #[test]
     fn the_version_grows_with_changes_only() {
-        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let mut ours = our_side(Capabilities::default());
         let sendrecv = sdp(1, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0");
         let sendonly = sdp(2, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0\na=sendonly");
         let mut versions = vec![];
         for body in [&sendrecv, &sendrecv, &sendonly, &sendonly, &sendrecv] {
-            let offer = Offer::read(body, &Capabilities::default(), local().ip()).expect("usable");
+            let offer = read(body, &Capabilities::default()).expect("usable");
             let (answer, _) = ours.answer(&offer);
             let origin = answer.lines().nth(1).expect("o=").to_owned();
             versions.push(origin);
@@ -469,7 +561,7 @@ mod tests {
 
     #[test]
     fn our_offer_names_everything_and_keeps_refused_streams() {
-        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let mut ours = our_side(Capabilities::default());
         let expected = "v=0
             o=- 7 1 IN IP4 192.0.2.1
             s=-
@@ -490,7 +582,7 @@ mod tests {
             a=rtcp-mux";
         assert_eq!(lines(&ours.offer()), lines(expected));
         let body = sdp(1, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 0 RTP/AVP 0\nm=audio 4000 RTP/AVP 0");
-        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        let offer = read(&body, &Capabilities::default()).expect("usable");
         ours.answer(&offer);
         let (_, again) = ours.changed(Some(true), None);
         let media: Vec<_> = again.lines().filter(|it| it.starts_with("m=") || it.starts_with("a=send")).collect();
@@ -499,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_payload_type_keeps_its_meaning() {
-        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let mut ours = our_side(Capabilities::default());
         let body = sdp(
             1,
             "c=IN IP4 192.0.2.9
@@ -510,7 +602,7 @@ mod tests {
              a=rtpmap:101 PCMA/8000
              a=mid:voice",
         );
-        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        let offer = read(&body, &Capabilities::default()).expect("usable");
         let (_, agreed) = ours.answer(&offer);
         assert_eq!(show(&agreed), "192.0.2.9:4000 PCMA/8000 101 events 96/8000 send receive");
         let (mut again, offer) = ours.changed(Some(true), None);
@@ -535,14 +627,14 @@ mod tests {
         let agreed = again.accept(&sdp(2, answer)).expect("usable");
         assert_eq!(show(&agreed), "192.0.2.9:4002 opus 111<97 events 112<98/48000 send");
         let body = sdp(3, "c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4002 RTP/AVP 111\na=rtpmap:111 opus/48000/2");
-        let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+        let offer = read(&body, &Capabilities::default()).expect("usable");
         let (_, agreed) = again.answer(&offer);
         assert_eq!(show(&agreed), "192.0.2.9:4002 opus 111 send");
     }
 
     #[test]
     fn an_answer_must_fit_its_offer() {
-        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let mut ours = our_side(Capabilities::default());
         ours.offer();
         let check = |body: &str, expected: Result<&str, Unusable>| {
             let found = ours.accept(&sdp(1, body)).map(|it| show(&it));
@@ -583,7 +675,7 @@ mod tests {
             ("\na=ptime:60\na=maxptime:1", 10),
         ] {
             let body = sdp(1, &format!("c=IN IP4 192.0.2.9\nt=0 0\nm=audio 4000 RTP/AVP 0{lines}"));
-            let offer = Offer::read(&body, &Capabilities::default(), local().ip()).expect("usable");
+            let offer = read(&body, &Capabilities::default()).expect("usable");
             assert_eq!(offer.media().ptime_ms, expected, "{lines}");
         }
     }
@@ -591,8 +683,8 @@ mod tests {
     /// Answers an offer and compares the answer, from its `c=` on, and what is agreed.
     #[track_caller]
     fn check(offer: &str, answer: &str, agreed: &str) {
-        let offer = Offer::read(&sdp(1, offer), &Capabilities::default(), local().ip()).expect("usable");
-        let mut ours = Negotiation::new(Capabilities::default(), 7, local());
+        let offer = read(&sdp(1, offer), &Capabilities::default()).expect("usable");
+        let mut ours = our_side(Capabilities::default());
         let (body, media) = ours.answer(&offer);
         let found: Vec<_> = body.lines().skip(3).collect();
         assert_eq!(found, lines(answer));
@@ -603,9 +695,10 @@ mod tests {
         let number = |sent: u8, received: u8| {
             if sent == received { sent.to_string() } else { format!("{sent}<{received}") }
         };
-        let codec = match it.codec {
-            AudioCodec::Opus => show_opus(it.opus),
-            codec => format!("{}/{}", codec.name(), codec.rate().hz()),
+        let codec = if it.codec == AudioCodec::Opus {
+            show_opus(it.opus)
+        } else {
+            format!("{}/{}", it.codec.name(), it.codec.rate().hz())
         };
         let mut text = format!("{} {codec} {}", it.rtp, number(it.payload_type, it.received_payload_type));
         if it.rtcp.port() != it.rtp.port() + 1 || it.rtcp.ip() != it.rtp.ip() {
@@ -645,6 +738,19 @@ mod tests {
     fn sdp(version: u32, lines: &str) -> Vec<u8> {
         let lines: Vec<_> = lines.lines().map(str::trim).collect();
         format!("v=0\r\no=peer 1 {version} IN IP4 192.0.2.9\r\ns=-\r\n{}\r\n", lines.join("\r\n")).into_bytes()
+    }
+
+    fn read(body: &[u8], capabilities: &Capabilities) -> Result<Offer, Unusable> {
+        Offer::read(body, capabilities, capabilities.srtp_terms(false), local().ip(), &mut rng())
+    }
+
+    fn our_side(capabilities: Capabilities) -> Negotiation {
+        let terms = capabilities.srtp_terms(false);
+        Negotiation::new(capabilities, terms, 7, local(), &mut rng())
+    }
+
+    fn rng() -> ChaCha12Rng {
+        ChaCha12Rng::seed_from_u64(4568)
     }
 
     fn local() -> SocketAddr {

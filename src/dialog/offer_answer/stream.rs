@@ -1,19 +1,28 @@
 //! [`Stream`]: what the peer says about the one stream that we take, of an offer or of an answer (RFC 3264 §5.1, §6.1).
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use super::browser::{TheirTransport, is_browser};
 use super::encoding::{Encoding, Numbers};
+use super::security::TheirLine;
 use super::{Capabilities, MediaDescription, Preference, TelephoneEvents, Unusable};
 use crate::codec::{AudioCodec, OpusSettings};
 use crate::sdp::{Connection, Media, SessionDescription};
+use crate::srtp::Keys;
+use crate::webrtc::{IceCredentials, Identity, Parameters};
 
 /// What the peer says about the stream we take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Stream {
     rtp: SocketAddr,
     rtcp: SocketAddr,
     /// Whether RTP and RTCP may share a port.
     pub(super) is_muxed: bool,
+    /// Its key, if it is secured.
+    pub(super) line: Option<TheirLine>,
+    /// Its transport, if the peer is a browser.
+    pub(super) browser: Option<TheirTransport>,
     codec: AudioCodec,
     payload_type: u8,
     opus: OpusSettings,
@@ -26,30 +35,38 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Reads `media` and chooses the codec.
+    /// Reads `media` and chooses the codec. `line` is what it says about its security.
     pub(super) fn read(
         description: &SessionDescription,
         media: &Media,
         capabilities: &Capabilities,
         preference: Preference,
         local: IpAddr,
+        line: impl FnOnce(&Media) -> Result<Option<TheirLine>, Unusable>,
     ) -> Result<Self, Unusable> {
         if !media.kind.eq_ignore_ascii_case("audio") || media.port == 0 {
             return Err(Unusable::NoAudio);
         }
-        if !["RTP/AVP", "RTP/AVPF"].iter().any(|it| media.protocol.eq_ignore_ascii_case(it)) {
-            return Err(Unusable::Transport);
-        }
+        let is_known = is_browser(media) && capabilities.browsers.is_some();
+        let browser = if is_known { TheirTransport::read(description, media) } else { None };
+        let line = if browser.is_some() { None } else { line(media)? };
         let (payload_type, codec) = choose(media, capabilities, preference).ok_or(Unusable::Codec)?;
-        let connection = description.connection_of(media).ok_or(Unusable::Address)?;
-        let ip = media_ip(connection, local)?;
+        let is_muxed = media.attributes.rtcp_mux() || browser.is_some();
+        let rtp = if browser.is_some() {
+            // Where a browser is comes out when it is there; this address is none.
+            SocketAddr::new(local, DISCARD_PORT)
+        } else {
+            let connection = description.connection_of(media).ok_or(Unusable::Address)?;
+            SocketAddr::new(media_ip(connection, local)?, media.port)
+        };
+        let ip = rtp.ip();
         let direction = description.direction_of(media);
-        let is_muxed = media.attributes.rtcp_mux();
-        let rtp = SocketAddr::new(ip, media.port);
         Ok(Self {
             rtp,
             rtcp: if is_muxed { rtp } else { rtcp(media, ip, local) },
             is_muxed,
+            line,
+            browser,
             codec,
             payload_type,
             opus: opus(media, payload_type, capabilities),
@@ -62,7 +79,13 @@ impl Stream {
     }
 
     /// What is agreed on, if we hold the peer or not and receive by `numbers` (RFC 3264 §6.1).
-    pub(super) fn agreed(&self, holds: bool, numbers: &Numbers) -> MediaDescription {
+    pub(super) fn agreed(
+        &self,
+        holds: bool,
+        numbers: &Numbers,
+        keys: Option<Keys>,
+        webrtc: Option<Parameters>,
+    ) -> MediaDescription {
         MediaDescription {
             rtp: self.rtp,
             rtcp: self.rtcp,
@@ -77,9 +100,22 @@ impl Stream {
                 clock_hz,
             }),
             ptime_ms: self.ptime_ms,
+            keys: keys.map(Box::new),
+            webrtc: webrtc.map(Box::new),
             send: self.receives,
             receive: self.sends && !holds,
         }
+    }
+
+    /// The transport of a browser, that knows us by `ours`.
+    pub(super) fn webrtc(&self, identity: &Arc<Identity>, ours: &IceCredentials) -> Option<Parameters> {
+        let TheirTransport { credentials, fingerprint } = self.browser.clone()?;
+        Some(Parameters {
+            identity: Arc::clone(identity),
+            ours: ours.clone(),
+            theirs: credentials,
+            their_fingerprint: fingerprint,
+        })
     }
 
     /// What our answer names, by the numbers of the offer.
@@ -154,6 +190,8 @@ fn media_ip(connection: &Connection, local: IpAddr) -> Result<IpAddr, Unusable> 
     Ok(ip)
 }
 
+/// Of RFC 863, as descriptions without an address name it.
+const DISCARD_PORT: u16 = 9;
 /// What peers that ask for nothing get.
 const PTIME_MS: u16 = 20;
 /// The shortest packets we send.

@@ -20,6 +20,12 @@ pub(crate) enum Unusable {
     /// There is no codec in it that we take.
     #[error("No common codec")]
     Codec,
+    /// Media are to be secured, and there is no key in it that we can use.
+    #[error("No usable key for SRTP")]
+    NoKey,
+    /// Media are to be secured, and whoever reads the signalling would read the keys.
+    #[error("Keys for SRTP over secure transports only")]
+    KeysInTheClear,
     /// Its address is a name, of another family than ours, or one of many receivers.
     #[error("Unusable media address")]
     Address,
@@ -33,6 +39,8 @@ impl Unusable {
             Self::Mismatch => Refusal::BadRequest("Answer Does Not Match"),
             Self::NoAudio => Refusal::NotAcceptable(304, "No audio stream"),
             Self::Transport => Refusal::NotAcceptable(302, "Only RTP/AVP"),
+            Self::NoKey => Refusal::NotAcceptable(302, "No usable key for SRTP"),
+            Self::KeysInTheClear => Refusal::NotAcceptable(302, "Keys for SRTP over secure transports only"),
             Self::Codec => Refusal::NotAcceptable(305, "No common codec"),
             Self::Address => Refusal::NotAcceptable(301, "Unusable media address"),
         }

@@ -218,6 +218,9 @@ pub struct TurnTiming {
 pub struct MediaReport {
     /// The leg's index in the call.
     pub leg: u8,
+    /// The codec at its end, as in SDP.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub codec: String,
     /// RTP packets sent.
     pub packets_sent: u64,
     /// RTP packets received.
@@ -232,12 +235,23 @@ pub struct MediaReport {
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.
     pub jitter_us: u32,
+    /// The delay that the jitter buffer aimed at in the end, in milliseconds.
+    pub jitter_buffer_ms: u32,
+    /// How the far side's audio sounded here, as a mean opinion score of the E-model in hundredths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos_hundredths: Option<u16>,
     /// Round-trip time by RTCP, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_ms: Option<u32>,
     /// RTP packets of ours that the far side reports lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub far_packets_lost: Option<u64>,
+    /// The jitter that it reports, in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub far_jitter_us: Option<u32>,
+    /// How our audio sounded there: as it says (RFC 3611), else as its losses and the delay let expect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub far_mos_hundredths: Option<u16>,
 }
 
 /// Who ended a call.

@@ -37,11 +37,13 @@ use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::RtpSockets;
 use super::recorder::TapEnd;
 use crate::identity::LegId;
-use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
-use crate::media::{Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
+use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
+use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
 use crate::timer::Now;
+use crate::webrtc::Peer;
 
 /// All media threads. Dropping it ends them, and with them every leg.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub struct OpenLeg {
     pub session: SessionConfig,
     /// The keys of its media, if they are secured.
     pub keys: Option<Box<Keys>>,
+    /// The browser, if it is one.
+    pub browser: Option<Box<Browser>>,
     /// The end of a [`super::media_link::link`].
     pub link: WorkerEnd,
     /// Records from the beginning.
@@ -282,6 +286,8 @@ struct Leg {
     key: u64,
     sockets: RtpSockets,
     transport: LegTransport,
+    /// What stands for the address of a browser in its session.
+    browser_address: Option<SocketAddr>,
     session: Session,
     link: WorkerEnd,
     tap: Option<TapEnd>,
@@ -367,21 +373,29 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, sockets, session, keys, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, sockets, session, keys, browser, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
         let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
+        let transport = match browser {
+            Some(browser) => {
+                let local = sockets.rtp.local_addr().ok();
+                local.and_then(|it| LegTransport::to_browser(&browser, it, now.instant))
+            }
+            None => Some(LegTransport::new(keys.as_deref())),
+        };
         let added =
             self.poll.add(sockets.rtp.as_fd(), token).and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1));
         if let Err(error) = &added {
             tracing::error!(%error, leg = %id, "epoll");
         }
-        if !has_room || added.is_err() {
+        let Some(transport) = transport.filter(|_| has_room && added.is_ok()) else {
             // What was added leaves the set when its socket is closed.
             self.vacant.extend((place < self.open.len()).then_some(place));
             self.untold.push_back(id);
             return;
-        }
+        };
+        let browser_address = session.remote.map(|it| it.rtp);
         let mut session = Session::new(session, &mut self.rng, now);
         session.align(self.slots.insert(place, now.instant));
         let published = Report::default();
@@ -389,7 +403,8 @@ impl Legs {
             id,
             key,
             sockets,
-            transport: LegTransport::new(keys.as_deref()),
+            transport,
+            browser_address,
             session,
             link,
             tap,
@@ -529,12 +544,16 @@ impl Leg {
                     self.session.clear();
                     false
                 }
-                LegCommand::Dtmf(digit, ms) => self.session.send_dtmf(digit, ms).is_err(),
+                LegCommand::Dtmf(digit, ms) => self.session.press(digit, ms).is_err(),
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
         let tick = self.session.handle_tick(now);
-        self.transmit(send, metrics);
+        if let LegTransport::WebRtc(peer) = &mut self.transport {
+            send_to_browser(peer, &mut self.session, send, &self.sockets, now);
+        } else {
+            self.transmit(send, metrics);
+        }
         if let Some(tap) = &mut self.tap {
             let heard = match &tick.heard {
                 Heard::Audio(frame) | Heard::Concealed(frame) => Some(frame),
@@ -561,6 +580,14 @@ impl Leg {
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
+        if let (LegTransport::WebRtc(peer), Some(address)) = (&mut self.transport, self.browser_address) {
+            peer.handle_datagram(from, datagram, now.instant);
+            let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
+            while let Some(len) = peer.poll_packet(&mut packet) {
+                self.session.handle_rtp(address, packet.get(..len).unwrap_or_default(), now);
+            }
+            return;
+        }
         // Strangers are counted by the session, and cost no cryptography.
         let datagram = if self.session.admits(from) {
             match self.transport.unprotect(datagram, is_rtcp, now.instant) {
@@ -604,6 +631,27 @@ impl Leg {
     }
 }
 
+/// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
+fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &RtpSockets, now: Now) {
+    peer.handle_timeout(now.instant);
+    let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
+    while let Some(transmit) = session.poll_transmit(&mut packet) {
+        let packet = packet.get(..transmit.len).unwrap_or_default();
+        if !is_rtcp(packet) {
+            peer.send(packet, now.instant);
+        }
+    }
+    loop {
+        let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
+        if !is_queued || send.is_full() {
+            send.send(sockets.rtp.as_fd());
+        }
+        if !is_queued {
+            return;
+        }
+    }
+}
+
 const WAKER_TOKEN: u64 = u64::MAX;
 const ORDERS_PER_TURN: usize = 64;
 /// Once a second.
@@ -617,7 +665,6 @@ mod tests {
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Latching, PlayoutFrame};
-    use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::PortPool;
@@ -804,10 +851,19 @@ mod tests {
 
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
-            let (task, link) = link();
+            let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let sockets = self.pool.allocate(phone.address().ip()).unwrap();
-            let open = OpenLeg { leg: self.last_leg(), sockets, session, keys: None, link, tap: None, inactivity };
+            let open = OpenLeg {
+                leg: self.last_leg(),
+                sockets,
+                session,
+                keys: None,
+                browser: None,
+                link,
+                tap: None,
+                inactivity,
+            };
             (self.workers.open(open).unwrap(), task)
         }
 

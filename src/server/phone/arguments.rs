@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use crate::codec::AudioCodec;
+
 /// See the module.
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
@@ -30,6 +32,15 @@ pub struct Arguments {
     /// The voice of --say: rms, awb, slt, kal or kal16.
     #[arg(long, default_value = "awb")]
     pub voice: String,
+    /// What to offer, in order of preference: opus, g722, pcma, pcmu, l16, l16/8000.
+    #[arg(
+        long = "codec",
+        value_name = "CODECS",
+        value_delimiter = ',',
+        default_value = "opus,g722,pcma,pcmu",
+        value_parser = codec
+    )]
+    pub codecs: Vec<AudioCodec>,
     /// Words the far side may say, for the recogniser; without them it listens with its general model.
     #[arg(long, value_name = "TEXT")]
     pub expect: Vec<String>,
@@ -94,6 +105,11 @@ impl Args for Actions {
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+fn codec(text: &str) -> Result<AudioCodec, String> {
+    let known = || AudioCodec::ALL.map(AudioCodec::key).join(", ");
+    AudioCodec::from_key(text).ok_or_else(|| format!("expected one of {}", known()))
 }
 
 fn keys(text: &str) -> Result<String, String> {

@@ -17,18 +17,19 @@ use crate::identity::{AccountId, CallId};
 use crate::limits::{DTMF_SENT_MS, RTP_PORTS_DEFAULT};
 use crate::locate::{self, Hop, Reach};
 use crate::media::levels::Level;
-use crate::media::{Heard, PlayoutFrame};
+use crate::media::{Heard, PlayoutFrame, Report};
 use crate::platform::calls::{Entry, Event};
 use crate::route::Admission;
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::connections::ConnectionLimits;
+use crate::server::detection::Listening;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
-use crate::server::sip_worker::{Command, Signal};
+use crate::server::sip_worker::{Command, MediaClosed, Signal};
 use crate::server::tls::TlsClientFiles;
 use crate::server::websocket::Origins;
 use crate::sip::Uri;
@@ -49,6 +50,8 @@ pub(crate) struct Target {
 pub(crate) struct Dial {
     /// The user part of our own address.
     pub(crate) from: String,
+    /// What to offer, in order of preference.
+    pub(crate) codecs: Vec<AudioCodec>,
     /// Where to keep both sides.
     pub(crate) record: Option<PathBuf>,
     /// The authorities that a TLS server's certificate is from; those of the system if `None`.
@@ -72,6 +75,8 @@ pub(crate) enum LineEvent {
     FarSideFinished,
     /// What the recogniser understood of it.
     Heard(String),
+    /// Who or what answered, or a tone: what, when and why.
+    Detected(String),
     /// There will be no more [`LineEvent::Heard`].
     Deaf(String),
     /// The call is over.
@@ -85,11 +90,14 @@ pub(crate) struct Line {
     link: TaskEnd,
     signals: mpsc::Receiver<Signal>,
     ears: Option<Handle<RecogniserCommand, RecogniserEvent>>,
+    listening: Listening,
     turn: u32,
     /// What it does and when.
     pub(crate) dialogue: Dialogue,
     /// Keeps the recording's thread; and tells how the recording went.
     recording: Option<(Recorder, oneshot::Receiver<Recorded>)>,
+    /// What its media came to, once it is over.
+    media: MediaClosed,
     hung_up: bool,
     waiting: std::collections::VecDeque<LineEvent>,
 }
@@ -146,7 +154,8 @@ impl Line {
     pub(crate) async fn dial(target: &Target, dial: Dial, dialogue: Dialogue) -> anyhow::Result<Self> {
         let listen = listen_towards(&target.hops);
         anyhow::ensure!(!listen.is_empty(), "there is no way to {}", target.uri);
-        let recording = dial.record.as_deref().map(Kept::begin).transpose()?;
+        let rate = audio_rate(&dial.codecs);
+        let recording = dial.record.as_deref().map(|it| Kept::begin(it, rate)).transpose()?;
         let (mut tap, recording) = recording.map_or((None, None), |it| (Some(it.tap), Some((it.recorder, it.done))));
         let config = EndpointConfig {
             listen,
@@ -159,6 +168,7 @@ impl Line {
             tls: Tls {
                 server: None,
                 client: TlsClientFiles { roots: dial.tls_ca.clone(), ..TlsClientFiles::default() },
+                trunks: vec![],
                 peers: target.hops.iter().filter_map(|it| Some((it.remote, it.server_name.clone()?))).collect(),
             },
             origins: Origins::default(),
@@ -166,10 +176,7 @@ impl Line {
             calls: CallsConfig {
                 trunks: target.trunk.iter().cloned().collect(),
                 ring: Ring { answer_after: None, ..Ring::default() },
-                capabilities: Capabilities {
-                    codecs: vec![AudioCodec::Pcmu, AudioCodec::Pcma],
-                    ..Capabilities::default()
-                },
+                capabilities: Capabilities { codecs: dial.codecs, ..Capabilities::default() },
                 ..CallsConfig::new(vec![])
             },
             record: Some(Recording::new(move |_, _| tap.take())),
@@ -179,7 +186,7 @@ impl Line {
         let mut events = log.watch();
         let mut endpoint = Endpoint::start(config, log)?;
         let ears = dial.ears.map(|(address, phrases)| {
-            let config = RecogniserConfig { format: AudioFormat::MULAW, phrases, partial_results: false };
+            let config = RecogniserConfig { format: AudioFormat::linear16(rate), phrases, partial_results: false };
             spawn_recogniser(RecogniserClient::new(config), address)
         });
         let call = place(&endpoint, target, &dial.from).await?;
@@ -194,9 +201,11 @@ impl Line {
             link: new.link,
             signals: new.signals,
             ears,
+            listening: Listening::to_called(rate),
             turn: 0,
             dialogue,
             recording,
+            media: vec![],
             hung_up: false,
             waiting: std::collections::VecDeque::new(),
         })
@@ -214,10 +223,14 @@ impl Line {
                     Some(Signal::Ringing) => return LineEvent::Ringing,
                     Some(Signal::Answered) => {
                         self.dialogue.handle_answered();
+                        self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
                     Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
-                    Some(Signal::Ended { end, .. }) => return LineEvent::Ended(end),
+                    Some(Signal::Ended { end, media, .. }) => {
+                        self.media = media;
+                        return LineEvent::Ended(end);
+                    }
                     None => return LineEvent::Ended(GONE),
                 },
                 Some(tick) = self.link.tick() => self.handle_tick(&tick).await,
@@ -242,10 +255,14 @@ impl Line {
         }
     }
 
-    /// Waits until the last messages are out and says how the recording went, if there is one.
-    pub(crate) async fn close(self) -> Option<Recorded> {
-        let Self { endpoint, link, recording, .. } = self;
+    /// Waits until the last messages are out and says what the media came to and how the recording went, if there is one.
+    pub(crate) async fn close(self) -> (Option<Report>, Option<Recorded>) {
+        let Self { endpoint, link, recording, media, .. } = self;
         drop(link);
+        let report = match media.into_iter().next() {
+            Some((_, report)) => report.await.ok(),
+            None => None,
+        };
         for _ in 0..FAREWELL_LOOKS {
             if endpoint.status().counts.dialogs == 0 {
                 break;
@@ -253,17 +270,21 @@ impl Line {
             crate::server::task::deadline(crate::server::clock::now().instant + FAREWELL_LOOK).await;
         }
         endpoint.stop().await;
-        let (recorder, done) = recording?;
+        let Some((recorder, done)) = recording else {
+            return (report, None);
+        };
         // Finishing the recorder's thread takes a write to the disk.
         let finish = tokio::task::spawn_blocking(move || drop(recorder));
         drop(finish.await);
-        done.await.ok()
+        (report, done.await.ok())
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {
+        let found = self.listening.hear(&tick.tick.heard).into_iter().flatten();
+        self.waiting.extend(found.map(|it| LineEvent::Detected(it.to_string())));
         let frame = match &tick.tick.heard {
             Heard::Audio(frame) | Heard::Concealed(frame) => *frame,
-            Heard::Nothing => Frame::silence(SampleRate::Hz8000),
+            Heard::Nothing => Frame::silence(self.link.rate()),
         };
         let speaks = Level::of(&frame).rms >= SPEECH_RMS_MIN;
         if let Some(ears) = &self.ears {
@@ -301,15 +322,19 @@ impl Line {
     }
 }
 
+/// The rate at which a call that offers `codecs` is spoken and heard.
+pub(crate) fn audio_rate(codecs: &[AudioCodec]) -> SampleRate {
+    codecs.iter().map(|it| it.rate()).max().unwrap_or(SampleRate::Hz8000)
+}
+
 /// The frames of a text, or of a file.
-pub(crate) fn frames(samples: &[i16]) -> Vec<Frame> {
-    let rate = SampleRate::Hz8000;
+fn frames(samples: &[i16], rate: SampleRate) -> Vec<Frame> {
     samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect()
 }
 
 /// An action that is heard.
-pub(crate) fn speak(label: String, samples: &[i16]) -> Action {
-    Action::Speak { label, frames: frames(samples) }
+pub(crate) fn speak(label: String, samples: &[i16], rate: SampleRate) -> Action {
+    Action::Speak { label, frames: frames(samples, rate) }
 }
 
 async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Result<CallId> {
@@ -368,9 +393,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn begin(path: &Path) -> anyhow::Result<Self> {
+    fn begin(path: &Path, rate: SampleRate) -> anyhow::Result<Self> {
         let recorder = Recorder::start().context("the recorder does not start")?;
-        let (tap, done) = recorder.record(path, SampleRate::Hz8000)?;
+        let (tap, done) = recorder.record(path, rate)?;
         Ok(Self { recorder, tap, done })
     }
 }

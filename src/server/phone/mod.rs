@@ -12,11 +12,12 @@ use anyhow::Context;
 
 use arguments::{Arguments, Step};
 use dialogue::{Action, Dialogue, Patience};
-use line::{Dial, Line, LineEvent, Target, speak};
+use line::{Dial, Line, LineEvent, Target, audio_rate, speak};
 
 use crate::call::{End, EndCause};
 use crate::codec::SampleRate;
 use crate::config::{self, Config};
+use crate::media::Report;
 use crate::server::speech::{self, SpeechConfig, SpeechServer, converted, render_text};
 use crate::server::system::random_token;
 use crate::server::{clock, system, task};
@@ -31,12 +32,21 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let ears = listen(arguments).await?;
     let patience =
         Patience { quiet_ms: arguments.quiet, nothing_ms: NOTHING_MS, linger_ms: arguments.quiet.max(LINGER_MS) };
-    let dial =
-        Dial { from: arguments.from.clone(), record: arguments.record.clone(), tls_ca: arguments.tls_ca.clone(), ears };
+    let dial = Dial {
+        from: arguments.from.clone(),
+        codecs: arguments.codecs.clone(),
+        record: arguments.record.clone(),
+        tls_ca: arguments.tls_ca.clone(),
+        ears,
+    };
     println!("calling {}", arguments.target);
     let mut line = Line::dial(&target, dial, Dialogue::new(actions, patience, false)).await?;
     let end = talk(&mut line, arguments).await;
-    if let Some(recorded) = line.close().await {
+    let (report, recorded) = line.close().await;
+    if let Some(report) = report {
+        print_media(&report);
+    }
+    if let Some(recorded) = recorded {
         if let Some(error) = recorded.error {
             anyhow::bail!("the recording {} ended early: {error}", recorded.path.display());
         }
@@ -90,11 +100,38 @@ async fn talk(line: &mut Line, arguments: &Arguments) -> Option<End> {
             LineEvent::Began(label) => println!("> {label}"),
             LineEvent::ReplyBegins(ms) => println!("  (reply after {:.2} s)", seconds(ms.into())),
             LineEvent::Heard(text) => println!("< {text}"),
+            LineEvent::Detected(what) => println!("  ({what})"),
             LineEvent::Deaf(reason) => println!("  (what is said is not recognised any more: {reason})"),
             LineEvent::FarSideFinished => (),
             LineEvent::Ended(end) => return Some(end),
         }
     }
+}
+
+/// How the call sounded, at both ends.
+fn print_media(report: &Report) {
+    let Some(codec) = report.codec else { return };
+    let Report { received, remote, quality, remote_quality, .. } = report;
+    println!(
+        "heard {} of {} packets in {}, jitter {} ms, MOS {}",
+        received.packets,
+        received.packets + received.lost,
+        codec.name(),
+        received.jitter_us / 1_000,
+        score(quality.mos_hundredths)
+    );
+    if let (Some(round_trip_us), Some(quality)) = (remote.round_trip_us, remote_quality) {
+        let (lost, score) = (remote.lost, score(quality.mos_hundredths));
+        println!(
+            "the far side lost {lost} of {}, round trip {} ms, MOS {score}",
+            report.sent.packets,
+            round_trip_us / 1_000
+        );
+    }
+}
+
+fn score(hundredths: u16) -> String {
+    if hundredths == 0 { "unknown".to_owned() } else { format!("{}.{:02}", hundredths / 100, hundredths % 100) }
 }
 
 fn outcome(end: End) -> anyhow::Result<()> {
@@ -110,13 +147,14 @@ fn outcome(end: End) -> anyhow::Result<()> {
 
 /// Makes audio of what is to be said and played, before the call.
 fn prepare(arguments: &Arguments) -> anyhow::Result<Vec<Action>> {
+    let rate = audio_rate(&arguments.codecs);
     let prepared = arguments.actions.0.iter().map(|step| match step {
         Step::Say(text) => {
-            let samples = render_text(text, &arguments.voice, SampleRate::Hz8000)
-                .with_context(|| format!("`{text}` cannot be spoken"))?;
-            Ok(speak(text.clone(), &samples))
+            let samples =
+                render_text(text, &arguments.voice, rate).with_context(|| format!("`{text}` cannot be spoken"))?;
+            Ok(speak(text.clone(), &samples, rate))
         }
-        Step::Play(path) => Ok(speak(path.display().to_string(), &read_wav(path)?)),
+        Step::Play(path) => Ok(speak(path.display().to_string(), &read_wav(path, rate)?, rate)),
         Step::Dtmf(keys) => Ok(Action::Press(keys.clone())),
     });
     prepared.collect()
@@ -137,11 +175,11 @@ async fn listen(
     Ok(Some((system::speech_address(&server, token), arguments.expect.clone())))
 }
 
-fn read_wav(path: &Path) -> anyhow::Result<Vec<i16>> {
+fn read_wav(path: &Path, rate: SampleRate) -> anyhow::Result<Vec<i16>> {
     let context = || format!("{} cannot be played", path.display());
     let mut reader = hound::WavReader::open(path).with_context(context)?;
     let spec = reader.spec();
-    let rate = match spec.sample_rate {
+    let from = match spec.sample_rate {
         8_000 => SampleRate::Hz8000,
         16_000 => SampleRate::Hz16000,
         other => anyhow::bail!("{}: {other} Hz; expected 8000 or 16000", path.display()),
@@ -149,7 +187,7 @@ fn read_wav(path: &Path) -> anyhow::Result<Vec<i16>> {
     let fits = spec.channels == 1 && spec.bits_per_sample == 16 && spec.sample_format == hound::SampleFormat::Int;
     anyhow::ensure!(fits, "{}: expected 16-bit mono", path.display());
     let samples: Vec<i16> = reader.samples().collect::<Result<_, _>>().with_context(context)?;
-    Ok(converted(&samples, rate, SampleRate::Hz8000))
+    Ok(converted(&samples, from, rate))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

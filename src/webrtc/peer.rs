@@ -1,0 +1,260 @@
+//! [`Peer`]: the browser at the other end of a leg.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::config::{DtlsCert, Fingerprint as TheirFingerprint};
+use str0m::format::{Codec, FormatParams};
+use str0m::ice::IceCreds;
+use str0m::media::{Frequency, MediaKind, Mid, Pt};
+use str0m::net::{Protocol, Receive, Transmit};
+use str0m::rtp::{RtpWrite, Ssrc};
+use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
+
+use super::{IceCredentials, Parameters};
+use crate::limits::{WEBRTC_DATAGRAMS_MAX, WEBRTC_STREAMS_MAX};
+use crate::rtp::packet::{is_rtcp, ssrc_and_sequence};
+use crate::rtp::{Header, Packet};
+
+/// A payload type that is exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Both ways.
+    pub payload_type: u8,
+    /// What it stands for.
+    pub kind: FormatKind,
+    /// Of its timestamps, in hertz.
+    pub clock_hz: u32,
+}
+
+/// What a payload type stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatKind {
+    /// Opus.
+    Opus,
+    /// G.711 µ-law.
+    Pcmu,
+    /// G.711 A-law.
+    Pcma,
+    /// G.722.
+    G722,
+    /// Telephone events (RFC 4733).
+    Events,
+    /// Comfort noise (RFC 3389).
+    ComfortNoise,
+}
+
+/// The browser. After every `handle_…` and [`Peer::send`], drain [`Peer::poll_packet`] and [`Peer::poll_transmit`].
+pub struct Peer {
+    rtc: Rtc,
+    local: SocketAddr,
+    /// Where it has proved to be by its ICE password.
+    remote: Option<SocketAddr>,
+    /// What we send, once there is some: its SSRC and the extended number of its last packet.
+    sent: Option<(u32, u64)>,
+    expected: Vec<u32>,
+    packets: VecDeque<(Header, Arc<[u8]>)>,
+    datagrams: VecDeque<Transmit>,
+    is_lost: bool,
+}
+
+impl Peer {
+    /// A peer that will come to `local`, the address of our socket; `None` if that is no address for media.
+    pub fn new(parameters: &Parameters, formats: &[Format], local: SocketAddr, now: Instant) -> Option<Self> {
+        let Parameters { identity, ours, theirs, their_fingerprint } = parameters;
+        let certificate = DtlsCert {
+            certificate: identity.certificate.certificate.clone(),
+            private_key: identity.certificate.private_key.clone(),
+        };
+        let mut config = Rtc::builder()
+            .set_rtp_mode(true)
+            .set_ice_lite(true)
+            .set_dtls_cert(certificate)
+            .set_local_ice_credentials(credentials(ours))
+            .clear_codecs()
+            .set_reordering_size_audio(0);
+        for format in formats {
+            let (codec, channels) = match format.kind {
+                FormatKind::Opus => (Codec::Opus, Some(2)),
+                FormatKind::Pcmu => (Codec::PCMU, None),
+                FormatKind::Pcma => (Codec::PCMA, None),
+                FormatKind::G722 => (Codec::G722, None),
+                FormatKind::Events => (Codec::Tele, None),
+                FormatKind::ComfortNoise => (Codec::CN, None),
+            };
+            let clock = Frequency::new(format.clock_hz)?;
+            let payload_type = Pt::from(format.payload_type);
+            config.codec_config().add_config(payload_type, None, codec, clock, channels, FormatParams::default());
+        }
+        let mut rtc = config.build(now);
+        rtc.add_local_candidate(Candidate::host(local, "udp").ok()?);
+        let mut direct = rtc.direct_api();
+        direct.set_ice_controlling(false);
+        direct.set_remote_ice_credentials(credentials(theirs));
+        let hash_func = "sha-256".to_owned();
+        direct.set_remote_fingerprint(TheirFingerprint { hash_func, bytes: their_fingerprint.0.to_vec() });
+        direct.start_dtls(false).ok()?;
+        direct.declare_media(mid(), MediaKind::Audio);
+        let mut peer = Self {
+            rtc,
+            local,
+            remote: None,
+            sent: None,
+            expected: vec![],
+            packets: VecDeque::new(),
+            datagrams: VecDeque::new(),
+            is_lost: false,
+        };
+        peer.drain();
+        Some(peer)
+    }
+
+    /// Takes a datagram from the socket.
+    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        if is_rtp(datagram) && !self.expects(from, datagram) {
+            return;
+        }
+        let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) else {
+            return;
+        };
+        self.input(Input::Receive(now, receive));
+    }
+
+    /// Lets time pass.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.input(Input::Timeout(now));
+    }
+
+    /// Sends an RTP packet; before the browser is there, it is dropped.
+    pub fn send(&mut self, packet: &[u8], now: Instant) {
+        let Ok(Packet { header, payload }) = Packet::parse(packet) else {
+            return;
+        };
+        if !self.rtc.is_connected() {
+            return;
+        }
+        let index = match self.sent {
+            Some((ssrc, last)) if ssrc == header.ssrc => {
+                let low = u16::try_from(last & 0xffff).unwrap_or(0);
+                last.saturating_add_signed(i64::from(crate::rtp::sequence_distance(low, header.sequence)))
+            }
+            _ => {
+                self.rtc.direct_api().declare_stream_tx(Ssrc::from(header.ssrc), None, mid(), None);
+                u64::from(header.sequence)
+            }
+        };
+        self.sent = Some((header.ssrc, index));
+        let mut direct = self.rtc.direct_api();
+        if let Some(stream) = direct.stream_tx(&Ssrc::from(header.ssrc)) {
+            let payload_type = Pt::from(header.payload_type);
+            let write = RtpWrite::new(payload_type, index.into(), header.timestamp, now, payload);
+            stream.write_rtp(write.marker(header.marker));
+        }
+        self.input(Input::Timeout(now));
+    }
+
+    /// The next packet from the browser, written to `buffer`.
+    pub fn poll_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (header, payload) = self.packets.pop_front()?;
+        Packet { header, payload: &payload }.write(buffer)
+    }
+
+    /// The next datagram to be sent from the socket, written to `buffer`.
+    pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        let transmit = self.datagrams.pop_front()?;
+        let contents: &[u8] = &transmit.contents;
+        buffer.get_mut(..contents.len())?.copy_from_slice(contents);
+        Some((transmit.destination, contents.len()))
+    }
+
+    /// Whether the browser was there and is no more: it has withdrawn its consent, or closed the DTLS connection.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost || !self.rtc.is_alive()
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        if self.rtc.handle_input(input).is_err() {
+            self.is_lost = true;
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(_)) => return,
+                Ok(Output::Transmit(transmit)) => {
+                    self.remote = Some(transmit.destination);
+                    if self.datagrams.len() < WEBRTC_DATAGRAMS_MAX {
+                        self.datagrams.push_back(transmit);
+                    }
+                }
+                Ok(Output::Event(event)) => self.take(event),
+                Err(_) => {
+                    self.is_lost = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most events are about what we do not use")]
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::RtpPacket(packet) if self.packets.len() < WEBRTC_DATAGRAMS_MAX => {
+                let header = Header {
+                    payload_type: *packet.header.payload_type,
+                    marker: packet.header.marker,
+                    sequence: packet.header.sequence_number,
+                    timestamp: packet.header.timestamp,
+                    ssrc: *packet.header.ssrc,
+                };
+                self.packets.push_back((header, packet.payload));
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) | Event::Closed => self.is_lost = true,
+            Event::IceConnectionStateChange(_) => self.is_lost = false,
+            _ => (),
+        }
+    }
+
+    /// Whether an RTP packet may be the browser's: it comes from where that has proved to be, and its SSRC is known or one
+    /// of the first.
+    fn expects(&mut self, from: SocketAddr, packet: &[u8]) -> bool {
+        let Some((ssrc, _)) = ssrc_and_sequence(packet) else {
+            return false;
+        };
+        if self.remote != Some(from) {
+            return false;
+        }
+        if !self.expected.contains(&ssrc) {
+            if self.expected.len() == WEBRTC_STREAMS_MAX {
+                return false;
+            }
+            self.expected.push(ssrc);
+            self.rtc.direct_api().expect_stream_rx(Ssrc::from(ssrc), None, mid(), None);
+        }
+        true
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer").field("is_lost", &self.is_lost).finish_non_exhaustive()
+    }
+}
+
+/// RFC 7983 §7.
+fn is_rtp(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|it| (128..=191).contains(it)) && !is_rtcp(datagram)
+}
+
+fn credentials(from: &IceCredentials) -> IceCreds {
+    IceCreds { ufrag: from.user.clone(), pass: from.password.clone() }
+}
+
+/// The one stream; what the descriptions call it is their affair.
+fn mid() -> Mid {
+    Mid::from("audio")
+}

@@ -1,0 +1,61 @@
+//! baresip with SRTP, whose implementation is its own: keys in the signalling (RFC 4568), demanded or offered.
+
+use std::time::Duration;
+
+use crate::baresip::{Account, Baresip};
+use crate::server_process::Server;
+use crate::telephones::{TONE_HZ, USERS, hang_up_and_be_hung_up};
+
+/// `RTP/SAVP` only.
+#[test]
+fn a_telephone_that_demands_srtp_hears_and_is_heard() {
+    calls_secured("srtp-mand");
+}
+
+/// `RTP/AVP` with keys.
+#[test]
+fn a_telephone_that_offers_srtp_hears_and_is_heard() {
+    calls_secured("srtp");
+}
+
+#[track_caller]
+fn calls_secured(encryption: &str) {
+    let server = Server::start(&USERS);
+    let mut telephone = alice(&server, &format!(";mediaenc={encryption}"));
+    hang_up_and_be_hung_up(&server, &mut telephone, "");
+    let metrics = server.metrics();
+    let packets = |what: &str| metrics.value(&format!("hookswitch_rtp_packets_total{{what=\"{what}\"}}")).unwrap();
+    assert!(packets("in") > 50.0 && packets("out") > 50.0);
+    assert_eq!((packets("unauthenticated"), packets("replayed"), packets("strange")), (0.0, 0.0, 0.0));
+    let log = telephone.log();
+    assert!(log.contains("secure"), "{log}");
+}
+
+#[test]
+fn policies_are_kept() {
+    for (policy, encryption, is_taken) in [
+        ("off", ";mediaenc=srtp-mand", false),
+        ("required", "", false),
+        ("required", ";mediaenc=srtp-mand", true),
+        ("preferred", "", true),
+    ] {
+        let mut keys = USERS.to_vec();
+        keys.push(("MEDIA__SRTP", policy));
+        let server = Server::start(&keys);
+        let before = server.metrics();
+        let mut telephone = alice(&server, encryption);
+        telephone.order("dial", &format!("sip:100@{}", server.sip));
+        let event = telephone.event(if is_taken { "CALL_ESTABLISHED" } else { "CALL_CLOSED" });
+        if is_taken {
+            telephone.order("hangup", "");
+        } else {
+            assert!(event["param"].as_str().unwrap_or_default().contains("488"), "{policy} {encryption}: {event}");
+        }
+        server.settles(&before, Duration::from_secs(20));
+    }
+}
+
+fn alice(server: &Server, parameters: &str) -> Baresip {
+    let server = server.sip;
+    Baresip::start(&Account { user: "alice", server, transport: "udp", proxy: None, parameters, tone_hz: TONE_HZ })
+}
