@@ -38,15 +38,7 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            match to {
-                Number::Agent(agent) => shown.text("agent", agent),
-                Number::User(user) => shown.text("user", user),
-                Number::Uri(uri) => shown.text("uri", uri.as_str()),
-                Number::Trunk(trunk, dial) => {
-                    shown.text("trunk", trunk);
-                    shown.text("dial", dial);
-                }
-            }
+            shown.number(to);
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -87,6 +79,18 @@ impl Display for Config {
 struct Shown(String);
 
 impl Shown {
+    fn number(&mut self, to: &Number) {
+        match to {
+            Number::Agent(agent) => self.text("agent", agent),
+            Number::User(user) => self.text("user", user),
+            Number::Uri(uri) => self.text("uri", uri.as_str()),
+            Number::Trunk(trunk, dial) => {
+                self.text("trunk", trunk);
+                self.text("dial", dial);
+            }
+        }
+    }
+
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
         self.listeners(&sip.listeners);
