@@ -141,6 +141,7 @@ impl Pair {
             display_name: None,
             flow: Flow { kind: TransportKind::Udp, local: address(0), remote: address(1) },
             other_flows: vec![],
+            keeps_transport: true,
             headers: vec![],
             credentials: None,
         };

@@ -128,7 +128,7 @@ impl Config {
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &places);
-        let numbers = agents::read_numbers(&root, &agents, &users);
+        let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", Media::read, &mut finish);

@@ -38,12 +38,7 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            let key = match to {
-                Number::Agent(_) => "agent",
-                Number::User(_) => "user",
-                Number::Uri(_) => "uri",
-            };
-            shown.text(key, &to.to_string());
+            shown.number(to);
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -85,6 +80,18 @@ impl Display for Config {
 struct Shown(String);
 
 impl Shown {
+    fn number(&mut self, to: &Number) {
+        match to {
+            Number::Agent(agent) => self.text("agent", agent),
+            Number::User(user) => self.text("user", user),
+            Number::Uri(uri) => self.text("uri", uri.as_str()),
+            Number::Trunk(trunk, dial) => {
+                self.text("trunk", trunk);
+                self.text("dial", dial);
+            }
+        }
+    }
+
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
         self.listeners(&sip.listeners);

@@ -267,9 +267,6 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
-            if tick.missed > 0 {
-                self.shared.metrics.leg_ticks_missed(tick.missed);
-            }
             let leg_tick = tick;
             if leg_tick.missed > 0 {
                 self.shared.metrics.leg_ticks_missed(leg_tick.missed);
