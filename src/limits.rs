@@ -242,6 +242,18 @@ pub const JITTER_TARGET_MS_MAX: u32 = 200;
 pub const JITTER_DELAY_MS_MAX: u32 = 500;
 /// Frames that wait to be played to one leg; more are refused.
 pub const PLAYOUT_FRAMES_MAX: usize = 50;
+/// Things that wait to be played by one player; more are refused.
+pub const PLAYER_ITEMS_MAX: usize = 64;
+/// Frames of a stream that wait to be played; more are refused.
+pub const PLAYER_STREAM_FRAMES_MAX: usize = 500;
+/// Marks in one thing that is played; more are left out.
+pub const PLAYER_MARKS_MAX: usize = 256;
+/// Events of a player that wait to be drained; the oldest give way.
+pub const PLAYER_EVENTS_MAX: usize = 1_024;
+/// Audio in one clip; what is beyond is cut off.
+pub const CLIP_SECONDS_MAX: u32 = 3_600;
+/// Members of one mix; more are refused.
+pub const MIXER_MEMBERS_MAX: usize = 256;
 /// Digits that wait to be sent to one leg; more are refused.
 pub const DTMF_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
@@ -418,6 +430,8 @@ pub const CALL_DURATION_CONFIGURED_S_MAX: u32 = 86_400;
 pub const SPOKEN_TEXT_CONFIGURED_BYTES_MAX: usize = 4_000;
 /// Milliseconds that a model's `timeout_ms` can allow.
 pub const MODEL_TIMEOUT_CONFIGURED_MS_MAX: u32 = 60_000;
+/// Days that `[recordings] keep_days` can ask for.
+pub const RECORDING_KEEP_CONFIGURED_DAYS_MAX: u32 = 36_500;
 /// Decoders that `[speech] decoders` can ask for.
 pub const DECODERS_CONFIGURED_MAX: u32 = 256;
 /// Milliseconds that `[speech] wait_ms` can allow.
@@ -448,6 +462,16 @@ pub const TAP_TICKS_MAX: usize = 100;
 pub const RECORDING_SECONDS_MAX: u64 = 86_400;
 /// Recordings at once; more are refused.
 pub const RECORDINGS_MAX: usize = 1_000;
+/// Audio in one recording's file: what the header of a WAV file can say, less a megabyte. What follows is left out.
+pub const RECORDING_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
+/// Bytes of a file that is played.
+pub const CLIP_BYTES_MAX: usize = 32 << 20;
+/// How long fetching a file that is played may take.
+pub const CLIP_FETCH_MAX: Duration = Duration::from_secs(15);
+/// Uploads of recordings at a time; others wait on the disk.
+pub const RECORDING_UPLOADS_MAX: usize = 4;
+/// A larger recording is uploaded in parts of so many bytes. A bucket takes 10,000 parts of at least 5 MiB.
+pub const RECORDING_UPLOAD_PART_BYTES: usize = 8 << 20;
 /// Datagrams, segments and connection events that wait for the SIP worker.
 pub const SIP_INPUTS_MAX: usize = 8_192;
 /// Of those, how many the SIP worker takes before it looks at its commands and deadlines.

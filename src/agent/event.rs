@@ -110,6 +110,8 @@ pub enum Event {
         /// The note.
         text: String,
     },
+    /// A pathway wants the recording switched.
+    Recording(RecordingOrder),
     /// The caller is to be handed over. Answer with `handle_transfer_refused` if that is not done.
     TransferRequested {
         /// Whom to.
@@ -120,6 +122,32 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+}
+
+/// What is to become of the recording of the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordingOrder {
+    /// Begin one, or go on with the one that is paused.
+    Start,
+    /// Record silence.
+    Pause,
+    /// Go on.
+    Resume,
+    /// End it; what follows is another one.
+    Stop,
+}
+
+impl RecordingOrder {
+    /// The word for it in a pathway.
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "start" => Some(Self::Start),
+            "pause" => Some(Self::Pause),
+            "resume" => Some(Self::Resume),
+            "stop" => Some(Self::Stop),
+            _ => None,
+        }
+    }
 }
 
 /// A side of the conversation.

@@ -28,7 +28,7 @@ pub mod voice_activity;
 mod voice_agent;
 
 pub use config::{AgentConfig, AgentTimes, Apology, CallContext, FirstMessage, MindConfig};
-pub use event::{Event, HangUpReason, Output, Service, Speaker, Tick, TurnLatency};
+pub use event::{Event, HangUpReason, Output, RecordingOrder, Service, Speaker, Tick, TurnLatency};
 pub use language_model::ModelConfig;
 pub use turn_machine::{TurnState, TurnTaking};
 pub use voice_agent::{Agent, Counts};

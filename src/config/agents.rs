@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::reading::{Section, nearest};
+use super::recordings::Recording;
 use super::trunks::Trunk;
 use super::users::User;
 use super::{Origin, Places};
@@ -32,6 +33,21 @@ pub struct Agent {
     pub speech: Option<SpeechService>,
     /// The keys about timing.
     pub turns: Turns,
+    /// The keys about the caller's sound.
+    pub sound: Sound,
+    /// `[agents.NAME.recording]`
+    pub recording: Recording,
+}
+
+/// What is done to the caller's audio before anything listens to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sound {
+    /// `noise_suppression`
+    pub noise_suppression: bool,
+    /// `echo_cancellation`: of what the agent says, out of what comes back.
+    pub echo_cancellation: bool,
+    /// `gain_control`: quiet callers are made louder.
+    pub gain_control: bool,
 }
 
 /// What decides on the agent's words.
@@ -270,6 +286,12 @@ fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User
                 section.number("max_duration_s", 1..=limits::CALL_DURATION_CONFIGURED_S_MAX).unwrap_or(3600).into(),
             ),
         },
+        sound: Sound {
+            noise_suppression: section.boolean("noise_suppression").unwrap_or(false),
+            echo_cancellation: section.boolean("echo_cancellation").unwrap_or(false),
+            gain_control: section.boolean("gain_control").unwrap_or(false),
+        },
+        recording: section.section_if_any("recording").map(Recording::read).unwrap_or_default(),
     }
 }
 
@@ -345,7 +367,7 @@ fn required<T>(section: &Section<'_>, key: &'static str, parse: impl Fn(&str) ->
     section.parsed(key, parse)
 }
 
-fn speech_or(section: &Section<'_>, key: &'static str, default: &str) -> String {
+pub(super) fn speech_or(section: &Section<'_>, key: &'static str, default: &str) -> String {
     section.parsed(key, parse_speech).unwrap_or_else(|| default.to_owned())
 }
 

@@ -14,6 +14,7 @@ mod media;
 mod network;
 mod operation;
 mod reading;
+mod recordings;
 mod show;
 mod sip;
 mod sip_limits;
@@ -30,11 +31,12 @@ use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
-pub use agents::{Agent, Brain, Model, Number, Pathway, SpeechService, Turns};
+pub use agents::{Agent, Brain, Model, Number, Pathway, Sound, SpeechService, Turns};
 pub use capture::{Capture, Homer};
 pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
+pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
 pub use tls::{SipTls, TlsClients, TrunkTls};
@@ -69,6 +71,8 @@ pub struct Config {
     pub speech: Speech,
     /// `[data]`
     pub data: Data,
+    /// `[recordings]`
+    pub recordings: Recordings,
     /// `[log]`
     pub log: Log,
     /// `[drain]`
@@ -132,6 +136,7 @@ impl Config {
         let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
+        let recordings = read(&root, "recordings", |section| Recordings::read(section, &places), &mut finish);
         let log = read(&root, "log", Log::read, &mut finish);
         let drain = read(&root, "drain", Drain::read, &mut finish);
         let capture = read(&root, "capture", |section| Capture::read(section, &places), &mut finish);
@@ -142,7 +147,23 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError { file: file.map(Path::to_owned), problems });
         }
-        Ok(Self { sip, rtp, media, http, agents, numbers, users, trunks, dns, speech, data, log, drain, capture })
+        Ok(Self {
+            sip,
+            rtp,
+            media,
+            http,
+            agents,
+            numbers,
+            users,
+            trunks,
+            dns,
+            speech,
+            data,
+            recordings,
+            log,
+            drain,
+            capture,
+        })
     }
 }
 
@@ -368,6 +389,32 @@ mod tests {
     }
 
     #[test]
+    fn recordings_have_a_place_and_a_consent() {
+        let config = parse(
+            "[recordings]\nurl = 's3://calls/a/'\nkeep_days = 30\n[agents.a]\npathway = 'builtin:demo'\n\
+             noise_suppression = true\n[agents.a.recording]\nenabled = true\nformat = 'mp3'\nconsent = 'ask'",
+            &[],
+        );
+        let config = config.unwrap();
+        assert_eq!(config.recordings.place, Some(RecordingPlace::Bucket("s3://calls/a".to_owned())));
+        assert_eq!(config.recordings.keep, Some(std::time::Duration::from_secs(30 * 86_400)));
+        let agent = &config.agents["a"];
+        assert!(agent.recording.enabled && agent.sound.noise_suppression && !agent.sound.gain_control);
+        assert_eq!((agent.recording.format, agent.recording.consent), (RecordingFormat::Mp3, Consent::Ask));
+        let place = "expected the path of a directory, s3://bucket/prefix or gs://bucket/prefix";
+        check_error(
+            "[recordings]\nurl = 'ftp://x'\n[agents.a]\npathway = 'builtin:demo'\n[agents.a.recording]\nformat = 'ogg'",
+            &[],
+            &[
+                &format!("hookswitch.toml:2: [recordings] url = \"ftp://x\": {place}"),
+                "hookswitch.toml:6: [agents.a.recording] format = \"ogg\": expected \"wav\" or \"mp3\"",
+            ],
+        );
+        let folder = parse("[recordings]\nurl = 'kept'", &[]).unwrap().recordings.place;
+        assert_eq!(folder, Some(RecordingPlace::Directory(PathBuf::from("kept"))));
+    }
+
+    #[test]
     fn users_have_a_password() {
         let config =
             parse("[users.alice]\npassword = 'x'\n[users.\"+4930\"]\npassword_env = 'PHONE'", &[("PHONE", "secret")]);
@@ -513,7 +560,7 @@ format = "xml"
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
-                 drain, http, log, media, numbers, rtp, sip, speech, trunks, users",
+                 drain, http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -533,7 +580,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
-             numbers, rtp, sip, speech, trunks, users",
+             numbers, recordings, rtp, sip, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, Secret, Sip, SipTls,
-    TlsClients, Trunk,
+    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, RecordingPlace, Secret, Sip,
+    SipTls, TlsClients, Trunk,
 };
 use crate::sip::Uri;
 
@@ -59,6 +59,15 @@ impl Display for Config {
         shown.milliseconds("wait_ms", self.speech.wait);
         shown.section("data");
         shown.text("directory", &self.data.directory.display().to_string());
+        shown.section("recordings");
+        match &self.recordings.place {
+            None => {}
+            Some(RecordingPlace::Directory(path)) => shown.text("url", &path.display().to_string()),
+            Some(RecordingPlace::Bucket(url)) => shown.text("url", url),
+        }
+        if let Some(keep) = self.recordings.keep {
+            shown.plain("keep_days", keep.as_secs() / 86_400);
+        }
         shown.section("log");
         shown.text("level", &self.log.level);
         shown.text(
@@ -232,9 +241,18 @@ impl Shown {
         }
         self.plain("idle_prompts_max", agent.turns.idle_prompts_max);
         self.plain("max_duration_s", agent.turns.duration_max.as_secs());
+        self.plain("noise_suppression", agent.sound.noise_suppression);
+        self.plain("echo_cancellation", agent.sound.echo_cancellation);
+        self.plain("gain_control", agent.sound.gain_control);
         if let Brain::Model(model) = &agent.brain {
             self.model(name, model);
         }
+        self.section(&format!("agents.{name}.recording"));
+        self.plain("enabled", agent.recording.enabled);
+        self.text("format", agent.recording.format.name());
+        self.text("consent", agent.recording.consent.name());
+        self.text("announcement", &agent.recording.announcement);
+        self.text("question", &agent.recording.question);
         if let Some(speech) = &agent.speech {
             self.section(&format!("agents.{name}.speech"));
             self.text("url", &speech.url);

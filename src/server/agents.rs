@@ -16,11 +16,14 @@ use crate::agent::provider::speech_protocol::{
 };
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
 use crate::codec::{Frame, SampleRate};
-use crate::config;
+use crate::config::{self, Consent, RecordingFormat};
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
+use crate::media::enhance::Enhancements;
 use crate::route::Target;
 use crate::server::call_actor::Services;
+use crate::server::call_recording::RecordingPlan;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
+use crate::server::recorder::Format;
 use crate::server::speech::{fallback_tone, render_text};
 use crate::server::system::target;
 
@@ -36,6 +39,10 @@ pub(crate) struct PreparedAgent {
     voice: Option<String>,
     speech: SocketAddress,
     model: Option<(ChatConfig, ModelAddress)>,
+    /// How its calls are recorded, at 8 and at 16 kHz.
+    recording: [Arc<RecordingPlan>; 2],
+    /// What is done to the audio of its callers.
+    pub(crate) sound: Enhancements,
 }
 
 /// Why an agent cannot be made ready.
@@ -110,6 +117,11 @@ fn prepare_one(
             Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
         }
     };
+    let sound = Enhancements {
+        noise_suppression: agent.sound.noise_suppression,
+        echo_cancellation: agent.sound.echo_cancellation,
+        gain_control: agent.sound.gain_control,
+    };
     let defaults = AgentTimes::default();
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
@@ -126,7 +138,9 @@ fn prepare_one(
         ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
     };
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
-    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model })
+    let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
+    let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
+    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
 }
 
 impl PreparedAgent {
@@ -135,6 +149,15 @@ impl PreparedAgent {
         match rate {
             SampleRate::Hz8000 => &self.narrow,
             SampleRate::Hz16000 => &self.wide,
+        }
+    }
+
+    /// How a call is recorded that is heard at `rate`.
+    pub(crate) fn recording(&self, rate: SampleRate) -> Arc<RecordingPlan> {
+        let [narrow, wide] = &self.recording;
+        match rate {
+            SampleRate::Hz8000 => Arc::clone(narrow),
+            SampleRate::Hz16000 => Arc::clone(wide),
         }
     }
 
@@ -213,6 +236,33 @@ fn render_apology(agent: &str, text: &str, voice: Option<&str>, rate: SampleRate
     });
     let frames = samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it));
     Apology { text: text.to_owned(), frames: frames.collect() }
+}
+
+/// The words of consent as audio, made now so that no call waits for them.
+fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str>, rate: SampleRate) -> RecordingPlan {
+    let words = match recording.consent {
+        Consent::None => None,
+        Consent::Announce => Some(&recording.announcement),
+        Consent::Ask => Some(&recording.question),
+    };
+    let rendered = words.filter(|_| recording.enabled).map(|text| render_text(text, voice.unwrap_or("rms"), rate));
+    let samples = match rendered {
+        None => vec![],
+        Some(Ok(samples)) => samples,
+        Some(Err(error)) => {
+            tracing::warn!(agent, %error, "the consent to a recording cannot be asked for; nothing will be recorded");
+            vec![]
+        }
+    };
+    RecordingPlan {
+        enabled: recording.enabled,
+        format: match recording.format {
+            RecordingFormat::Wav => Format::Wav,
+            RecordingFormat::Mp3 => Format::Mp3,
+        },
+        consent: recording.consent,
+        words: samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect(),
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

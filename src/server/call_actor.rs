@@ -16,6 +16,7 @@ use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
 use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
+use crate::media::enhance::Enhancer;
 use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
@@ -23,10 +24,12 @@ use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
 use crate::server::call_log::CallLog;
+use crate::server::call_recording::CallRecording;
 use crate::server::detection::Listening;
 use crate::server::media_link::{LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
+use crate::server::recordings::Recordings;
 use crate::server::sip_worker::{Command, NewCall, Signal};
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// The SIP worker.
     pub(crate) worker: mpsc::Sender<Command>,
+    /// Where calls are recorded.
+    pub(crate) recordings: Arc<Recordings>,
 }
 
 /// Starts an actor for every new call until the SIP worker is gone.
@@ -72,6 +77,8 @@ async fn run(new: NewCall, shared: Shared) {
     };
     let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
     let rate = new.link.rate();
+    let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
+    let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let agent = Box::new(Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now()));
     let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
@@ -80,6 +87,8 @@ async fn run(new: NewCall, shared: Shared) {
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
         listening: Listening::to_caller(rate),
         link: new.link,
+        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
+        enhancer,
         shared,
         digits: VecDeque::new(),
         one_telling: OneTelling::default(),
@@ -99,6 +108,9 @@ struct CallActor {
     services: Connections,
     listening: Listening,
     link: crate::server::media_link::TaskEnd,
+    recording: CallRecording,
+    /// Of an agent whose callers are enhanced.
+    enhancer: Option<Enhancer>,
     shared: Shared,
     /// Keys that came by INFO and wait for their tick.
     digits: VecDeque<char>,
@@ -218,6 +230,9 @@ impl CallActor {
         // Closes the connections before the call counts as ended.
         self.services = Connections::Closed;
         if let Some((end, media)) = ended {
+            for event in self.recording.finish().await {
+                self.shared.log.write(self.call, event, clock::now()).await;
+            }
             self.shared.log.finish(self.call, end, self.cause, media).await;
         }
     }
@@ -225,7 +240,11 @@ impl CallActor {
     fn handle_signal(&mut self, signal: &Signal) {
         let now = clock::now();
         match signal {
-            Signal::Answered => self.agent.handle_answered(now),
+            Signal::Answered => {
+                if self.recording.handle_answered(now) {
+                    self.agent.handle_answered(now);
+                }
+            }
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
@@ -248,15 +267,24 @@ impl CallActor {
         let now = clock::now();
         let mut next = Some(first);
         while let Some(tick) = next {
-            if tick.missed > 0 {
-                self.shared.metrics.leg_ticks_missed(tick.missed);
+            let leg_tick = tick;
+            if leg_tick.missed > 0 {
+                self.shared.metrics.leg_ticks_missed(leg_tick.missed);
             }
-            self.listen(&tick);
-            let mut tick = agent_tick(&tick);
+            self.listen(&leg_tick);
+            let mut tick = agent_tick(&leg_tick);
+            if let Some(enhancer) = &mut self.enhancer {
+                tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
+            }
             // Some peers tell a key twice: by its tone and by INFO.
             tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
             if tick.digit.is_none() {
                 tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
+            }
+            if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
+                // The key was for the question, not for the agent.
+                tick.digit = None;
+                self.agent.handle_answered(now);
             }
             self.agent.handle_tick(&tick, now);
             // Playout is topped up tick by tick, so what one decides must reach the leg before the next is looked at.
@@ -303,10 +331,18 @@ impl CallActor {
             Output::Model(command) => self.perform_model(command, now),
             Output::Play { utterance: UtteranceId(utterance), frame } => {
                 // The agent keeps fewer frames queued than fit; a leg that is gone takes none, and the end follows.
-                let played = self.link.command(LegCommand::Play(PlayoutFrame { utterance, frame }));
-                refused(Some(played), "leg");
+                let frame = PlayoutFrame { utterance, frame };
+                if let Some(enhancer) = &mut self.enhancer {
+                    enhancer.play(&frame);
+                }
+                refused(Some(self.link.command(LegCommand::Play(frame))), "leg");
             }
-            Output::ClearPlayout => refused(Some(self.link.command(LegCommand::Clear)), "leg"),
+            Output::ClearPlayout => {
+                if let Some(enhancer) = &mut self.enhancer {
+                    enhancer.clear();
+                }
+                refused(Some(self.link.command(LegCommand::Clear)), "leg");
+            }
             Output::SendDtmf(key) => {
                 if let Some(digit) = Digit::from_char(key) {
                     refused(Some(self.link.command(LegCommand::Dtmf(digit, DTMF_SENT_MS))), "leg");
@@ -322,6 +358,7 @@ impl CallActor {
                     self.agent.handle_transfer_refused("the agent may not transfer there", now);
                 }
             }
+            Output::Event(agent::Event::Recording(order)) => self.recording.handle_order(order, now),
             Output::Event(event) => self.note(event),
             Output::HangUp { reason } => self.stopped = Some(reason),
         }
@@ -392,12 +429,16 @@ impl CallActor {
             agent::Event::VariableMissing { name } => note("variable", format!("{name} is missing")),
             agent::Event::Note { text } => note("pathway", text),
             agent::Event::TransferRefused { reason } => note("transfer", reason),
-            agent::Event::State(_) | agent::Event::BargeIn | agent::Event::TransferRequested { .. } => return,
+            agent::Event::State(_)
+            | agent::Event::BargeIn
+            | agent::Event::Recording(_)
+            | agent::Event::TransferRequested { .. } => return,
         };
         self.events.push(event);
     }
 
     async fn write_events(&mut self) {
+        self.events.append(&mut self.recording.take_events());
         for event in self.events.drain(..) {
             self.shared.log.write(self.call, event, clock::now()).await;
         }

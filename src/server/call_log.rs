@@ -197,6 +197,8 @@ impl CallLog {
             | Event::TurnTiming(_)
             | Event::Failed { .. }
             | Event::Transfer { .. }
+            | Event::RecordingConsent { .. }
+            | Event::Recording(_)
             | Event::Note { .. }
             | Event::Unknown(_) => (),
         }

@@ -190,6 +190,8 @@ impl<'a> Caller<'a> {
             | Event::Digit { .. }
             | Event::MediaReport(_)
             | Event::Transfer { .. }
+            | Event::RecordingConsent { .. }
+            | Event::Recording(_)
             | Event::Note { .. }
             | Event::Settled
             | Event::Unknown(_) => (),

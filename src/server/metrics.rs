@@ -22,6 +22,7 @@ use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
 use crate::registrar::RegistrarStats;
+use crate::server::recordings::RecordingsSnapshot;
 use crate::server::task;
 use crate::timer::Now;
 
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub queue_drops: BTreeMap<&'static str, u64>,
     /// The journal.
     pub journal: JournalCounts,
+    /// Recordings.
+    pub recordings: RecordingsSnapshot,
     /// Users: where they are, and what they showed of themselves.
     pub users: UsersSnapshot,
     /// Captured SIP messages.
@@ -437,6 +440,7 @@ impl Page {
         let help = "Things dropped because a queue was full, by queue.";
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
+        self.recordings(&snapshot.recordings);
         self.users(&snapshot.users);
         self.capture(&snapshot.capture);
     }
@@ -576,6 +580,24 @@ impl Page {
         self.head("hookswitch_journal_lag_seconds", GAUGE, "How long the latest commit let its oldest event wait.");
         let (whole, rest) = (journal.lag_us / 1_000_000, journal.lag_us % 1_000_000);
         self.line(format_args!("hookswitch_journal_lag_seconds {whole}.{rest:06}"));
+    }
+
+    fn recordings(&mut self, recordings: &RecordingsSnapshot) {
+        let recorder = &recordings.recorder;
+        self.value("hookswitch_recordings_active", GAUGE, "Recordings under way.", recorder.active);
+        let ended = [([("outcome", "finished")], recorder.finished), ([("outcome", "failed")], recorder.failed)];
+        self.family("hookswitch_recordings_total", COUNTER, "Recordings that ended, by outcome.", ended);
+        let missed = recorder.missed_ticks / 50;
+        let help = "Silence recorded because the disk did not keep up.";
+        self.value("hookswitch_recordings_missed_seconds_total", COUNTER, help, missed);
+        let help = "Recordings uploaded.";
+        self.value("hookswitch_recording_uploads_total", COUNTER, help, recordings.uploaded);
+        let help = "Attempts to upload a recording that failed and are made again.";
+        self.value("hookswitch_recording_upload_failures_total", COUNTER, help, recordings.upload_failures);
+        let help = "Recordings that wait to be uploaded.";
+        self.value("hookswitch_recording_uploads_waiting", GAUGE, help, recordings.waiting);
+        let help = "Recordings deleted because of their age.";
+        self.value("hookswitch_recordings_expired_total", COUNTER, help, recordings.expired);
     }
 
     fn value(&mut self, name: &str, kind: &str, help: &str, value: u64) {

@@ -30,6 +30,7 @@ use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
 use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
@@ -76,6 +77,8 @@ pub(crate) enum Command {
     HangUp(CallId, HangUpCause),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>),
+    /// Begin a recording of a call's first leg, or end one.
+    Record(CallId, Option<TapEnd>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -400,6 +403,7 @@ impl SipWorker {
                 // Or does not wait.
                 reply.send(()).unwrap_or_default();
             }
+            Command::Record(call, tap) => self.record_leg(call, tap),
             Command::Stop => (),
         }
     }
@@ -556,6 +560,15 @@ impl SipWorker {
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
         self.actors.insert(call, signals);
+    }
+
+    /// A tap that no leg takes is dropped, which finishes its recording.
+    fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
+        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
+        let leg = self.legs.range(first..=last).next();
+        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
+            self.media_refusals += 1;
+        }
     }
 
     fn signal(&mut self, call: CallId, signal: Signal) {

@@ -34,6 +34,7 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
+use crate::server::recordings::{Recordings, RecordingsError};
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
@@ -86,6 +87,9 @@ pub enum StartError {
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// The place of recordings.
+    #[error(transparent)]
+    Recordings(#[from] RecordingsError),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -111,6 +115,7 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
+        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
         let endpoint =
@@ -119,7 +124,13 @@ impl System {
 
         let writer = task::spawn("journal", writer.run());
         let Endpoint { listening, handle, new_calls } = endpoint;
-        let shared = Shared { agents, log: log.clone(), metrics: Arc::clone(&metrics), worker: handle.worker.clone() };
+        let shared = Shared {
+            agents,
+            log: log.clone(),
+            metrics: Arc::clone(&metrics),
+            worker: handle.worker.clone(),
+            recordings: Arc::clone(&recordings),
+        };
         spawn_actors(new_calls, shared);
         let speech = speech.map(|(server, _)| server);
         let decoders = config.speech.decoders.map(u64::from);
@@ -130,6 +141,8 @@ impl System {
             false => Ok(()),
         });
         let group = task::Group::new();
+        recordings.spawn(&group);
+        metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
         let api = http::api(calls::http::routes(journal.clone()), api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {

@@ -383,6 +383,7 @@ fn show(event: Event) -> String {
         | Event::AudioDropped { .. }
         | Event::SpeechDropped
         | Event::VariableMissing { .. }
+        | Event::Recording(_)
         | Event::Note { .. } => format!("{event:?}").to_lowercase(),
     }
 }

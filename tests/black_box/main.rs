@@ -28,6 +28,7 @@ mod hostile_messages;
 mod lost_callers;
 mod media_strangers;
 mod overload;
+mod recordings;
 mod secure_streams;
 mod silent_callers;
 mod speech_failures;

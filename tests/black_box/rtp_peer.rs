@@ -24,6 +24,8 @@ pub(crate) struct Account {
     pub(crate) bursts: u32,
     /// The longest time without a packet between the first and the last.
     pub(crate) longest_gap: Duration,
+    /// All times between two packets.
+    pub(crate) gaps: Vec<Duration>,
     /// When the last one came.
     pub(crate) last: Option<Instant>,
     quiet: u32,
@@ -94,6 +96,7 @@ impl RtpPeer {
         let now = Instant::now();
         if let Some(last) = account.last {
             account.longest_gap = account.longest_gap.max(now - last);
+            account.gaps.push(now - last);
         }
         account.last = Some(now);
         account.packets += 1;

@@ -93,6 +93,7 @@ pub(super) struct NodeEntry {
     pub(super) set: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
     pub(super) note: Option<Spanned<String>>,
     pub(super) dtmf: Option<Spanned<String>>,
+    pub(super) recording: Option<Spanned<String>>,
     pub(super) target: Option<Spanned<String>>,
     pub(super) failed: Option<Spanned<String>>,
 }
@@ -161,6 +162,7 @@ impl NodeEntry {
             ("set", place(&self.set)),
             ("note", place(&self.note)),
             ("dtmf", place(&self.dtmf)),
+            ("recording", place(&self.recording)),
             ("target", place(&self.target)),
             ("failed", place(&self.failed)),
         ];

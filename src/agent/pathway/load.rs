@@ -14,6 +14,7 @@ use super::slot::{Choice, SlotKind};
 use super::template::{Template, is_variable_name};
 use super::words::Words;
 use super::{GlobalWay, Pathway, Slot, check};
+use crate::agent::event::RecordingOrder;
 use crate::limits::{PATHWAY_BYTES_MAX, PATHWAY_NODES_MAX, PATHWAY_PHRASES_MAX, SPEECH_PHRASE_CHARS_MAX};
 
 /// Reads the pathway `text`, called `file` in errors.
@@ -366,6 +367,14 @@ impl<'a> Loader<'a> {
             set,
             note: entry.note.as_ref().map(|it| self.template(place, "note", it)),
             dtmf: entry.dtmf.as_ref().map(|it| it.get_ref().clone()),
+            recording: entry.recording.as_ref().and_then(|it| {
+                let order = RecordingOrder::from_word(it.get_ref());
+                if order.is_none() {
+                    let why = "start, pause, resume and stop are allowed".to_owned();
+                    self.wrong(it.span(), place, Problem::Invalid { key: "recording", why });
+                }
+                order
+            }),
             next: self.needed(place, entry, "next", &entry.next)?,
         })
     }
@@ -520,7 +529,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("listen", &["say", "interruptible", "on", "fill", "digits", "no_match", "no_input", "retries", "escalate"]),
     ("collect", &["say", "interruptible", "slot", "next", "no_match", "no_input", "retries", "escalate"]),
     ("condition", &["when", "otherwise"]),
-    ("action", &["set", "note", "dtmf", "next"]),
+    ("action", &["set", "note", "dtmf", "recording", "next"]),
     ("transfer", &["say", "target", "failed"]),
     ("end", &["say", "note"]),
 ];
@@ -725,7 +734,7 @@ on = { one = "a" }
         check(
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsays = 1",
             "p.toml:6: unknown field `says`, expected one of `kind`, `say`, `interruptible`, `next`, `on`, `fill`, `digits`, \
-             `slot`, `no_match`, `no_input`, `retries`, `escalate`, `when`, `otherwise`, `set`, `note`, `dtmf`, `target`, `failed`",
+             `slot`, `no_match`, `no_input`, `retries`, `escalate`, `when`, `otherwise`, `set`, `note`, `dtmf`, `recording`, `target`, `failed`",
         );
         check(
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsay = 1",

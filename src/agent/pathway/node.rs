@@ -2,6 +2,7 @@
 
 use super::slot::SlotKind;
 use super::template::Template;
+use crate::agent::event::RecordingOrder;
 
 /// One place in the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +137,8 @@ pub struct Action {
     pub note: Option<Template>,
     /// Keys to send to the caller.
     pub dtmf: Option<String>,
+    /// What is to become of the recording.
+    pub recording: Option<RecordingOrder>,
     /// Where to.
     pub next: String,
 }

@@ -321,6 +321,9 @@ impl Run {
         if let Some(note) = &action.note {
             self.note(note);
         }
+        if let Some(order) = action.recording {
+            self.steps.push_back(Step::Event(Event::Recording(order)));
+        }
         if let Some(dtmf) = &action.dtmf {
             self.steps.push_back(Step::Dtmf(dtmf.clone()));
         }
@@ -468,6 +471,7 @@ kind = "action"
 set = { tries = "{{tries}}x" }
 note = "Code {{code}} {{unknown}}"
 dtmf = "5#"
+recording = "pause"
 next = "note"
 [nodes.note]
 kind = "collect"
@@ -521,6 +525,7 @@ note = "Done: {{note|nothing}}"
             Step::Event(Event::VariableSet { name, value }) => format!("set {name} = {value}"),
             Step::Event(Event::VariableMissing { name }) => format!("missing {name}"),
             Step::Event(Event::Note { text }) => format!("note {text}"),
+            Step::Event(Event::Recording(order)) => format!("recording {order:?}"),
             Step::Leave { reason, say } => format!("leave {reason:?} {}", say.unwrap_or_default()),
             Step::Dtmf(keys) => format!("dtmf {keys}"),
             Step::Transfer { target } => format!("transfer {target}"),
@@ -544,6 +549,7 @@ note = "Done: {{note|nothing}}"
              set tries = x
              missing unknown
              note Code 123
+             recording Pause
              dtmf 5#
              at note
              say Anything else?
@@ -593,6 +599,7 @@ note = "Done: {{note|nothing}}"
              set tries = x
              missing unknown
              note Code 1234
+             recording Pause
              dtmf 5#
              at note
              say Anything else?

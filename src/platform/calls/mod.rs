@@ -119,6 +119,15 @@ pub enum Event {
         /// `refused`, `ringing`, `done` …
         outcome: String,
     },
+    /// The caller was told of the recording, or asked for it.
+    RecordingConsent {
+        /// Whether the call may be recorded.
+        given: bool,
+        /// `announced`, `key` (of the telephone) or `silence`.
+        how: String,
+    },
+    /// A recording is finished and kept.
+    Recording(Recording),
     /// Something that only people read, such as the nodes a pathway went through.
     Note {
         /// What it is about.
@@ -254,6 +263,33 @@ pub struct MediaReport {
     pub far_mos_hundredths: Option<u16>,
 }
 
+/// A recording of a call, or of a part of it: two channels, the caller on the left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recording {
+    /// Its name in the place where recordings are kept.
+    pub key: String,
+    /// `wav` or `mp3`.
+    pub format: String,
+    /// Its beginning, in milliseconds since the answer.
+    pub start_ms: u64,
+    /// Its length, likewise.
+    pub duration_ms: u64,
+    /// Silence in it that stands for audio which the disk was too slow for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub missed_ms: u64,
+    /// The size of the file.
+    pub bytes: u64,
+    /// Of the file, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -349,6 +385,16 @@ mod tests {
             r#"{"type":"ended","cause":"hang_up","initiator":"remote"}"#,
         );
         check(&Event::Settled, r#"{"type":"settled"}"#);
+        check(
+            &Event::Recording(Recording {
+                key: "default/call.wav".to_owned(),
+                format: "wav".to_owned(),
+                duration_ms: 20,
+                bytes: 684,
+                ..Recording::default()
+            }),
+            r#"{"type":"recording","key":"default/call.wav","format":"wav","start_ms":0,"duration_ms":20,"bytes":684}"#,
+        );
     }
 
     #[test]

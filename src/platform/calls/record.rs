@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Direction, EndCause, Event, Initiator, MediaReport, Party, Recorded, TurnTiming};
+use super::{Direction, EndCause, Event, Initiator, MediaReport, Party, Recorded, Recording, TurnTiming};
 use crate::identity::{AccountId, CallId, Pii};
 
 /// How a call went, or that it goes on.
@@ -107,6 +107,8 @@ pub struct CallRecord {
     pub failures: Vec<Failure>,
     /// Where it was transferred.
     pub transfers: Vec<Transfer>,
+    /// What was recorded of it.
+    pub recordings: Vec<Recording>,
 }
 
 impl CallRecord {
@@ -146,6 +148,7 @@ impl CallRecord {
             latency: None,
             failures: vec![],
             transfers: vec![],
+            recordings: vec![],
         }
     }
 }
@@ -193,6 +196,7 @@ impl Derivation {
                 record.media.push(report);
             }
             Event::Transfer { target, outcome } => record.transfers.push(Transfer { target, outcome }),
+            Event::Recording(recording) => record.recordings.push(recording),
             // The first end counts: a hang-up that crosses ours changes nothing.
             Event::Ended { cause, initiator, sip_status } if record.ended_unix_ms.is_none() => {
                 record.ended_unix_ms = Some(*unix_ms);
@@ -209,6 +213,7 @@ impl Derivation {
             | Event::Settled
             | Event::Held { .. }
             | Event::Digit { .. }
+            | Event::RecordingConsent { .. }
             | Event::Note { .. }
             | Event::Unknown(_) => {}
         }

@@ -59,6 +59,8 @@ impl Transcript {
                 | Event::Failed { .. }
                 | Event::MediaReport(_)
                 | Event::Transfer { .. }
+                | Event::RecordingConsent { .. }
+                | Event::Recording(_)
                 | Event::Note { .. }
                 | Event::Ended { .. }
                 | Event::Settled

@@ -1,0 +1,217 @@
+//! The receive path on simulated time: speech in, damaged packets, and what a listener hears, as raw samples. `run` beside
+//! this file makes the speech, calls this program and scores what comes out.
+//!
+//! Every stream goes through a whole [`Session`] (jitter buffer, decoder, concealment), and beside it through plain
+//! repetition: a receiver that waits long enough for every packet that comes and plays the last one again for each that
+//! does not, which costs more delay than ours and knows no late packets.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail anywhere")]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench has a clock to begin at, and a result")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hookswitch::codec::{AudioCodec, Decoder, Encoder, OpusSettings, SampleRate, Transcoder};
+use hookswitch::media::{Heard, Latching, RemoteMedia, Session, SessionConfig, TICK};
+use hookswitch::rtp::{Header, Packet};
+use hookswitch::timer::Now;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+
+/// What happens to a stream on its way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Damage {
+    /// Of packets, each by itself.
+    loss: f64,
+    /// Of packets, of which each takes the two after it along.
+    burst: f64,
+    /// Every packet is late by anything up to this.
+    jitter_ms: u32,
+    /// How much faster the sender's clock runs than ours, in millionths.
+    drift_ppm: i32,
+    /// Codecs that the audio has been through before.
+    through: Option<AudioCodec>,
+}
+
+/// A packet and when it comes, counted from when the first was sent.
+struct Sent {
+    arrives: Duration,
+    sequence: u16,
+    payload: Vec<u8>,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, narrow, wide, out] = &arguments[..] else {
+        println!("sound NARROW.raw WIDE.raw DIRECTORY");
+        return;
+    };
+    let none = Damage::default();
+    let conditions = [
+        ("clean", none),
+        ("loss 1 %", Damage { loss: 0.01, ..none }),
+        ("loss 3 %", Damage { loss: 0.03, ..none }),
+        ("loss 5 %", Damage { loss: 0.05, ..none }),
+        ("loss 10 %", Damage { loss: 0.10, ..none }),
+        ("bursts of 3", Damage { burst: 0.02, ..none }),
+        ("jitter 40 ms", Damage { jitter_ms: 40, ..none }),
+        ("drift +200 ppm", Damage { drift_ppm: 200, ..none }),
+        ("drift -200 ppm", Damage { drift_ppm: -200, ..none }),
+    ];
+    for codec in [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, AudioCodec::Opus] {
+        let file = if codec.rate() == SampleRate::Hz8000 { narrow } else { wide };
+        let speech = read(Path::new(file));
+        for (name, damage) in conditions {
+            measure(codec, &speech, name, damage, Path::new(out));
+        }
+        for (name, through) in [("through Opus", AudioCodec::Opus), ("through G.722", AudioCodec::G722)] {
+            if codec == AudioCodec::Pcmu {
+                measure(codec, &speech, name, Damage { through: Some(through), ..none }, Path::new(out));
+            }
+        }
+    }
+}
+
+fn measure(codec: AudioCodec, speech: &[i16], name: &str, damage: Damage, out: &Path) {
+    // Drift needs time to be noticed: the speech is heard three times, and the last is judged.
+    let rounds = if damage.drift_ppm == 0 { 1 } else { 3 };
+    let mut rng = ChaCha12Rng::seed_from_u64(20);
+    let packets = send(codec, speech, rounds, damage, &mut rng);
+    let file = |receiver: &str| out.join(format!("{}__{name}__{receiver}.raw", codec.name()));
+    let (heard, delay_ms, concealed) = receive(codec, &packets, &mut rng);
+    write(&file("ours"), last(&heard, speech.len() * (rounds - 1)));
+    write(&file("repetition"), last(&repeat(codec, &packets), speech.len() * (rounds - 1)));
+    println!(
+        "{} | {name} | delay {delay_ms} ms | concealed {concealed} frames of {}",
+        codec.name(),
+        heard.len() / codec.rate().frame_len()
+    );
+}
+
+fn last(samples: &[i16], from: usize) -> &[i16] {
+    samples.get(from..).unwrap_or(&[])
+}
+
+/// Encodes the speech and sends it over the network.
+fn send(codec: AudioCodec, speech: &[i16], rounds: usize, damage: Damage, rng: &mut ChaCha12Rng) -> Vec<Sent> {
+    let mut encoder = Encoder::new(codec, OpusSettings::default());
+    let mut detour = damage.through.map(|through| {
+        let opus = OpusSettings::default();
+        (
+            Encoder::new(codec, opus),
+            Transcoder::new(codec, through, opus, 20),
+            Transcoder::new(through, codec, opus, 20),
+        )
+    });
+    let mut packets = vec![];
+    let mut lost_until = 0;
+    let frames = (0..rounds).flat_map(|_| speech.chunks_exact(codec.rate().frame_len()));
+    for (index, frame) in frames.enumerate() {
+        let mut payload = vec![0; 700];
+        let len = match &mut detour {
+            None => encoder.encode(frame, &mut payload),
+            Some((first, there, back)) => {
+                let len = first.encode(frame, &mut payload);
+                there.push(&payload[..len]);
+                while let Some(len) = there.poll(&mut payload) {
+                    back.push(&payload[..len]);
+                }
+                back.poll(&mut payload).unwrap_or(0)
+            }
+        };
+        payload.truncate(len);
+        if rng.random_bool(damage.burst) {
+            lost_until = index + 3;
+        }
+        let is_lost = index < lost_until || rng.random_bool(damage.loss) || len == 0;
+        let late = if damage.jitter_ms == 0 { 0 } else { rng.random_range(0..=damage.jitter_ms * 1_000) };
+        // A clock that runs fast sends earlier.
+        let spacing_ns = 20_000_000 - i64::from(damage.drift_ppm) * 20;
+        let sent = Duration::from_nanos(u64::try_from(spacing_ns).unwrap() * u64::try_from(index).unwrap());
+        let arrives = sent + Duration::from_micros(u64::from(late) + 3_000);
+        let sequence = u16::try_from(index % 65_536).unwrap();
+        if !is_lost {
+            packets.push(Sent { arrives, sequence, payload });
+        }
+    }
+    packets.sort_by_key(|it| it.arrives);
+    packets
+}
+
+/// What a session hears, the mean delay of its jitter buffer, and how many frames it made up.
+fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i16>, u64, u64) {
+    let start = Now { instant: Instant::now(), unix: Duration::ZERO };
+    let peer = ([192, 0, 2, 1], 4_000).into();
+    let remote = RemoteMedia {
+        rtp: peer,
+        rtcp: ([192, 0, 2, 1], 4_001).into(),
+        latching: Latching::Exact,
+        codec,
+        payload_type: 96,
+        received_payload_type: 96,
+        ptime_ms: 20,
+        opus: OpusSettings::default(),
+        comfort_noise: None,
+        telephone_event: None,
+        send: true,
+        receive: true,
+    };
+    let mut session = Session::new(SessionConfig { remote: Some(remote), hears_tones: false }, rng, start);
+    let mut heard = vec![];
+    let (mut next, mut buffer) = (0, [0; 1_500]);
+    let end = packets.last().unwrap().arrives + Duration::from_millis(500);
+    let mut at = Duration::ZERO;
+    let (mut concealed, mut delays_us) = (0, vec![]);
+    while at < end {
+        while let Some(packet) = packets.get(next).filter(|it| it.arrives <= at) {
+            let timestamp = u32::from(packet.sequence).wrapping_mul(codec.clock_hz() / 50);
+            let header = Header { payload_type: 96, marker: next == 0, sequence: packet.sequence, timestamp, ssrc: 7 };
+            let mut datagram = [0; 1_500];
+            let len = Packet { header, payload: &packet.payload }.write(&mut datagram).unwrap();
+            session.handle_rtp(peer, &datagram[..len], start + packet.arrives);
+            next += 1;
+        }
+        match session.handle_tick(start + at).heard {
+            Heard::Audio(frame) => heard.extend(frame.samples()),
+            Heard::Concealed(frame) => {
+                concealed += 1;
+                heard.extend(frame.samples());
+            }
+            Heard::Nothing => heard.extend(std::iter::repeat_n(0, codec.rate().frame_len())),
+        }
+        while session.poll_transmit(&mut buffer).is_some() {}
+        if next < packets.len() {
+            delays_us.push(session.report(start + at).received.delay_us);
+        }
+        at += TICK;
+    }
+    let delay_ms = delays_us.iter().sum::<u64>() / 1_000 / u64::try_from(delays_us.len().max(1)).unwrap();
+    (heard, delay_ms, concealed)
+}
+
+/// What plain repetition plays.
+fn repeat(codec: AudioCodec, packets: &[Sent]) -> Vec<i16> {
+    let by_number: BTreeMap<u16, &Sent> = packets.iter().map(|it| (it.sequence, it)).collect();
+    let mut decoder = Decoder::new(codec);
+    let mut before = vec![0; codec.rate().frame_len()];
+    let mut heard = vec![];
+    for number in 0..=*by_number.last_key_value().unwrap().0 {
+        if let Some(packet) = by_number.get(&number) {
+            let mut samples = vec![0; codec.rate().frame_len()];
+            decoder.decode(&packet.payload, &mut samples);
+            before = samples;
+        }
+        heard.extend(&before);
+    }
+    heard
+}
+
+fn read(path: &Path) -> Vec<i16> {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.as_chunks::<2>().0.iter().map(|it| i16::from_le_bytes(*it)).collect()
+}
+
+fn write(path: &Path, samples: &[i16]) {
+    let bytes: Vec<u8> = samples.iter().flat_map(|it| it.to_le_bytes()).collect();
+    std::fs::write(path, bytes).unwrap();
+}
