@@ -549,12 +549,7 @@ fn a_user_who_is_nowhere() {
     );
 }
 
-#[test]
-fn a_user_who_is_busy_somewhere() {
-    check_with(
-        leads_to_a_user,
-        &[],
-        "
+const BUSY_SOMEWHERE: &str = "
         1.000 < c REGISTER
         1.000 > c 401 REGISTER
         1.000 > c 200 REGISTER
@@ -610,8 +605,11 @@ fn a_user_who_is_busy_somewhere() {
         9.040 ! close-media 1
         9.040 # LegEnded 1 Cancelled
         9.040 ! ended Rejected Some(603) Remote
-        9.040 # Ended",
-    );
+        9.040 # Ended";
+
+#[test]
+fn a_user_who_is_busy_somewhere() {
+    check_with(leads_to_a_user, &[], BUSY_SOMEWHERE);
 }
 
 #[test]

@@ -278,7 +278,16 @@ impl Parties {
                     Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
                     Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
                     Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event => {
+                    event @ (Event::Offered { .. }
+                    | Event::Ringing
+                    | Event::EarlyMedia
+                    | Event::Answered { .. }
+                    | Event::Held
+                    | Event::Resumed
+                    | Event::Digit { .. }
+                    | Event::TransferStarted { .. }
+                    | Event::Replaced { .. }
+                    | Event::Ended(_)) => {
                         let text = format!("{event:?}");
                         format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
                     }

@@ -9,12 +9,7 @@ fn check(flow: &str) {
     check_with(carry_out, &[], flow);
 }
 
-#[test]
-fn the_called_side_is_transferred() {
-    check_with(
-        carry_out,
-        &[HeaderName::ReferredBy, HeaderName::SubscriptionState],
-        "
+const CALLED_SIDE_TRANSFERRED: &str = "
         0.000 < a INVITE to=300
         0.000 # Offered
         0.000 ! open-media 0
@@ -76,8 +71,11 @@ fn the_called_side_is_transferred() {
         9.000 # LegEnded 1 HungUp
         9.000 ! ended HungUp None Remote
         9.000 # Ended
-        9.010 < b 200 method=BYE",
-    );
+        9.010 < b 200 method=BYE";
+
+#[test]
+fn the_called_side_is_transferred() {
+    check_with(carry_out, &[HeaderName::ReferredBy, HeaderName::SubscriptionState], CALLED_SIDE_TRANSFERRED);
 }
 
 #[test]
