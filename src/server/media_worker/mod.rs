@@ -4,12 +4,14 @@
 //! each leg ticks in one slot, the least occupied when it was opened, so that the packets of many legs do not leave
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
 //! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
-//! begins and when it ends, not per packet.
+//! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and keep
+//! their slot for reports and silence.
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
 mod bridge;
 mod metrics;
+mod relay;
 mod slots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -295,6 +297,8 @@ struct Leg {
     inactivity_told: bool,
     /// The key of the leg that hears this one.
     partner: Option<u64>,
+    /// The place of that leg, while packets go there as they come.
+    relays_to: Option<usize>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
     abandoned: Arc<AtomicBool>,
@@ -316,7 +320,7 @@ impl Turn {
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
-                    self.legs.receive(token, &mut self.receive, now);
+                    self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
             }
             if self.ready.contains(&WAKER_TOKEN) {
@@ -344,11 +348,13 @@ impl Turn {
                         leg.transport.update(keys.as_deref(), now.instant);
                         leg.session.update(*remote, now);
                     }
+                    self.legs.settle(key);
                 }
                 Order::Record { key, tap } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.tap = tap;
                     }
+                    self.legs.settle(key);
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b),
                 Order::Unbridge { key } => self.legs.unbridge(key),
@@ -356,6 +362,7 @@ impl Turn {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
                     }
+                    self.legs.settle(key);
                 }
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
@@ -411,6 +418,7 @@ impl Legs {
             inactivity,
             inactivity_told: false,
             partner: None,
+            relays_to: None,
             waiting_frames: 0,
             abandoned,
             published,
@@ -441,6 +449,7 @@ impl Legs {
 
     fn take(&mut self, place: usize) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
+        self.part(&leg);
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
@@ -449,7 +458,7 @@ impl Legs {
     }
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
-    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, now: Now) {
+    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
         let place = usize::try_from(token >> 1).unwrap_or(usize::MAX);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
@@ -459,6 +468,9 @@ impl Legs {
         if batch.receive(socket.as_fd()).is_err() {
             self.metrics.receive_failures.fetch_add(1, Ordering::Relaxed);
             return;
+        }
+        if let Some(other) = leg.relays_to.filter(|_| !is_rtcp) {
+            return self.relay((place, other), batch, send, now);
         }
         let served = catch_unwind(AssertUnwindSafe(|| {
             for (from, datagram) in batch.iter_mut() {
@@ -499,6 +511,7 @@ impl Legs {
             self.close(place, send, now);
             return;
         }
+        let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
         let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
         match ticked {
             Ok(Some(passed)) => self.pass(passed),
@@ -508,6 +521,9 @@ impl Legs {
                 send.clear();
                 self.fail(place);
             }
+        }
+        if let Some(key) = unsettled {
+            self.settle(key);
         }
     }
 
@@ -537,6 +553,10 @@ impl Leg {
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
     ) -> Option<Passed> {
+        if self.relays_to.is_some() {
+            self.relay_tick(send, metrics, events, now);
+            return None;
+        }
         while let Some(command) = self.link.command() {
             let is_refused = match command {
                 LegCommand::Play(frame) => self.session.play(frame).is_err(),
@@ -561,22 +581,45 @@ impl Leg {
             };
             tap.tick(tick.number, heard, self.session.sent_frame());
         }
-        let is_inactive = self.inactivity.is_some_and(|it| tick.inactive_for >= it);
+        self.tell_inactivity(tick.inactive_for, events);
+        self.publish_if_due(tick.number, metrics, now);
+        self.waiting_frames = tick.queued_frames;
+        let passed = self.passed(&tick);
+        self.link.tick(tick);
+        passed
+    }
+
+    fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
+        let is_inactive = self.inactivity.is_some_and(|it| inactive_for >= it);
         if is_inactive && !self.inactivity_told {
             // If there is no room, the next tick tries again.
             self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
         } else if !is_inactive {
             self.inactivity_told = false;
         }
-        if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
+    }
+
+    fn publish_if_due(&mut self, number: u64, metrics: &WorkerMetrics, now: Now) {
+        if number.is_multiple_of(TICKS_PER_PUBLICATION) {
             let report = self.session.report(now);
             metrics.publish(&report, &self.published);
             self.published = report;
         }
-        self.waiting_frames = tick.queued_frames;
-        let passed = self.passed(&tick);
-        self.link.tick(tick);
-        passed
+    }
+
+    /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
+    /// cryptography.
+    fn unprotect<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], is_rtcp: bool, now: Now) -> Option<&'a [u8]> {
+        if !self.session.admits(from) {
+            return Some(datagram);
+        }
+        match self.transport.unprotect(datagram, is_rtcp, now.instant) {
+            Ok(plain) => Some(plain),
+            Err(rejected) => {
+                self.session.handle_rejected(rejected);
+                None
+            }
+        }
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
@@ -588,14 +631,8 @@ impl Leg {
             }
             return;
         }
-        // Strangers are counted by the session, and cost no cryptography.
-        let datagram = if self.session.admits(from) {
-            match self.transport.unprotect(datagram, is_rtcp, now.instant) {
-                Ok(plain) => plain,
-                Err(rejected) => return self.session.handle_rejected(rejected),
-            }
-        } else {
-            datagram
+        let Some(datagram) = self.unprotect(from, datagram, is_rtcp, now) else {
+            return;
         };
         if is_rtcp {
             self.session.handle_rtcp(from, datagram, now);
