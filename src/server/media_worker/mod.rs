@@ -851,6 +851,65 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_legs_that_agree_are_sent_on_as_they_are() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let ((leg, task), (other, other_task)) = (bench.open(&caller, None), bench.open(&called, None));
+        caller.receive();
+        let ssrc = called.receive().ssrc;
+        leg.bridge(&other).unwrap();
+        // Whoever might listen has to go first.
+        called.receive_many(5);
+        drop((task, other_task));
+        // Three times, with something in between for which the legs speak for themselves.
+        for round in 0..3 {
+            // What is decoded and coded again is 20 ms long.
+            let long = [round; 240];
+            while called.receive_whole().1.len() != 240 {
+                caller.send(&long);
+            }
+            let bodies = (0..20).map(|number| vec![10 + number; 240]);
+            for body in bodies.clone() {
+                caller.send(&body);
+            }
+            let passed = std::iter::from_fn(|| Some(called.receive_whole())).skip_while(|it| it.1 == long);
+            let passed: Vec<_> = passed.take(20).collect();
+            assert!(passed.iter().map(|it| &it.1).eq(&bodies.collect::<Vec<_>>()));
+            assert!(passed.windows(2).all(|it| it[1].0.sequence == it[0].0.sequence.wrapping_add(1)));
+            assert!(passed.windows(2).all(|it| it[1].0.timestamp == it[0].0.timestamp.wrapping_add(160)));
+            assert!(passed.iter().all(|it| it.0.ssrc == ssrc));
+            match round {
+                0 => other.send_digit(Digit::from_char('5').unwrap(), 100).unwrap(),
+                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, None).unwrap(),
+                _ => leg.unbridge().unwrap(),
+            }
+            let next = std::iter::from_fn(|| Some(called.receive_whole())).find(|it| it.1.len() == 160).unwrap().0;
+            let last = passed.last().unwrap().0;
+            assert_eq!((next.ssrc, next.marker, next.sequence), (ssrc, true, last.sequence.wrapping_add(1)));
+            leg.update(caller.remote(), None).unwrap();
+        }
+        let report = leg.close().blocking_recv().unwrap();
+        assert_eq!((report.received.packets, report.received.lost), (u64::from(caller.sequence), 0));
+    }
+
+    #[test]
+    fn a_leg_whose_partner_is_gone_speaks_for_itself() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        called.receive();
+        leg.bridge(&other).unwrap();
+        while called.receive_whole().1.len() != 240 {
+            caller.send(&[7; 240]);
+        }
+        drop(leg);
+        while called.receive_whole().1.len() != 160 {}
+        called.receive_many(10);
+        other.close().blocking_recv().unwrap();
+    }
+
+    #[test]
     fn garbage_and_strangers_do_no_harm() {
         let bench = Bench::new(1);
         let mut phone = Phone::new();
@@ -983,13 +1042,18 @@ mod tests {
 
         /// The header and first byte of payload of the next RTP packet.
         fn receive_packet(&mut self) -> (Header, u8) {
+            let (header, payload) = self.receive_whole();
+            (header, payload[0])
+        }
+
+        fn receive_whole(&mut self) -> (Header, Vec<u8>) {
             let mut buffer = [0; 2_000];
             loop {
                 let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
                     let packet = Packet::parse(&buffer[..len]).unwrap();
-                    return (packet.header, packet.payload[0]);
+                    return (packet.header, packet.payload.to_vec());
                 }
             }
         }
