@@ -11,6 +11,8 @@ pub(crate) struct Telephones {
     caller: UdpSocket,
     called: UdpSocket,
     server: SocketAddr,
+    /// The Call-ID of the last call that was taken: copies of its INVITE may still come.
+    taken: Option<String>,
 }
 
 impl Telephones {
@@ -20,7 +22,7 @@ impl Telephones {
             socket.set_read_timeout(Some(RETRANSMIT)).expect("a socket can time out");
             socket
         };
-        Self { caller: open(), called: open(), server: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)) }
+        Self { caller: open(), called: open(), server: SocketAddr::from((Ipv4Addr::LOCALHOST, 5060)), taken: None }
     }
 
     pub(crate) fn set_server(&mut self, server: SocketAddr) {
@@ -33,7 +35,7 @@ impl Telephones {
     }
 
     /// Sets up a call between two media addresses, and returns where each is to send.
-    pub(crate) fn call(&self, number: usize, media: [SocketAddr; 2]) -> [SocketAddr; 2] {
+    pub(crate) fn call(&mut self, number: usize, media: [SocketAddr; 2]) -> [SocketAddr; 2] {
         let (caller, server) = (self.caller.local_addr().expect("it is bound"), self.server);
         let head = |method: &str, uri: &str, to: &str| {
             format!(
@@ -46,6 +48,7 @@ impl Telephones {
         let invite = with_body(&head("INVITE", &uri, &format!("<{uri}>")), &sdp(media[0]));
         self.caller.send_to(invite.as_bytes(), server).expect("loopback takes it");
         let offer = self.offer(&invite);
+        self.taken = header(&offer, "Call-ID").map(str::to_owned);
         let mut answer = offer.lines().take_while(|it| !it.is_empty()).fold("SIP/2.0 200 OK\r\n".to_owned(), copy_line);
         answer.push_str(&format!("Contact: <sip:400@{}>\r\n", self.called()));
         let answer = with_body(&tagged(&answer, number), &sdp(media[1]));
@@ -62,8 +65,9 @@ impl Telephones {
     fn offer(&self, invite: &str) -> String {
         for _ in 0..ATTEMPTS {
             match read(&self.called) {
-                // Those of the call before come again until their answer is acknowledged.
-                Some(text) if text.starts_with("INVITE ") => return text,
+                Some(text) if text.starts_with("INVITE ") && header(&text, "Call-ID") != self.taken.as_deref() => {
+                    return text;
+                }
                 Some(_) => (),
                 None => drop(self.caller.send_to(invite.as_bytes(), self.server)),
             }

@@ -106,7 +106,8 @@ impl Subject {
         let (sip, http) = (free_port(), free_port());
         let configuration = format!(
             "[sip]\nlisten = [\"udp://127.0.0.1:{sip}\"]\nmax_calls = 2000\n[rtp]\nports = \"{}-{}\"\n\
-             [http]\nlisten = \"127.0.0.1:{http}\"\n[speech]\nenabled = false\n[data]\ndirectory = \"data\"\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\n[speech]\nenabled = false\n[agents.nobody]\npathway = \"builtin:demo\"\n\
+             [agents.nobody.speech]\nurl = \"ws://127.0.0.1:9\"\ntoken = \"none\"\n[data]\ndirectory = \"data\"\n\
              [log]\nlevel = \"warn\"\n[trunks.load]\nuri = \"sip:{called}\"\nsources = [\"127.0.0.1/32\"]\noptions_s = 0\n\
              [numbers.\"400\"]\nuri = \"sip:400@{called}\"\n",
             RTP_PORTS.0,

@@ -858,16 +858,14 @@ mod tests {
         caller.receive();
         let ssrc = called.receive().ssrc;
         leg.bridge(&other).unwrap();
-        // Whoever might listen has to go first.
+        // Nothing is passed on while somebody might listen.
         called.receive_many(5);
         drop((task, other_task));
         // Three times, with something in between for which the legs speak for themselves.
         for round in 0..3 {
             // What is decoded and coded again is 20 ms long.
             let long = [round; 240];
-            while called.receive_whole().1.len() != 240 {
-                caller.send(&long);
-            }
+            called.wait_for_long(&mut caller, &long);
             let bodies = (0..20).map(|number| vec![10 + number; 240]);
             for body in bodies.clone() {
                 caller.send(&body);
@@ -900,9 +898,7 @@ mod tests {
         caller.receive();
         called.receive();
         leg.bridge(&other).unwrap();
-        while called.receive_whole().1.len() != 240 {
-            caller.send(&[7; 240]);
-        }
+        called.wait_for_long(&mut caller, &[7; 240]);
         drop(leg);
         while called.receive_whole().1.len() != 160 {}
         called.receive_many(10);
@@ -1047,13 +1043,29 @@ mod tests {
         }
 
         fn receive_whole(&mut self) -> (Header, Vec<u8>) {
+            self.receive_within(Duration::from_secs(10)).unwrap()
+        }
+
+        fn receive_within(&mut self, limit: Duration) -> Option<(Header, Vec<u8>)> {
+            self.socket.set_read_timeout(Some(limit)).unwrap();
             let mut buffer = [0; 2_000];
             loop {
-                let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
+                let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
                     let packet = Packet::parse(&buffer[..len]).unwrap();
-                    return (packet.header, packet.payload.to_vec());
+                    return Some((packet.header, packet.payload.to_vec()));
+                }
+            }
+        }
+
+        /// Has `caller` send packets until one of them is passed on.
+        fn wait_for_long(&mut self, caller: &mut Self, payload: &[u8]) {
+            loop {
+                caller.send(payload);
+                let next = self.receive_within(Duration::from_millis(20));
+                if next.is_some_and(|it| it.1.len() == payload.len()) {
+                    return;
                 }
             }
         }
