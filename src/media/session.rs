@@ -263,8 +263,7 @@ impl Session {
         }
     }
 
-    /// Takes a datagram from the RTP socket while packets are passed on: counted like any other, and not decoded. What
-    /// comes back goes to [`Session::forward`] of the other leg.
+    /// As [`Session::handle_rtp`] while packets are passed on: what comes back is for [`Session::forward`] of the other.
     pub fn handle_relayed<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<Relayed<'a>> {
         let (kind, Packet { header, payload }, remote) = self.check(from, datagram, now)?;
         self.count(payload, now);
@@ -287,16 +286,14 @@ impl Session {
         Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
     }
 
-    /// Whether packets can be passed on between this leg and `other`: both may send, they agreed on the same coding, and
-    /// neither has anything of its own to say.
+    /// Whether packets can be passed on between two legs: both may send, agreed on the same, and have no digits to send.
     pub fn can_relay_with(&self, other: &Self) -> bool {
         let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits();
         let agreed = |a: RemoteMedia, b: RemoteMedia| a.is_both_ways() && b.is_both_ways() && a.is_coded_like(&b);
         is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
     }
 
-    /// From now on packets are passed on: [`Session::handle_relayed`], [`Session::forward`] and
-    /// [`Session::handle_relay_tick`] take the place of the others.
+    /// From now on packets are passed on, with [`Session::handle_relay_tick`] and the two above.
     pub fn begin_relay(&mut self) {
         self.is_relaying = true;
         self.incoming.splice();
