@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what is missing for `make demo` (run) and `make test` (run test) on Debian and its kin.
+# Installs what is missing for `make demo` (run), `make test` (run test) and `cargo bench --bench relay` (bench) on Debian
+# and its kin.
 # Says nothing and does nothing if everything is there.
 set -eu
 
@@ -9,6 +10,8 @@ run_packages="libflite1 libpocketsphinx3 pocketsphinx-en-us"
 build_packages="cmake"
 # What the tests call: SIPp, the script that runs it, the voice of its callers, and programs to talk to.
 test_packages="sip-tester flite python3 baresip-core kamailio sipsak"
+# What benchmarks run beside the server. Its packages start a daemon of their own where there is systemd.
+bench_packages="rtpengine-daemon"
 
 say() {
     echo "setup: $*" >&2
@@ -65,7 +68,8 @@ for purpose in "$@"; do
         packages="$packages $build_packages $test_packages"
         check_rust_components
         ;;
-    *) fail "usage: setup.sh [run] [test]" ;;
+    bench) packages="$packages $build_packages $bench_packages" ;;
+    *) fail "usage: setup.sh [run] [test] [bench]" ;;
     esac
 done
 

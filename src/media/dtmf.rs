@@ -252,6 +252,11 @@ impl DtmfSender {
         }
     }
 
+    /// Whether a digit is being sent or waits.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.queue.is_empty() || !matches!(self.state, Sending::Idle)
+    }
+
     /// Digits sent, or begun.
     pub(super) const fn sent(&self) -> u64 {
         self.sent

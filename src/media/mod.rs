@@ -5,6 +5,7 @@
 //! LegTransport -> handle_rtp -> latch -> reception -> jitter buffer -> decode -> conceal -> Tick::heard
 //!                              \-> DTMF -> Tick::dtmf
 //! play, clear -> playout queue -> encode -> poll_transmit -> LegTransport       (one packet every tick)
+//! LegTransport -> handle_relayed -> latch -> reception -> forward of the other leg -> LegTransport   (nothing decoded)
 //! ```
 
 mod arrival;
@@ -24,6 +25,7 @@ pub mod player;
 pub mod playout;
 pub mod quality;
 mod reception;
+mod relay;
 mod report;
 mod session;
 pub mod tones;
@@ -33,6 +35,7 @@ pub use latch::{Latching, host_behind_nat};
 pub use leg_transport::{Browser, LegTransport};
 pub use playout::{Played, PlayoutFrame, PlayoutFull};
 pub use quality::Quality;
+pub use relay::Relayed;
 pub use report::{Dropped, Received, Remote, Report, Sent};
 pub use session::{
     DtmfRefused, Heard, RemoteMedia, Session, SessionConfig, TelephoneEventFormat, Tick, Transmit, TransmitKind,

@@ -7,11 +7,12 @@ use rand::Rng;
 
 use super::dtmf::DtmfSender;
 use super::playout::{Played, Playout, PlayoutFrame, PlayoutFull};
+use super::relay::{Numbering, Relayed};
 use super::session::TelephoneEventFormat;
 use super::tones::ToneGenerator;
 use crate::codec::{AudioCodec, Encoder, Frame, OpusSettings, Resampler, SampleRate};
 use crate::limits::{DTMF_DIGIT_MS_MAX, DTMF_DIGIT_MS_MIN, DTMF_DIGITS_MAX};
-use crate::rtp::{Digit, Header, Packet};
+use crate::rtp::{Digit, Header, Packet, timestamp_distance};
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -47,6 +48,9 @@ pub(super) struct Outgoing {
     noise: Option<Header>,
     /// What the peer was sent in this tick.
     frame: Option<Frame>,
+    /// What is passed on, and the timestamp at which the last of it ends.
+    numbering: Numbering,
+    relayed_until: Option<u32>,
     packets: u64,
     octets: u64,
 }
@@ -86,6 +90,8 @@ impl Outgoing {
             event: None,
             noise: None,
             frame: None,
+            numbering: Numbering::default(),
+            relayed_until: None,
             packets: 0,
             octets: 0,
         }
@@ -198,6 +204,58 @@ impl Outgoing {
         let (header, payload) = self.event.take()?;
         self.was_silent = false;
         self.write(Header { sequence: self.sequence, ..header }, &payload, buffer)
+    }
+
+    /// Whether a digit is being sent or waits.
+    pub(super) fn has_digits(&self) -> bool {
+        self.dtmf.is_busy() || self.tone.is_some() || !self.tones.is_empty()
+    }
+
+    /// From now on packets are passed on. What was still to be said is forgotten.
+    pub(super) fn begin_relay(&mut self, format: Format) {
+        self.change_format(format);
+        self.clear();
+        self.held = 0;
+        self.event = None;
+        self.noise = None;
+        self.frame = None;
+        self.numbering.restart();
+    }
+
+    /// What is said next runs on from what was passed on, and is a talkspurt of its own.
+    pub(super) fn end_relay(&mut self) {
+        self.timestamp = self.next_timestamp().wrapping_sub(self.tick_units());
+        self.relayed_until = None;
+        self.was_silent = true;
+    }
+
+    /// 20 ms in which packets are passed on.
+    pub(super) const fn pass_tick(&mut self) {
+        self.timestamp = self.timestamp.wrapping_add(self.tick_units());
+    }
+
+    /// Writes a packet of the other leg as one of ours.
+    pub(super) fn forward(&mut self, packet: &Relayed<'_>, payload_type: u8, buffer: &mut [u8]) -> Option<usize> {
+        let place = self.numbering.place(packet, (self.sequence, self.next_timestamp()))?;
+        let is_audio = packet.units > 0;
+        let header = Header {
+            payload_type,
+            marker: packet.header.marker || (place.is_first && is_audio),
+            sequence: place.sequence,
+            timestamp: place.timestamp,
+            ssrc: self.ssrc,
+        };
+        let len = Packet { header, payload: packet.payload }.write(buffer)?;
+        if place.is_newest {
+            self.sequence = place.sequence.wrapping_add(1);
+        }
+        if place.is_newest && is_audio {
+            self.timestamp = place.timestamp;
+            self.relayed_until = Some(place.timestamp.wrapping_add(packet.units));
+        }
+        self.packets += 1;
+        self.octets += u64::try_from(packet.payload.len()).unwrap_or(0);
+        Some(len)
     }
 
     pub(super) const fn ssrc(&self) -> u32 {
@@ -314,6 +372,12 @@ impl Outgoing {
     const fn packet_len(&self) -> usize {
         let ptime_ms = self.format.codec.ptime_ms(self.format.ptime_ms);
         self.format.codec.rate().frame_len() / 2 * (ptime_ms / 10) as usize
+    }
+
+    /// Of what is said next: after what has been sent, also if that was long packets.
+    fn next_timestamp(&self) -> u32 {
+        let next = self.timestamp.wrapping_add(self.tick_units());
+        self.relayed_until.filter(|it| timestamp_distance(next, *it) > 0).unwrap_or(next)
     }
 
     const fn tick_units(&self) -> u32 {

@@ -21,6 +21,7 @@ use super::outgoing::{Format, Outgoing};
 use super::playout::{Played, PlayoutFrame, PlayoutFull};
 use super::quality::Quality;
 use super::reception::{Reception, Verdict};
+use super::relay::Relayed;
 use super::report::{Dropped, Received, Remote, Report, Sent};
 use super::tones::relay::{Means, OneTelling};
 use super::tones::{DtmfToneDetector, DtmfToneEvent};
@@ -147,6 +148,11 @@ pub struct Session {
     /// `None` if digits are not looked for in the audio.
     tones: Option<Box<DtmfToneDetector>>,
     one_telling: OneTelling,
+    /// Counts the peer's streams.
+    streams: u32,
+    is_relaying: bool,
+    /// A digit of the peer that has not ended was passed on packet by packet.
+    digit_was_relayed: bool,
     outgoing: Outgoing,
     control: Control,
     rtcp_due: Option<RtcpDue>,
@@ -182,6 +188,9 @@ impl Session {
             hears_tones: config.hears_tones,
             tones: None,
             one_telling: OneTelling::default(),
+            streams: 0,
+            is_relaying: false,
+            digit_was_relayed: false,
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
             rtcp_due: None,
@@ -249,31 +258,74 @@ impl Session {
 
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
-        let Some(remote) = self.remote.filter(|_| self.latch.as_ref().is_some_and(|it| it.admits(from))) else {
-            self.dropped.strangers += 1;
-            return;
-        };
-        if remote.rtcp == remote.rtp && is_rtcp(datagram) {
-            return self.read_rtcp(datagram, &remote, now);
-        }
-        let Ok(Packet { header, payload }) = Packet::parse(datagram) else {
-            self.dropped.malformed += 1;
-            return;
-        };
-        let Some(kind) = Kind::of(header.payload_type, &remote) else {
-            self.dropped.payload_type += 1;
-            return;
-        };
-        if !kind.allows(payload, &remote) {
-            self.dropped.malformed += 1;
-            return;
-        }
-        if self.latch.as_mut().is_some_and(|it| it.follow(from)) {
-            self.follow_anew();
-        }
-        if self.follows(&header, now) && self.is_in_sequence(&header) {
+        if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
             self.accept(kind, &header, payload, &remote, now);
         }
+    }
+
+    /// As [`Session::handle_rtp`] while packets are passed on: what comes back is for [`Session::forward`] of the other.
+    pub fn handle_relayed<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<Relayed<'a>> {
+        let (kind, Packet { header, payload }, remote) = self.check(from, datagram, now)?;
+        self.count(payload, now);
+        let mut units = 0;
+        match kind {
+            Kind::Audio => {
+                self.count_arrival(header.timestamp, &remote, now);
+                units = remote.codec.duration(payload);
+            }
+            Kind::Event { clock_hz } => self.dtmf.handle(&header, payload, clock_hz, now),
+            Kind::ComfortNoise => (),
+        }
+        Some(Relayed { kind, header, payload, units, stream: self.streams })
+    }
+
+    /// Writes a packet of the other leg's peer to `buffer`, to be sent to this one at once.
+    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8]) -> Option<Transmit> {
+        let payload_type = self.remote?.payload_type_of(packet.kind)?;
+        let len = self.outgoing.forward(packet, payload_type, buffer)?;
+        Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
+    }
+
+    /// Whether packets can be passed on between two legs: both may send, agreed on the same, and have no digits to send.
+    pub fn can_relay_with(&self, other: &Self) -> bool {
+        let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits();
+        let agreed = |a: RemoteMedia, b: RemoteMedia| a.is_both_ways() && b.is_both_ways() && a.is_coded_like(&b);
+        is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
+    }
+
+    /// From now on packets are passed on, with [`Session::handle_relay_tick`] and the two above.
+    pub fn begin_relay(&mut self) {
+        self.is_relaying = true;
+        self.incoming.splice();
+        if let Some(format) = self.format() {
+            self.outgoing.begin_relay(format);
+        }
+    }
+
+    /// Ends that: what is said and heard goes through the session again.
+    pub fn end_relay(&mut self) {
+        self.is_relaying = false;
+        self.incoming.splice();
+        self.outgoing.end_relay();
+        self.digit_was_relayed = self.dtmf.is_active();
+    }
+
+    /// Lets 20 ms pass while packets are passed on; returns since when none has come, as [`Tick::inactive_for`].
+    pub fn handle_relay_tick(&mut self, now: Now) -> Duration {
+        self.number += 1;
+        self.next_tick += TICK;
+        self.outgoing.pass_tick();
+        self.dtmf.handle_timeout(now);
+        while let Some(event) = self.dtmf.poll_event(|_| true) {
+            self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
+        }
+        self.report_if_due(now);
+        self.inactive_for(now)
+    }
+
+    /// How many ticks there have been.
+    pub const fn ticks(&self) -> u64 {
+        self.number
     }
 
     /// Takes a datagram from the RTCP socket. It is read if it comes from the peer's host, and changes no address.
@@ -345,10 +397,7 @@ impl Session {
         let heard = self.incoming.tick(self.dtmf.is_active(), now);
         self.hear_tones(&heard);
         let played = self.outgoing.tick(self.format());
-        let has_spoken = self.outgoing.packets() > 0 || self.received.packets > 0;
-        if self.control.take_due(now) && has_spoken {
-            self.rtcp_due = Some(RtcpDue::Report(now));
-        }
+        self.report_if_due(now);
         let mut tick = Tick {
             number: self.number,
             heard,
@@ -356,7 +405,7 @@ impl Session {
             dtmf: None,
             dtmf_ended: None,
             queued_frames: u16::try_from(self.outgoing.playout().len()).unwrap_or(u16::MAX),
-            inactive_for: self.expected_since.map_or(Duration::ZERO, |it| now - it),
+            inactive_for: self.inactive_for(now),
         };
         while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
             match event {
@@ -366,6 +415,8 @@ impl Session {
                         tick.dtmf = Some(digit);
                     }
                 }
+                // Most of it has been passed on already.
+                DtmfEvent::Ended(..) if std::mem::take(&mut self.digit_was_relayed) => (),
                 DtmfEvent::Ended(ended, means) => {
                     tick.dtmf_ended = self.one_telling.is_admitted(ended.digit, means).then_some(ended);
                 }
@@ -443,8 +494,8 @@ impl Session {
             shortened: self.incoming.shortened(),
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: buffer.target_ms(),
-            delay_us: buffer.delay_now_us(self.incoming.held(), now),
+            target_ms: if self.is_relaying { 0 } else { buffer.target_ms() },
+            delay_us: if self.is_relaying { 0 } else { buffer.delay_now_us(self.incoming.held(), now) },
             ..self.received
         };
         Report {
@@ -548,6 +599,7 @@ impl Session {
             }
             Verdict::Restarted => {
                 self.received.restarts += 1;
+                self.streams = self.streams.wrapping_add(1);
                 self.incoming.splice();
                 self.dtmf.restart();
                 true
@@ -555,19 +607,67 @@ impl Session {
         }
     }
 
-    fn accept(&mut self, kind: Kind, header: &Header, payload: &[u8], remote: &RemoteMedia, now: Now) {
+    /// What a datagram of the RTP socket is, if it is the next of the peer's packets.
+    fn check<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<(Kind, Packet<'a>, RemoteMedia)> {
+        let Some(remote) = self.remote.filter(|_| self.latch.as_ref().is_some_and(|it| it.admits(from))) else {
+            self.dropped.strangers += 1;
+            return None;
+        };
+        if remote.rtcp == remote.rtp && is_rtcp(datagram) {
+            self.read_rtcp(datagram, &remote, now);
+            return None;
+        }
+        let Ok(packet) = Packet::parse(datagram) else {
+            self.dropped.malformed += 1;
+            return None;
+        };
+        let Some(kind) = Kind::of(packet.header.payload_type, &remote) else {
+            self.dropped.payload_type += 1;
+            return None;
+        };
+        if !kind.allows(packet.payload, &remote) {
+            self.dropped.malformed += 1;
+            return None;
+        }
+        if self.latch.as_mut().is_some_and(|it| it.follow(from)) {
+            self.follow_anew();
+        }
+        let is_next = self.follows(&packet.header, now) && self.is_in_sequence(&packet.header);
+        is_next.then_some((kind, packet, remote))
+    }
+
+    fn count(&mut self, payload: &[u8], now: Now) {
         self.received.packets += 1;
         self.received.octets += u64::try_from(payload.len()).unwrap_or(0);
         self.expected_since = self.expected_since.map(|_| now);
+    }
+
+    fn count_arrival(&mut self, timestamp: u32, remote: &RemoteMedia, now: Now) {
+        let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
+        let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
+        self.reception.handle_time(timestamp, arrival);
+    }
+
+    fn report_if_due(&mut self, now: Now) {
+        let has_spoken = self.outgoing.packets() > 0 || self.received.packets > 0;
+        if self.control.take_due(now) && has_spoken {
+            self.rtcp_due = Some(RtcpDue::Report(now));
+        }
+    }
+
+    fn inactive_for(&self, now: Now) -> Duration {
+        self.expected_since.map_or(Duration::ZERO, |it| now - it)
+    }
+
+    fn accept(&mut self, kind: Kind, header: &Header, payload: &[u8], remote: &RemoteMedia, now: Now) {
+        self.count(payload, now);
         if !remote.receive {
             return self.incoming.pass_over(header.sequence);
         }
         let Header { sequence, timestamp, .. } = *header;
         match kind {
             Kind::Audio => {
-                let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
-                let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
-                self.reception.handle_time(header.timestamp, arrival);
+                self.count_arrival(timestamp, remote, now);
                 let coding = Coding::Audio(remote.codec);
                 self.incoming.push(AudioPacket { sequence, timestamp, coding, payload }, now);
             }
@@ -586,6 +686,7 @@ impl Session {
     fn follow_anew(&mut self) {
         self.source = None;
         self.candidate = None;
+        self.streams = self.streams.wrapping_add(1);
         self.reception.restart();
         self.incoming.splice();
         self.dtmf.restart();
@@ -636,7 +737,7 @@ impl Tick {
 
 /// What a packet carries.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Audio,
     Event {
         clock_hz: u32,

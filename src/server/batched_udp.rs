@@ -23,6 +23,7 @@ use crate::limits::{EPOLL_EVENTS_MAX, RTP_DATAGRAM_BYTES_MAX, UDP_BATCH_DATAGRAM
 pub struct ReceiveBatch {
     /// One byte more than a datagram may have, so that a longer one is noticed by its length.
     buffers: Box<[[u8; BUFFER_LEN]; UDP_BATCH_DATAGRAMS_MAX]>,
+    names: Box<Names>,
     /// Of the last call: the senders and lengths.
     received: Vec<(SocketAddr, usize)>,
 }
@@ -32,6 +33,7 @@ impl ReceiveBatch {
     pub fn new() -> Self {
         Self {
             buffers: Box::new([[0; BUFFER_LEN]; UDP_BATCH_DATAGRAMS_MAX]),
+            names: no_names(),
             received: Vec::with_capacity(UDP_BATCH_DATAGRAMS_MAX),
         }
     }
@@ -45,12 +47,11 @@ impl ReceiveBatch {
     /// What the system says, except that the call would block or was interrupted.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.received.clear();
-        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; UDP_BATCH_DATAGRAMS_MAX];
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; UDP_BATCH_DATAGRAMS_MAX];
         // SAFETY: an all-zero `mmsghdr` is valid: null pointers with zero lengths.
         let mut headers: [libc::mmsghdr; UDP_BATCH_DATAGRAMS_MAX] = unsafe { MaybeUninit::zeroed().assume_init() };
         for (((header, piece), name), buffer) in
-            headers.iter_mut().zip(&mut pieces).zip(&mut names).zip(self.buffers.iter_mut())
+            headers.iter_mut().zip(&mut pieces).zip(self.names.iter_mut()).zip(self.buffers.iter_mut())
         {
             *piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
             header.msg_hdr.msg_name = name.as_mut_ptr().cast();
@@ -73,8 +74,8 @@ impl ReceiveBatch {
             Ok(count) => count,
             Err(_negative) => return none_if_idle(io::Error::last_os_error()),
         };
-        for (header, name) in headers.iter().zip(&names).take(count) {
-            // SAFETY: it was zeroed above, which is a valid `sockaddr_storage`, and the system may have written an address.
+        for (header, name) in headers.iter().zip(self.names.iter()).take(count) {
+            // SAFETY: zeroed when it was made, it is a valid `sockaddr_storage`; the system may have written an address.
             let name = unsafe { name.assume_init_ref() };
             let len = usize::try_from(header.msg_len).unwrap_or(usize::MAX).min(BUFFER_LEN);
             self.received.push((read_address(name), len));
@@ -109,7 +110,15 @@ impl Default for ReceiveBatch {
 #[derive(Debug)]
 pub struct SendBatch {
     buffers: Box<[[u8; RTP_DATAGRAM_BYTES_MAX]; UDP_BATCH_DATAGRAMS_MAX]>,
+    names: Box<Names>,
     queued: Vec<(SocketAddr, usize)>,
+}
+
+/// The addresses of a batch, as the system has them.
+type Names = [MaybeUninit<libc::sockaddr_storage>; UDP_BATCH_DATAGRAMS_MAX];
+
+fn no_names() -> Box<Names> {
+    Box::new([const { MaybeUninit::zeroed() }; UDP_BATCH_DATAGRAMS_MAX])
 }
 
 impl SendBatch {
@@ -117,6 +126,7 @@ impl SendBatch {
     pub fn new() -> Self {
         Self {
             buffers: Box::new([[0; RTP_DATAGRAM_BYTES_MAX]; UDP_BATCH_DATAGRAMS_MAX]),
+            names: no_names(),
             queued: Vec::with_capacity(UDP_BATCH_DATAGRAMS_MAX),
         }
     }
@@ -142,12 +152,15 @@ impl SendBatch {
     /// Sends what is queued and empties the batch. Returns how many datagrams the system took; one that it refuses is
     /// dropped, and the others are still sent.
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
-        let mut names = [const { MaybeUninit::<libc::sockaddr_storage>::zeroed() }; UDP_BATCH_DATAGRAMS_MAX];
         let mut pieces = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; UDP_BATCH_DATAGRAMS_MAX];
         // SAFETY: an all-zero `mmsghdr` is valid: null pointers with zero lengths.
         let mut headers: [libc::mmsghdr; UDP_BATCH_DATAGRAMS_MAX] = unsafe { MaybeUninit::zeroed().assume_init() };
-        for ((((header, piece), name), buffer), (to, len)) in
-            headers.iter_mut().zip(&mut pieces).zip(&mut names).zip(self.buffers.iter_mut()).zip(&self.queued)
+        for ((((header, piece), name), buffer), (to, len)) in headers
+            .iter_mut()
+            .zip(&mut pieces)
+            .zip(self.names.iter_mut())
+            .zip(self.buffers.iter_mut())
+            .zip(&self.queued)
         {
             *piece = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: (*len).min(buffer.len()) };
             header.msg_hdr.msg_namelen = write_address(*to, name);

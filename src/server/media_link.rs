@@ -172,6 +172,11 @@ impl WorkerEnd {
         }
     }
 
+    /// Whether the other end is gone, and with it everyone who might listen.
+    pub fn is_deserted(&self) -> bool {
+        self.ticks.as_ref().is_none_or(Producer::is_abandoned)
+    }
+
     /// The next command, if one waits. A clearing comes before everything that was pushed after it; what was to be
     /// played before it is left out.
     pub fn command(&mut self) -> Option<LegCommand> {

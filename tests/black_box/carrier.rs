@@ -56,6 +56,11 @@ impl Carrier {
 
     /// Answers; `headers` are whole lines.
     pub(crate) fn answer(&self, request: &Received, status: &str, headers: &[&str]) {
+        self.answer_with(request, status, headers, "");
+    }
+
+    /// The same, with SDP.
+    pub(crate) fn answer_with(&self, request: &Received, status: &str, headers: &[&str], sdp: &str) {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "Call-ID", "CSeq"] {
             for value in request.message.all(name) {
@@ -68,7 +73,10 @@ impl Carrier {
         for header in headers {
             text.push_str(&format!("{header}\r\n"));
         }
-        text.push_str("Content-Length: 0\r\n\r\n");
+        if !sdp.is_empty() {
+            text.push_str("Content-Type: application/sdp\r\n");
+        }
+        text.push_str(&format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
         self.socket.send_to(text.as_bytes(), request.from).unwrap();
     }
 

@@ -18,6 +18,7 @@ mod server_process;
 mod sip_phone;
 mod speech_engine;
 
+mod bridged_media;
 mod call_ladders;
 mod calls_at_once;
 mod connection_limits;

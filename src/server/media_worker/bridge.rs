@@ -1,5 +1,6 @@
 //! Two legs that hear each other: what is decoded on one is played on the other, whatever their codecs, and digits that
-//! one side presses are sent to the other in the way it takes them.
+//! one side presses are sent to the other in the way it takes them. Where both have agreed on the same, nothing is decoded:
+//! [`super::relay`].
 
 use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
 use crate::codec::Frame;
@@ -58,6 +59,7 @@ impl Legs {
                 leg.session.clear();
             }
         }
+        self.settle(a);
     }
 
     pub(super) fn unbridge(&mut self, key: u64) {
@@ -67,6 +69,8 @@ impl Legs {
         if let Some(leg) = self.by_key(partner).filter(|it| it.partner == Some(key)) {
             leg.partner = None;
         }
+        self.settle(key);
+        self.settle(partner);
     }
 
     /// Brings a leg what its partner's peer said.

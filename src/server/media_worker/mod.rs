@@ -4,12 +4,14 @@
 //! each leg ticks in one slot, the least occupied when it was opened, so that the packets of many legs do not leave
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
 //! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
-//! begins and when it ends, not per packet.
+//! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and keep
+//! their slot for reports and silence.
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
 mod bridge;
 mod metrics;
+mod relay;
 mod slots;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -295,6 +297,8 @@ struct Leg {
     inactivity_told: bool,
     /// The key of the leg that hears this one.
     partner: Option<u64>,
+    /// The place of that leg, while packets go there as they come.
+    relays_to: Option<usize>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
     abandoned: Arc<AtomicBool>,
@@ -316,7 +320,7 @@ impl Turn {
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
-                    self.legs.receive(token, &mut self.receive, now);
+                    self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
             }
             if self.ready.contains(&WAKER_TOKEN) {
@@ -344,11 +348,13 @@ impl Turn {
                         leg.transport.update(keys.as_deref(), now.instant);
                         leg.session.update(*remote, now);
                     }
+                    self.legs.settle(key);
                 }
                 Order::Record { key, tap } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.tap = tap;
                     }
+                    self.legs.settle(key);
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b),
                 Order::Unbridge { key } => self.legs.unbridge(key),
@@ -356,6 +362,7 @@ impl Turn {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
                     }
+                    self.legs.settle(key);
                 }
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
@@ -411,6 +418,7 @@ impl Legs {
             inactivity,
             inactivity_told: false,
             partner: None,
+            relays_to: None,
             waiting_frames: 0,
             abandoned,
             published,
@@ -441,6 +449,7 @@ impl Legs {
 
     fn take(&mut self, place: usize) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
+        self.part(&leg);
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
@@ -449,7 +458,7 @@ impl Legs {
     }
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
-    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, now: Now) {
+    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
         let place = usize::try_from(token >> 1).unwrap_or(usize::MAX);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
@@ -459,6 +468,9 @@ impl Legs {
         if batch.receive(socket.as_fd()).is_err() {
             self.metrics.receive_failures.fetch_add(1, Ordering::Relaxed);
             return;
+        }
+        if let Some(other) = leg.relays_to.filter(|_| !is_rtcp) {
+            return self.relay((place, other), batch, send, now);
         }
         let served = catch_unwind(AssertUnwindSafe(|| {
             for (from, datagram) in batch.iter_mut() {
@@ -499,6 +511,7 @@ impl Legs {
             self.close(place, send, now);
             return;
         }
+        let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
         let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
         match ticked {
             Ok(Some(passed)) => self.pass(passed),
@@ -508,6 +521,9 @@ impl Legs {
                 send.clear();
                 self.fail(place);
             }
+        }
+        if let Some(key) = unsettled {
+            self.settle(key);
         }
     }
 
@@ -537,6 +553,10 @@ impl Leg {
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
     ) -> Option<Passed> {
+        if self.relays_to.is_some() {
+            self.relay_tick(send, metrics, events, now);
+            return None;
+        }
         while let Some(command) = self.link.command() {
             let is_refused = match command {
                 LegCommand::Play(frame) => self.session.play(frame).is_err(),
@@ -561,23 +581,46 @@ impl Leg {
             };
             tap.tick(tick.number, heard, self.session.sent_frame());
         }
+        self.tell_inactivity(tick.inactive_for, events);
+        self.publish_if_due(tick.number, metrics, now);
+        self.waiting_frames = tick.queued_frames;
+        let passed = self.passed(&tick);
+        self.link.tick(tick);
+        passed
+    }
+
+    fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
         let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
-        let is_inactive = is_lost || self.inactivity.is_some_and(|it| tick.inactive_for >= it);
+        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
         if is_inactive && !self.inactivity_told {
             // If there is no room, the next tick tries again.
             self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
         } else if !is_inactive {
             self.inactivity_told = false;
         }
-        if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
+    }
+
+    fn publish_if_due(&mut self, number: u64, metrics: &WorkerMetrics, now: Now) {
+        if number.is_multiple_of(TICKS_PER_PUBLICATION) {
             let report = self.session.report(now);
             metrics.publish(&report, &self.published);
             self.published = report;
         }
-        self.waiting_frames = tick.queued_frames;
-        let passed = self.passed(&tick);
-        self.link.tick(tick);
-        passed
+    }
+
+    /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
+    /// cryptography.
+    fn unprotect<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], is_rtcp: bool, now: Now) -> Option<&'a [u8]> {
+        if !self.session.admits(from) {
+            return Some(datagram);
+        }
+        match self.transport.unprotect(datagram, is_rtcp, now.instant) {
+            Ok(plain) => Some(plain),
+            Err(rejected) => {
+                self.session.handle_rejected(rejected);
+                None
+            }
+        }
     }
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
@@ -589,14 +632,8 @@ impl Leg {
             }
             return;
         }
-        // Strangers are counted by the session, and cost no cryptography.
-        let datagram = if self.session.admits(from) {
-            match self.transport.unprotect(datagram, is_rtcp, now.instant) {
-                Ok(plain) => plain,
-                Err(rejected) => return self.session.handle_rejected(rejected),
-            }
-        } else {
-            datagram
+        let Some(datagram) = self.unprotect(from, datagram, is_rtcp, now) else {
+            return;
         };
         if is_rtcp {
             self.session.handle_rtcp(from, datagram, now);
@@ -815,6 +852,61 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_legs_that_agree_are_sent_on_as_they_are() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let ((leg, task), (other, other_task)) = (bench.open(&caller, None), bench.open(&called, None));
+        caller.receive();
+        let ssrc = called.receive().ssrc;
+        leg.bridge(&other).unwrap();
+        // Nothing is passed on while somebody might listen.
+        called.receive_many(5);
+        drop((task, other_task));
+        // Three times, with something in between for which the legs speak for themselves.
+        for round in 0..3 {
+            // What is decoded and coded again is 20 ms long.
+            let long = [round; 240];
+            called.wait_for_long(&mut caller, &long);
+            let bodies = (0..20).map(|number| vec![10 + number; 240]);
+            for body in bodies.clone() {
+                caller.send(&body);
+            }
+            let passed = std::iter::from_fn(|| Some(called.receive_whole())).skip_while(|it| it.1 == long);
+            let passed: Vec<_> = passed.take(20).collect();
+            assert!(passed.iter().map(|it| &it.1).eq(&bodies.collect::<Vec<_>>()));
+            assert!(passed.windows(2).all(|it| it[1].0.sequence == it[0].0.sequence.wrapping_add(1)));
+            assert!(passed.windows(2).all(|it| it[1].0.timestamp == it[0].0.timestamp.wrapping_add(160)));
+            assert!(passed.iter().all(|it| it.0.ssrc == ssrc));
+            match round {
+                0 => other.send_digit(Digit::from_char('5').unwrap(), 100).unwrap(),
+                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, None).unwrap(),
+                _ => leg.unbridge().unwrap(),
+            }
+            let next = std::iter::from_fn(|| Some(called.receive_whole())).find(|it| it.1.len() == 160).unwrap().0;
+            let last = passed.last().unwrap().0;
+            assert_eq!((next.ssrc, next.marker, next.sequence), (ssrc, true, last.sequence.wrapping_add(1)));
+            leg.update(caller.remote(), None).unwrap();
+        }
+        let report = leg.close().blocking_recv().unwrap();
+        assert_eq!((report.received.packets, report.received.lost), (u64::from(caller.sequence), 0));
+    }
+
+    #[test]
+    fn a_leg_whose_partner_is_gone_speaks_for_itself() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        called.receive();
+        leg.bridge(&other).unwrap();
+        called.wait_for_long(&mut caller, &[7; 240]);
+        drop(leg);
+        while called.receive_whole().1.len() != 160 {}
+        called.receive_many(10);
+        other.close().blocking_recv().unwrap();
+    }
+
+    #[test]
     fn garbage_and_strangers_do_no_harm() {
         let bench = Bench::new(1);
         let mut phone = Phone::new();
@@ -947,13 +1039,34 @@ mod tests {
 
         /// The header and first byte of payload of the next RTP packet.
         fn receive_packet(&mut self) -> (Header, u8) {
+            let (header, payload) = self.receive_whole();
+            (header, payload[0])
+        }
+
+        fn receive_whole(&mut self) -> (Header, Vec<u8>) {
+            self.receive_within(Duration::from_secs(10)).unwrap()
+        }
+
+        fn receive_within(&mut self, limit: Duration) -> Option<(Header, Vec<u8>)> {
+            self.socket.set_read_timeout(Some(limit)).unwrap();
             let mut buffer = [0; 2_000];
             loop {
-                let (len, from) = self.socket.recv_from(&mut buffer).unwrap();
+                let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
                     let packet = Packet::parse(&buffer[..len]).unwrap();
-                    return (packet.header, packet.payload[0]);
+                    return Some((packet.header, packet.payload.to_vec()));
+                }
+            }
+        }
+
+        /// Has `caller` send packets until one of them is passed on.
+        fn wait_for_long(&mut self, caller: &mut Self, payload: &[u8]) {
+            loop {
+                caller.send(payload);
+                let next = self.receive_within(Duration::from_millis(20));
+                if next.is_some_and(|it| it.1.len() == payload.len()) {
+                    return;
                 }
             }
         }

@@ -1,0 +1,101 @@
+//! What passing on a packet costs: calls of two telephones through the release build of `hookswitch serve`, 50 packets of
+//! G.711 a second each way, beside `rtpengine` (if it is installed; in user space) and beside a program that does nothing
+//! but receive and send.
+//!
+//! This process is both telephones, with their signalling and RTP; each of the three is a process of its own on the first
+//! core, this one on the second. `cargo build --release && cargo bench --bench relay`. `RELAY_CALLS` (200), at most 1,500,
+//! `RELAY_SECONDS` (20) is the measured time of each, `RELAY_SUBJECTS` (bare,rtpengine,hookswitch) which of them,
+//! `HOOKSWITCH_BIN` another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has been
+//! read; a run in which this process was late itself is marked void.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measures")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot be made ends")]
+#![expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the sizes are its own")]
+
+#[path = "relay/signalling.rs"]
+mod signalling;
+#[path = "relay/streams.rs"]
+mod streams;
+#[path = "relay/subjects.rs"]
+mod subjects;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::streams::{Figures, Streams};
+use self::subjects::Subject;
+
+const CALLS_MAX: usize = 1_500;
+/// Before anything is counted.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().collect();
+    if arguments.get(1).is_some_and(|it| it == "bare") {
+        return subjects::forward(&arguments[2..]);
+    }
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let calls = setting("RELAY_CALLS", "200").parse::<usize>().expect("RELAY_CALLS is a number").clamp(1, CALLS_MAX);
+    let seconds = setting("RELAY_SECONDS", "20").parse().expect("RELAY_SECONDS is a number");
+    subjects::pin_this_process();
+    let mut rows = vec![];
+    for name in setting("RELAY_SUBJECTS", "bare,rtpengine,hookswitch").split(',') {
+        match measure(name.trim(), calls, Duration::from_secs(seconds)) {
+            Some(row) => rows.push(row),
+            None => eprintln!("{name} is not there"),
+        }
+    }
+    println!("{calls} calls, {} packets a second", calls * 100);
+    println!(
+        "{:<12} {:>9} {:>8} {:>22} {:>8} {:>6}",
+        "", "us/packet", "lost", "delay us p50/p99/max", "KiB/call", "cpu"
+    );
+    for row in &rows {
+        let delay = format!("{}/{}/{}", row["delay_us"]["p50"], row["delay_us"]["p99"], row["delay_us"]["max"]);
+        let void = if row["void"] == true { "void: the generator was late" } else { "" };
+        println!(
+            "{:<12} {:>9.2} {:>8} {delay:>22} {:>8.1} {:>5.0}% {void}",
+            row["name"].as_str().unwrap_or_default(),
+            row["cpu_us_per_packet"].as_f64().unwrap_or(0.0),
+            row["lost"].to_string(),
+            row["memory_kib_per_call"].as_f64().unwrap_or(0.0),
+            row["cpu_percent"].as_f64().unwrap_or(0.0),
+        );
+    }
+    let cost = |name: &str| rows.iter().find(|it| it["name"] == name).and_then(|it| it["cpu_us_per_packet"].as_f64());
+    let ratio = cost("hookswitch").zip(cost("rtpengine")).map(|(ours, theirs)| theirs / ours);
+    if let Some(ratio) = ratio {
+        println!("rtpengine takes {ratio:.2} times as much");
+    }
+    println!("{}", json!({ "calls": calls, "seconds": seconds, "rows": rows, "rtpengine_to_hookswitch": ratio }));
+}
+
+/// `None` if the program is not installed.
+fn measure(name: &str, calls: usize, measured: Duration) -> Option<Value> {
+    let mut streams = Streams::new(calls);
+    let subject = Subject::start(name, &mut streams)?;
+    streams.run(WARM_UP, false);
+    let before = subject.processor_time();
+    let Figures { sent, received, delays, lags, elapsed } = streams.run(measured, true);
+    let spent = subject.processor_time() - before;
+    let memory = subject.memory_kib_per_call(calls);
+    let lag = percentile(&lags, 99);
+    Some(json!({
+        "name": name,
+        "cpu_us_per_packet": spent.as_secs_f64() * 1e6 / received.max(1) as f64,
+        "cpu_percent": 100.0 * spent.as_secs_f64() / elapsed.as_secs_f64(),
+        "sent": sent,
+        "lost": sent.saturating_sub(received),
+        "delay_us": { "p50": percentile(&delays, 50), "p99": percentile(&delays, 99), "max": percentile(&delays, 100) },
+        "memory_kib_per_call": memory,
+        "generator_lag_us": { "p99": lag, "max": percentile(&lags, 100) },
+        "void": lag > LAG_US_MAX,
+    }))
+}
+
+/// Of sorted values.
+fn percentile(sorted: &[u32], percent: usize) -> u32 {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+}
+
+const LAG_US_MAX: u32 = 3_000;
