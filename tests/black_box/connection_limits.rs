@@ -24,7 +24,7 @@ fn ten_thousand_connections_of_one_source_keep_nobody_else_out() {
         held.extend(batch.into_iter().filter(is_open));
         assert!(held.len() < 1_000, "{} are held", held.len());
     }
-    assert_eq!(held.iter().filter(is_open).count(), 256);
+    assert_eq!(held.iter().filter(|it| is_open(it)).count(), 256);
     assert_eq!(server.metrics().value("hookswitch_sip_connections"), Some(256.0));
     let refused = "hookswitch_sip_drops_total{reason=\"too_many_connections_of_source\"}";
     assert!(server.metrics().value(refused).unwrap() > 9_000.0, "{}", server.metrics().shown());
@@ -36,7 +36,7 @@ fn ten_thousand_connections_of_one_source_keep_nobody_else_out() {
 fn who_opens_connections_too_fast_is_slowed_down() {
     let server = Server::start(&[("SIP__LIMITS__EXEMPT", "192.0.2.1"), ("SIP__LIMITS__CONNECTIONS_PER_S", "2")]);
     let batch: Vec<_> = (0..100).filter_map(|_| connect(server.sip, Ipv4Addr::new(127, 0, 0, 2))).collect();
-    let held = batch.iter().filter(is_open).count();
+    let held = batch.iter().filter(|it| is_open(it)).count();
     assert!((10..40).contains(&held), "{held} are held");
     let refused = "hookswitch_sip_drops_total{reason=\"source_connects_too_fast\"}";
     assert!(server.metrics().value(refused).unwrap() >= 60.0, "{}", server.metrics().shown());
