@@ -1,5 +1,4 @@
 //! What making a caller's audio better costs: one tick of 20 ms of one leg.
-#![expect(clippy::unwrap_used, reason = "a bench may fail anywhere")]
 #![expect(missing_docs, reason = "a bench has no interface")]
 
 use hookswitch::codec::{Frame, SampleRate};

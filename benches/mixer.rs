@@ -1,6 +1,5 @@
 //! What a conference costs: one tick of 20 ms of the mixer, for all members and for each.
 #![expect(clippy::unwrap_used, reason = "a bench may fail anywhere")]
-#![expect(missing_docs, reason = "a bench has no interface")]
 
 use hookswitch::codec::{Frame, SampleRate};
 use hookswitch::media::mixer::{MemberId, Mixer, Role};

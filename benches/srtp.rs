@@ -3,6 +3,7 @@
 //! `cargo bench --bench srtp`. Each packet has a number of its own, as the same one is not taken twice; what it takes to
 //! copy it into place is measured alone, and is part of all figures.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 use std::time::Instant;
 
 use divan::Bencher;

@@ -221,6 +221,8 @@ pub const SRTP_MKI_BYTES_MAX: usize = 128;
 
 // --- webrtc ---
 
+/// Addresses from which one browser has proved to be there; the oldest is forgotten.
+pub const WEBRTC_ADDRESSES_MAX: usize = 8;
 /// Streams of one browser; packets of more are dropped.
 pub const WEBRTC_STREAMS_MAX: usize = 4;
 /// Datagrams and packets of one browser that wait for the next tick; more are dropped.
@@ -529,8 +531,13 @@ pub const WEBSOCKET_PING_S: u64 = 30;
 pub const WEBSOCKET_PONG_S_MAX: u64 = 10;
 /// How often the files of TLS are looked at, in seconds.
 pub const TLS_RELOAD_S: u64 = 30;
-/// Peers whose TLS settings are remembered; beyond it those without a connection give way, oldest first.
+/// Addresses for which is remembered who is expected there over TLS; beyond it the one that was expected longest ago is
+/// forgotten.
 pub const TLS_PEERS_MAX: usize = 1_024;
+/// Names that one address can be expected to have.
+pub const TLS_NAMES_PER_ADDRESS_MAX: usize = 64;
+/// How long a name is expected at an address after it was last looked up there, in seconds.
+pub const TLS_EXPECTED_S: u64 = 3_600;
 /// How long a peer may take to read one message, in seconds.
 pub const TCP_WRITE_S_MAX: u64 = 10;
 /// A SIP connection on which nothing came for so long is closed, in seconds.

@@ -3,7 +3,12 @@
 //!
 //! The release build tries a million inputs, the debug build a tenth of them.
 
-#![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a test may panic and read the clock")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::panic,
+    reason = "a test may panic and read the clock"
+)]
 
 #[path = "../benches/allocations/mod.rs"]
 mod allocations;

@@ -28,7 +28,7 @@ impl Carried {
         let called = request.uri().user_decoded().map(|it| it.into_owned());
         let diverted_from = called.filter(|called| match to {
             Destination::User(name) => name != called,
-            Destination::Uri(_) => true,
+            Destination::Uri(_) | Destination::Trunk(..) => true,
             Destination::Agent(_) => false,
         });
         Ok(Self { max_forwards, headers: fields(headers, |it| allowed.contains(it)), diverted_from })
@@ -43,7 +43,7 @@ impl Carried {
     /// who a caller really is, is told to those who connect the call, not to telephones.
     pub(super) fn headers(self, from: &Party, to: &Destination, contact: &Uri) -> Vec<(HeaderName, String)> {
         let mut headers = self.headers;
-        let is_outside = matches!(to, Destination::Uri(_));
+        let is_outside = matches!(to, Destination::Uri(_) | Destination::Trunk(..));
         let is_known = !matches!(from.caller, Caller::Stranger);
         if is_outside
             && is_known

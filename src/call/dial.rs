@@ -7,18 +7,21 @@ use super::carried::Carried;
 use super::config::RingTone;
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
+use super::servers::Seeker;
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_FORKS_MAX;
+use crate::locate::{self, Hop};
 use crate::route::{Caller, Destination, Target, TrunkName};
-use crate::sip::{HeaderName, NameAddr, Scheme, StatusCode, Uri};
+use crate::sip::{HeaderName, NameAddr, StatusCode, Uri};
 use crate::timer::Now;
+use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Flow, TransportKind};
 
 /// Whom to call for a leg.
+#[derive(Debug)]
 pub(super) struct Errand {
     /// The leg that is to be connected.
     pub(super) waiting: u8,
@@ -64,25 +67,87 @@ struct Way {
 }
 
 impl Calls {
-    /// Calls whom `errand` names.
+    /// Calls whom `errand` names: users at once, others as soon as their servers are found.
     pub(super) fn dial(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
+        let is_free = self.calls.get(&call).is_some_and(|it| it.dialling.is_none());
+        if !is_free {
+            return Err(Refusal::RequestPending);
+        }
+        let Target { account, to } = &errand.target;
+        let (targets, to) = match to {
+            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::User(name) => {
+                let (ways, to) = (self.ways_to_user(account, name, now)?, Pii::new(name.clone()));
+                return self.dial_at_once(call, errand, ways, to, now);
+            }
+            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, errand.why, now) => {
+                let to = Pii::new(uri.to_string());
+                return self.dial_at_once(call, errand, SmallVec::from_iter([way]), to, now);
+            }
+            Destination::Uri(uri) => (locate::Target::of(uri).into_iter().collect(), Pii::new(uri.to_string())),
+            Destination::Trunk(trunk, number) => (self.trunks.targets_of(trunk), Pii::new(number.clone())),
+        };
+        if targets.is_empty() {
+            return Err(Refusal::Failed);
+        }
+        self.begin_dialling(call, &errand, to);
+        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
+        Ok(())
+    }
+
+    fn dial_at_once(
+        &mut self,
+        call: CallId,
+        errand: Errand,
+        ways: SmallVec<[Way; 1]>,
+        to: Pii<String>,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        self.begin_dialling(call, &errand, to);
+        let dialled = self.dial_ways(call, errand, ways, now);
+        if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
+            held.dialling = None;
+        }
+        dialled
+    }
+
+    fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
+        if let Some(held) = self.calls.get_mut(&call) {
+            let (waiting, why) = (errand.waiting, errand.why);
+            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
+        }
+    }
+
+    /// The servers are found of somebody who is to be called for a leg; none, if there are none.
+    pub(super) fn handle_errand_located(&mut self, call: CallId, errand: Errand, hops: &[Hop], now: Now) {
+        // Whoever waited may be gone.
+        let is_wanted = self.dialling_of(call).is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
+        if !is_wanted {
+            return;
+        }
+        let dialled = self.way_to_servers(&errand, hops);
+        let dialled = dialled.and_then(|it| self.dial_ways(call, errand, SmallVec::from_iter([it]), now));
+        if let Err(refusal) = dialled {
+            let sip_status = Some(refusal.status().code());
+            let end = End { cause: EndCause::Rejected, sip_status, initiator: Initiator::Local, reason: None };
+            self.fail_dialling(call, end, now);
+        }
+    }
+
+    fn dial_ways(&mut self, call: CallId, errand: Errand, ways: SmallVec<[Way; 1]>, now: Now) -> Result<(), Refusal> {
         let Errand { waiting, why, target, from, carried } = errand;
         let waits = LegId { call, index: waiting };
-        let ways = self.ways(&target, why, now)?;
-        let to = ways.first().map(|it| Pii::new(it.to.to_string())).unwrap_or_default();
-        let held = self.calls.get_mut(&call).filter(|it| it.dialling.is_none()).ok_or(Refusal::RequestPending)?;
-        held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
         for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
-            let Some((from_uri, display_name)) = from.shown_through(&contact) else {
+            let Some((shown, display_name)) = from.shown_through(&contact) else {
                 continue;
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
-            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), from_uri, &mut headers);
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, from.is_private, &mut headers);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -102,9 +167,6 @@ impl Calls {
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
-            if let Some(held) = self.calls.get_mut(&call) {
-                held.dialling = None;
-            }
             return Err(Refusal::Failed);
         }
         for leg in added {
@@ -130,27 +192,6 @@ impl Calls {
         }
     }
 
-    /// Where `target` can be reached, at least at one place.
-    fn ways(&self, target: &Target, why: Why, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
-        match &target.to {
-            Destination::Agent(_) => Err(Refusal::Declined),
-            Destination::User(name) => self.ways_to_user(&target.account, name, now),
-            Destination::Uri(uri) => {
-                // Whom a peer asks for is not called with our credentials.
-                let is_ours = matches!(why, Why::Routed | Why::HandedOver);
-                if let Some(way) = self.way_over_trunk(uri, now).filter(|_| is_ours) {
-                    return Ok(SmallVec::from_iter([way]));
-                }
-                let flow = self.way_to(uri)?;
-                let target = uri.without_headers().detached();
-                let to = target.clone();
-                let (path, caller) = (vec![], Caller::Known);
-                let way = Way { flow, other_flows: vec![], trunk: None, to, target, path, caller };
-                Ok(SmallVec::from_iter([way]))
-            }
-        }
-    }
-
     fn ways_to_user(&self, account: &AccountId, name: &str, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
         let registrar = self.registrar().ok_or(Refusal::TemporarilyUnavailable)?;
         let bindings = registrar.targets(account, name, now).into_iter().take(CALL_FORKS_MAX);
@@ -165,9 +206,10 @@ impl Calls {
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
     }
 
-    /// The way to a URI that belongs to a trunk.
-    fn way_over_trunk(&self, uri: &Uri, now: Now) -> Option<Way> {
-        let (trunk, flows) = self.trunk_towards(uri, now)?;
+    /// The way to a URI that belongs to a trunk. Whom a peer asks for is not called with our credentials.
+    fn way_over_trunk(&self, uri: &Uri, why: Why, now: Now) -> Option<Way> {
+        let is_ours = matches!(why, Why::Routed | Why::HandedOver);
+        let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
         let (flow, other_flows, to) = (*flow, other_flows.to_vec(), target.clone());
@@ -179,6 +221,7 @@ impl Calls {
         &mut self,
         trunk: Option<&TrunkName>,
         from: Uri,
+        is_private: bool,
         headers: &mut Vec<(HeaderName, String)>,
     ) -> (Uri, Option<DigestAccount>) {
         let Some(trunk) = trunk else {
@@ -187,28 +230,36 @@ impl Calls {
         self.trunks.count_out(trunk);
         headers.extend(self.trunks.route_of(trunk));
         let credentials = self.trunks.credentials_of(trunk);
-        (self.trunks.caller_id(trunk).unwrap_or(from), credentials)
+        let caller_id = self.trunks.caller_id(trunk).filter(|_| !is_private);
+        (caller_id.unwrap_or(from), credentials)
     }
 
-    /// The way to a URI whose host is an address. One of ours would be a circle.
-    fn way_to(&self, uri: &Uri) -> Result<Flow, Refusal> {
-        let is_sips = uri.scheme() == Scheme::Sips;
-        let kind = match uri.transport() {
-            None if is_sips => TransportKind::Tls,
-            None => TransportKind::Udp,
-            Some(it) => TransportKind::of_uri_parameter(it, is_sips).ok_or(Refusal::Failed)?,
-        };
-        let ip = uri.host().and_then(|it| it.ip()).ok_or(Refusal::Failed)?;
-        let remote =
-            std::net::SocketAddr::new(ip, uri.port().unwrap_or(if kind == TransportKind::Tls { 5061 } else { 5060 }));
-        let listeners = || self.config.listeners.iter().map(|(it, _)| it).filter(|it| it.kind == kind);
-        if listeners().any(|it| it.local == remote) {
+    /// The way over servers that were found. One that leads back to us would be a circle.
+    fn way_to_servers(&mut self, errand: &Errand, hops: &[Hop]) -> Result<Way, Refusal> {
+        let is_own =
+            |it: &Hop| self.config.listeners.iter().any(|(own, _)| own.kind == it.kind && own.local == it.remote);
+        if hops.iter().any(is_own) {
             return Err(Refusal::LoopDetected);
         }
-        let of_family = listeners().filter(|it| it.local.is_ipv4() == remote.is_ipv4());
-        // What listens on loopback reaches nothing else.
-        let local = of_family.map(|it| it.local).max_by_key(|it| it.ip().is_loopback() == ip.is_loopback());
-        Ok(Flow { kind, local: local.ok_or(Refusal::Failed)?, remote })
+        let trunk = match &errand.target.to {
+            Destination::Trunk(trunk, _) => Some(trunk.clone()),
+            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+        };
+        let flows = self.flows_to(hops, trunk.as_ref());
+        let unavailable = Refusal::Unavailable { retry_after_s: self.config.retry_after_s };
+        let (flow, other_flows) = flows.split_first().ok_or(unavailable)?;
+        let (flow, other_flows) = (*flow, other_flows.to_vec());
+        let to = match (&errand.target.to, &trunk) {
+            (Destination::Trunk(_, number), Some(trunk)) => {
+                let called = Uri::sip(Some(number), "trunk.invalid", None).or(Err(Refusal::NotFound))?;
+                self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?
+            }
+            (Destination::Uri(uri), _) => uri.without_headers().detached(),
+            (Destination::Agent(_) | Destination::User(_) | Destination::Trunk(..), _) => {
+                return Err(Refusal::Declined);
+            }
+        };
+        Ok(Way { flow, other_flows, trunk, target: to.clone(), path: vec![], to, caller: Caller::Known })
     }
 
     /// Our URI over `flow`.
@@ -393,7 +444,7 @@ pub(super) fn relayed(end: End) -> Refusal {
             _ => 500,
         },
         (EndCause::NoCommonMedia, _) => 488,
-        (EndCause::NoMediaPort | EndCause::Overloaded, _) => 503,
+        (EndCause::NoMediaPort | EndCause::Overloaded | EndCause::NotSent, _) => 503,
         (EndCause::NoAnswer | EndCause::Cancelled | EndCause::HungUp, _) => 480,
         _ => 500,
     };

@@ -128,9 +128,9 @@ fn what_waited_for_too_long_is_refused_unless_it_belongs_to_a_call() {
     victim.calls.handle_late_datagram(udp, message("2", "", SEEDS[0]), victim.now);
     assert_eq!(victim.calls.stats().dropped(Dropped::Overloaded), 1);
     assert_eq!(victim.calls.counts().transactions, transactions, "nothing is held for it");
-    let refused = std::iter::from_fn(|| victim.calls.poll_output()).find_map(|it| match it {
-        Output::Send { data, .. } if data.starts_with(b"SIP/2.0 503") => Some(data),
-        _ => None,
+    let refused = std::iter::from_fn(|| victim.calls.poll_output()).find_map(|it| {
+        let Output::Send { data, .. } = it else { return None };
+        data.starts_with(b"SIP/2.0 503").then_some(data)
     });
     let refused = String::from_utf8(refused.expect("it is told").to_vec()).expect("text");
     assert!(refused.contains("\r\nRetry-After: "), "{refused}");

@@ -48,7 +48,7 @@ impl Calls {
         let carried = |target: Target| {
             let carried = match &target.to {
                 Destination::Agent(_) => Carried::nothing(),
-                to @ (Destination::User(_) | Destination::Uri(_)) => {
+                to @ (Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..)) => {
                     Carried::of(request, &self.config.passed_headers, to)?
                 }
             };
@@ -70,7 +70,7 @@ impl Calls {
         let party = Party::of(request, &caller, *flow);
         match target.to {
             Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),
-            Destination::User(_) | Destination::Uri(_) => {
+            Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..) => {
                 self.begin_with_dialling(offered, party, target, carried, now)
             }
         }
@@ -149,7 +149,6 @@ impl Calls {
 
     /// Who calls, and who answers. Strangers may show that they are none, if the listener lets users call: the error is the
     /// challenge.
-    #[expect(clippy::type_complexity, reason = "who calls is known before whom it reaches, and a challenge is neither")]
     pub(super) fn route(
         &mut self,
         flow: Flow,

@@ -21,6 +21,8 @@ mod servers;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
+mod simulation_bridged;
+#[cfg(test)]
 mod timelines;
 mod transfer;
 mod trunks;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha12Rng;
 
+use super::dial::Errand;
 use super::{Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
 use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
@@ -70,6 +71,8 @@ struct Seeking {
 pub(super) enum Seeker {
     /// A call that is to be placed.
     Call(CallId, Box<Order>),
+    /// Somebody who is to be called for a leg of a call.
+    Errand(CallId, Box<Errand>),
     /// The trunk at this place.
     Trunk(usize),
 }
@@ -189,7 +192,7 @@ impl Calls {
                 self.end_order(call, &order, EndCause::Cancelled);
                 true
             }
-            Some(Seeker::Trunk(_)) | None => false,
+            Some(Seeker::Trunk(_) | Seeker::Errand(..)) | None => false,
         }
     }
 
@@ -205,6 +208,10 @@ impl Calls {
                     Ok(hops) => self.place_order(call, *order, &hops, now),
                     Err(_) => self.refuse_order(call, &order),
                 }
+                true
+            }
+            Some((Seeker::Errand(call, errand), found)) => {
+                self.handle_errand_located(call, *errand, &found.unwrap_or_default(), now);
                 true
             }
             Some((Seeker::Trunk(trunk), found)) => {

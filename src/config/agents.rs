@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::reading::{Section, nearest};
 use super::recordings::Recording;
+use super::trunks::Trunk;
 use super::users::User;
 use super::{Origin, Places};
 use crate::identity::Secret;
 use crate::limits;
-use crate::sip::{Scheme, Uri};
+use crate::sip::Uri;
 
 /// `[agents.NAME]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +120,8 @@ pub enum Number {
     User(String),
     /// `uri`: it is called at our cost.
     Uri(Uri),
+    /// `trunk`, which exists, and `dial`: the number that is called over it at our cost; the same one if not given.
+    Trunk(String, String),
 }
 
 impl fmt::Display for Number {
@@ -126,6 +129,7 @@ impl fmt::Display for Number {
         match self {
             Self::Agent(name) | Self::User(name) => f.write_str(name),
             Self::Uri(uri) => f.write_str(uri.as_str()),
+            Self::Trunk(trunk, number) => write!(f, "{number} over {trunk}"),
         }
     }
 }
@@ -156,13 +160,14 @@ pub(super) fn read_numbers(
     root: &Section<'_>,
     agents: &BTreeMap<String, Agent>,
     users: &BTreeMap<String, User>,
+    trunks: &BTreeMap<String, Trunk>,
 ) -> BTreeMap<String, Number> {
     let mut numbers = BTreeMap::new();
     for (number, section) in root.sections("numbers") {
         if let Err(message) = check_number(&number) {
             section.complain_of_section(&message);
         }
-        if let Some(to) = read_number(&section, agents, users) {
+        if let Some(to) = read_number(&section, &number, agents, users, trunks) {
             numbers.insert(number, to);
         }
         section.finish();
@@ -172,15 +177,18 @@ pub(super) fn read_numbers(
 
 fn read_number(
     section: &Section<'_>,
+    number: &str,
     agents: &BTreeMap<String, Agent>,
     users: &BTreeMap<String, User>,
+    trunks: &BTreeMap<String, Trunk>,
 ) -> Option<Number> {
-    const KEYS: [&str; 3] = ["agent", "user", "uri"];
+    const KEYS: [&str; 4] = ["agent", "user", "uri", "trunk"];
+    let (trunk, dial) = (section.text("trunk"), section.text("dial"));
     let (agent, user, uri) = (section.text("agent"), section.text("user"), section.parsed("uri", parse_callee));
     match KEYS.iter().filter(|it| section.origin(it).is_some()).count() {
-        0 => section.complain_of_section("`agent`, `user` or `uri` is missing"),
+        0 => section.complain_of_section("`agent`, `user`, `uri` or `trunk` is missing"),
         1 => (),
-        _ => section.complain_of_section("`agent`, `user` and `uri` exclude each other"),
+        _ => section.complain_of_section("`agent`, `user`, `uri` and `trunk` exclude each other"),
     }
     if let Some(agent) = agent {
         if !agents.contains_key(&agent) {
@@ -193,6 +201,16 @@ fn read_number(
             section.complain("user", "there is no such user: add it as [users.NAME]");
         }
         return Some(Number::User(user));
+    }
+    if let Some(trunk) = trunk {
+        if !trunks.contains_key(&trunk) {
+            section.complain("trunk", "there is no such trunk: add it as [trunks.NAME]");
+        }
+        let dial = dial.unwrap_or_else(|| number.to_owned());
+        if let Err(message) = check_number(&dial) {
+            section.complain("dial", &message);
+        }
+        return Some(Number::Trunk(trunk, dial));
     }
     uri.map(Number::Uri)
 }
@@ -215,13 +233,10 @@ fn read_transfers(section: &Section<'_>, users: &BTreeMap<String, User>) -> BTre
 /// Whom a number leads to out of the house.
 fn parse_callee(text: &str) -> Result<Uri, String> {
     let uri = Uri::parse(text).map_err(|it| it.to_string())?;
-    let has_address = uri.host().is_some_and(|it| it.ip().is_some());
-    match uri.scheme() {
-        Scheme::Sip if has_address && !uri.has_headers() => Ok(uri),
-        Scheme::Sip | Scheme::Sips | Scheme::Tel | Scheme::Other => {
-            Err("expected a SIP URI whose host is an address, such as sip:100@192.0.2.1".to_owned())
-        }
+    if uri.is_sip() && !uri.has_headers() {
+        return Ok(uri);
     }
+    Err("expected a SIP URI such as sip:100@sip.example.com".to_owned())
 }
 
 pub(super) fn no_such_agent(name: &str, agents: &BTreeMap<String, Agent>) -> String {

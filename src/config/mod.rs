@@ -128,7 +128,7 @@ impl Config {
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &places);
-        let numbers = agents::read_numbers(&root, &agents, &users);
+        let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", Media::read, &mut finish);
@@ -511,8 +511,8 @@ mod tests {
                 "hookswitch.toml:3: [trunks.a] sources = \"10.0.0.0/33\": expected an address or a network such as \
                  203.0.113.0/24",
                 "hookswitch.toml:4: [trunks.a] transport = \"sctp\": expected udp, tcp or tls",
-                "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing",
+                "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
                 "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
                  127.0.0.1",

@@ -92,7 +92,7 @@ pub(super) fn parse_listener(text: &str) -> Result<(SignallingTransport, SocketA
         );
     };
     let (ip, port) = parse_address(address)?;
-    Ok((transport, SocketAddr::new(ip, port.unwrap_or(transport.default_port()))))
+    Ok((transport, SocketAddr::new(ip, port.unwrap_or_else(|| transport.default_port()))))
 }
 
 /// What peers are told of one listener.

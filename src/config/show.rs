@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, RecordingPlace, Secret, Sip,
-    SipTls, TlsClients, Trunk,
+    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, Recording, RecordingPlace,
+    Recordings, Secret, Sip, SipTls, TlsClients, Trunk,
 };
 use crate::sip::Uri;
 
@@ -38,12 +38,7 @@ impl Display for Config {
         }
         for (number, to) in &self.numbers {
             shown.section(&format!("numbers.{}", quoted(number)));
-            let key = match to {
-                Number::Agent(_) => "agent",
-                Number::User(_) => "user",
-                Number::Uri(_) => "uri",
-            };
-            shown.text(key, &to.to_string());
+            shown.number(to);
         }
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
@@ -64,15 +59,7 @@ impl Display for Config {
         shown.milliseconds("wait_ms", self.speech.wait);
         shown.section("data");
         shown.text("directory", &self.data.directory.display().to_string());
-        shown.section("recordings");
-        match &self.recordings.place {
-            None => {}
-            Some(RecordingPlace::Directory(path)) => shown.text("url", &path.display().to_string()),
-            Some(RecordingPlace::Bucket(url)) => shown.text("url", url),
-        }
-        if let Some(keep) = self.recordings.keep {
-            shown.plain("keep_days", keep.as_secs() / 86_400);
-        }
+        shown.recordings(&self.recordings);
         shown.section("log");
         shown.text("level", &self.log.level);
         shown.text(
@@ -93,6 +80,18 @@ impl Display for Config {
 struct Shown(String);
 
 impl Shown {
+    fn number(&mut self, to: &Number) {
+        match to {
+            Number::Agent(agent) => self.text("agent", agent),
+            Number::User(user) => self.text("user", user),
+            Number::Uri(uri) => self.text("uri", uri.as_str()),
+            Number::Trunk(trunk, dial) => {
+                self.text("trunk", trunk);
+                self.text("dial", dial);
+            }
+        }
+    }
+
     fn sip(&mut self, sip: &Sip) {
         self.section("sip");
         self.listeners(&sip.listeners);
@@ -240,12 +239,7 @@ impl Shown {
         if let Brain::Model(model) = &agent.brain {
             self.model(name, model);
         }
-        self.section(&format!("agents.{name}.recording"));
-        self.plain("enabled", agent.recording.enabled);
-        self.text("format", agent.recording.format.name());
-        self.text("consent", agent.recording.consent.name());
-        self.text("announcement", &agent.recording.announcement);
-        self.text("question", &agent.recording.question);
+        self.recording(name, &agent.recording);
         if let Some(speech) = &agent.speech {
             self.section(&format!("agents.{name}.speech"));
             self.text("url", &speech.url);
@@ -269,6 +263,27 @@ impl Shown {
             (Some(port), ip) => format!("{local}={}", std::net::SocketAddr::new(ip, port)),
         });
         self.list("advertise", pairs);
+    }
+
+    fn recordings(&mut self, recordings: &Recordings) {
+        self.section("recordings");
+        match &recordings.place {
+            None => {}
+            Some(RecordingPlace::Directory(path)) => self.text("url", &path.display().to_string()),
+            Some(RecordingPlace::Bucket(url)) => self.text("url", url),
+        }
+        if let Some(keep) = recordings.keep {
+            self.plain("keep_days", keep.as_secs() / 86_400);
+        }
+    }
+
+    fn recording(&mut self, agent: &str, recording: &Recording) {
+        self.section(&format!("agents.{agent}.recording"));
+        self.plain("enabled", recording.enabled);
+        self.text("format", recording.format.name());
+        self.text("consent", recording.consent.name());
+        self.text("announcement", &recording.announcement);
+        self.text("question", &recording.question);
     }
 
     fn section(&mut self, path: &str) {

@@ -54,6 +54,7 @@ impl SipLimits {
 
 /// An address, or an address, a slash and a number of bits.
 fn parse_network(text: &str) -> Result<IpNet, String> {
-    let address = text.parse::<IpAddr>().map(IpNet::from);
-    address.or_else(|_| text.parse()).map_err(|_| "expected an address or a network such as 10.0.0.0/8".to_owned())
+    let expected = || "expected an address or a network such as 10.0.0.0/8".to_owned();
+    let address = text.parse::<IpAddr>().map(IpNet::from).ok();
+    address.or_else(|| text.parse().ok()).ok_or_else(expected)
 }

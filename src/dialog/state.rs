@@ -156,7 +156,7 @@ impl Dialog {
     pub(crate) fn next_hop(&self) -> Option<SocketAddr> {
         let uri = self.route_set.first().map_or(&self.remote_target, NameAddr::uri);
         let ip = uri.host()?.ip()?;
-        Some(SocketAddr::new(ip, uri.port().unwrap_or(self.flow.kind.default_port())))
+        Some(SocketAddr::new(ip, uri.port().unwrap_or_else(|| self.flow.kind.default_port())))
     }
 
     fn request_numbered(&self, method: Method, cseq: u32, via: &str) -> RequestBuilder {

@@ -37,6 +37,8 @@ pub enum Destination {
     User(String),
     /// Out of the house, which may cost money.
     Uri(Uri),
+    /// The same, to this number over a trunk.
+    Trunk(TrunkName, String),
 }
 
 /// Who calls, or asks for a transfer.
@@ -129,7 +131,7 @@ impl Routes {
             return Err(Refusal::UnknownSource);
         }
         if let Some(target) = self.numbers.get(&normalise(user)) {
-            let is_costly = matches!(target.to, Destination::Uri(_));
+            let is_costly = matches!(target.to, Destination::Uri(_) | Destination::Trunk(..));
             let is_refused = is_costly && *caller == Caller::Stranger;
             return if is_refused { Err(Refusal::NotAllowed) } else { Ok(target.clone()) };
         }
@@ -275,6 +277,7 @@ mod tests {
             Destination::Agent(name) => format!("agent {}", name.0),
             Destination::User(name) => format!("user {name}"),
             Destination::Uri(uri) => format!("uri {uri}"),
+            Destination::Trunk(trunk, number) => format!("trunk {} {number}", trunk.0),
         });
         assert_eq!(found.as_deref().map_err(|it| *it), expected);
     }

@@ -140,7 +140,8 @@ fn prepare_one(
     let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
     let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
-    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice: agent.voice.clone(), speech, model, recording, sound })
+    let voice = agent.voice.clone();
+    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice, speech, model, recording, sound })
 }
 
 impl PreparedAgent {

@@ -167,7 +167,7 @@ mod tests {
             if ms % 3_500 < 500 { Some(1_100.0) } else { None }
         });
         assert!(found[0].starts_with("fax_calling at "), "{found:?}");
-        assert!(found[0].contains("1100 Hz for ") || found[0].contains(" Hz for "), "{found:?}");
+        assert!(found[0].contains(" Hz for "), "{found:?}");
         assert_eq!(found.iter().filter(|it| it.starts_with("fax")).count(), 1, "{found:?}");
     }
 
@@ -175,10 +175,11 @@ mod tests {
     fn who_says_a_word_and_waits_is_a_person() {
         let mut listening = Listening::to_called(SampleRate::Hz16000);
         listening.handle_answered();
-        let found = listen(listening, |ms| (400..800).contains(&ms).then_some(200.0 + (ms % 90) as f64));
+        let found = listen(listening, |ms| (400..800).contains(&ms).then_some(200.0 + f64::from(ms % 90)));
         assert!(found.iter().any(|it| it.starts_with("human at ")), "{found:?}");
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "the amplitude fits")]
     fn listen(mut listening: Listening, hz: impl Fn(u32) -> Option<f64>) -> Vec<String> {
         let rate = listening.rate;
         let mut found = vec![];

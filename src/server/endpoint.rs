@@ -225,8 +225,7 @@ impl Endpoint {
             SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
-                // Nothing is connected yet.
-                sockets.expect_tls(*address, client.peer(name)?).unwrap_or_default();
+                sockets.expect_tls(*address, client.peer(name)?);
             }
         }
         let shell = Shell {
@@ -454,7 +453,7 @@ impl Bound {
             }
         };
         let advertised = match on.advertise {
-            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or(local.port())),
+            Some((ip, port)) => SocketAddr::new(ip, port.unwrap_or_else(|| local.port())),
             None => advertise.of(local),
         };
         let mut listener = Listener::new(on.kind, local);

@@ -69,7 +69,7 @@ pub fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
 
 /// `routes`, for whoever shows one of `keys`.
 pub(crate) fn api(routes: Router, keys: ApiKeys) -> Router {
-    routes.layer(middleware::from_fn_with_state(Arc::new(keys), api_keys::authenticate))
+    routes.route_layer(middleware::from_fn_with_state(Arc::new(keys), api_keys::authenticate))
 }
 
 impl HttpServer {

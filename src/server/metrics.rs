@@ -254,10 +254,6 @@ impl Metrics {
             ),
             &["direction", "class"],
         );
-        let help = "Ticks of 20 ms that an agent did not see, being behind.";
-        let leg_ticks_missed = IntCounter::new("hookswitch_agent_ticks_missed_total", help);
-        let leg_ticks_missed = leg_ticks_missed.expect("the name is valid");
-        registry.register(Box::new(leg_ticks_missed.clone())).expect("the name is there once");
         let service_errors = counters(
             &registry,
             Opts::new("hookswitch_service_errors_total", "Failures of services that agents need, by service."),
@@ -287,7 +283,7 @@ impl Metrics {
                 })
                 .collect(),
             call_results,
-            leg_ticks_missed,
+            leg_ticks_missed: leg_ticks_missed(&registry),
             turn: histogram(&registry, turn, &TURN_SECONDS),
             parts: PartHistograms {
                 end_of_turn: part.with_label_values(&["end_of_turn"]),
@@ -637,6 +633,13 @@ fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
     let counters = IntCounterVec::new(opts, labels).expect("the names are valid");
     registry.register(Box::new(counters.clone())).expect("the name is there once");
     counters
+}
+
+fn leg_ticks_missed(registry: &Registry) -> IntCounter {
+    let help = "Ticks of 20 ms that an agent did not see, being behind.";
+    let counter = IntCounter::new("hookswitch_agent_ticks_missed_total", help).expect("the name is valid");
+    registry.register(Box::new(counter.clone())).expect("the name is there once");
+    counter
 }
 
 fn histogram(registry: &Registry, opts: HistogramOpts, buckets: &[f64]) -> Histogram {

@@ -1,20 +1,23 @@
 //! The SIP worker's sockets: where a message for a [`Flow`] is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use crate::limits::{TCP_CONNECTING_MESSAGES_MAX, TCP_CONNECTIONS_MAX, TLS_PEERS_MAX};
+use crate::limits::{
+    TCP_CONNECTING_MESSAGES_MAX, TCP_CONNECTIONS_MAX, TLS_EXPECTED_S, TLS_NAMES_PER_ADDRESS_MAX, TLS_PEERS_MAX,
+};
 use crate::route::TrunkName;
 use crate::server::connections::{Connected, Connections, Writer};
 use crate::server::sip_worker::Input;
 use crate::server::tls::{TlsClient, TlsError, TlsPeer};
-use crate::server::{task, tcp};
-use crate::transport::{Flow, PeerIdentity, TransportKind};
+use crate::server::{clock, task, tcp};
+use crate::transport::{Flow, TransportKind};
 
 /// UDP sockets by local address, and connections by flow.
 ///
@@ -27,10 +30,11 @@ use crate::transport::{Flow, PeerIdentity, TransportKind};
 #[derive(Debug)]
 pub(crate) struct SipSockets {
     udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
-    open: BTreeMap<Flow, Open>,
+    open: BTreeMap<Flow, Writer>,
     connecting: BTreeMap<Flow, Vec<Bytes>>,
-    expected: BTreeMap<SocketAddr, Expected>,
-    expectations: u64,
+    expected: BTreeMap<SocketAddr, Vec<Expected>>,
+    /// Of those that are being opened, the ones whose server may turn out to be only some of those expected.
+    unverified: BTreeSet<Flow>,
     /// For peers that nobody told about.
     tls: Option<TlsClient>,
     /// For those of these trunks.
@@ -41,27 +45,14 @@ pub(crate) struct SipSockets {
 }
 
 #[derive(Debug)]
-struct Open {
-    writer: Writer,
-    identity: PeerIdentity,
-}
-
-#[derive(Debug)]
 struct Expected {
     peer: TlsPeer,
-    /// The higher, the later it was asked for.
-    order: u64,
+    at: Instant,
 }
 
 /// The message could not be written, and no event will tell later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendFailed;
-
-/// A connection is open to that address which was verified for another name, or with other trust, and whose certificate
-/// does not show the name that is expected now. What is for one host must not go to another, even at one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a connection to this address is in use for another host name")]
-pub(crate) struct OtherNameInUse;
 
 /// A host cannot be connected to over TLS.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +63,6 @@ pub(crate) enum NotExpected {
     /// Its name is none.
     #[error(transparent)]
     Name(#[from] TlsError),
-    /// Somebody else is connected there.
-    #[error(transparent)]
-    OtherNameInUse(#[from] OtherNameInUse),
 }
 
 impl SipSockets {
@@ -91,7 +79,7 @@ impl SipSockets {
             open: BTreeMap::new(),
             connecting: BTreeMap::new(),
             expected: BTreeMap::new(),
-            expectations: 0,
+            unverified: BTreeSet::new(),
             tls,
             trunks,
             connections,
@@ -100,34 +88,39 @@ impl SipSockets {
         }
     }
 
-    /// From here on TLS connections to `remote` are verified as those to `peer`. To be called before the
-    /// first message to an address that was looked up for a name; calling it again is cheap.
+    /// From here on TLS connections to `remote` are verified as those to `peer`, and to whoever else was expected there
+    /// within the last [`TLS_EXPECTED_S`]: a flow tells addresses apart, not names, so its server has to be all of them. To
+    /// be called before the first message to an address that was looked up for a name; calling it again is cheap.
     ///
-    /// At most [`TLS_PEERS_MAX`] are remembered, those with a connection besides.
-    ///
-    /// # Errors
-    /// When a connection for somebody else is open there. What was expected before stays.
-    pub(crate) fn expect_tls(&mut self, remote: SocketAddr, peer: TlsPeer) -> Result<(), OtherNameInUse> {
-        let same = self.expected.get(&remote).is_some_and(|it| it.peer.is_same(&peer));
-        if !same && self.is_in_use_by_another(remote, &peer) {
-            return Err(OtherNameInUse);
+    /// A connection that was opened before a name was expected is closed, and what is under way on it fails; the next
+    /// message opens one that is verified for it. At most [`TLS_PEERS_MAX`] addresses are remembered; beyond it the one that was expected longest ago is
+    /// forgotten.
+    pub(crate) fn expect_tls(&mut self, remote: SocketAddr, peer: TlsPeer) {
+        let now = clock::now().instant;
+        let expected = self.expected.entry(remote).or_default();
+        expected.retain(|it| now.saturating_duration_since(it.at) < Duration::from_secs(TLS_EXPECTED_S));
+        if let Some(known) = expected.iter_mut().find(|it| it.peer.is_same(&peer)) {
+            known.at = now;
+            return;
         }
-        self.expectations += 1;
-        self.expected.insert(remote, Expected { peer, order: self.expectations });
+        if expected.len() < TLS_NAMES_PER_ADDRESS_MAX {
+            expected.push(Expected { peer, at: now });
+        }
+        let is_there = |flow: &Flow| flow.kind == TransportKind::Tls && flow.remote == remote;
+        self.open.retain(|flow, _| !is_there(flow));
+        self.unverified.extend(self.connecting.keys().filter(|it| is_there(it)));
         if self.expected.len() > TLS_PEERS_MAX {
-            let is_idle = |it: &SocketAddr| !self.open.keys().any(|flow| flow.remote == *it);
-            let idle = self.expected.iter().filter(|(it, _)| is_idle(it));
-            if let Some(oldest) = idle.min_by_key(|(_, it)| it.order).map(|(it, _)| *it) {
+            let latest = |(_, it): &(&SocketAddr, &Vec<Expected>)| it.iter().map(|it| it.at).max();
+            if let Some(oldest) = self.expected.iter().min_by_key(latest).map(|(it, _)| *it) {
                 self.expected.remove(&oldest);
             }
         }
-        Ok(())
     }
 
     /// As [`Self::expect_tls`], of a host of which the name is known, and the trunk if it is one's.
     ///
     /// # Errors
-    /// As there; or when nobody can be trusted, or that is no host name.
+    /// When nobody can be trusted, or that is no host name.
     pub(crate) fn expect_tls_name(
         &mut self,
         remote: SocketAddr,
@@ -136,14 +129,8 @@ impl SipSockets {
     ) -> Result<(), NotExpected> {
         let own = trunk.and_then(|it| self.trunks.get(it));
         let peer = own.or(self.tls.as_ref()).ok_or(NotExpected::NoClient)?.peer(name)?;
-        Ok(self.expect_tls(remote, peer)?)
-    }
-
-    /// Whether a connection to `remote` is open or being opened that must not carry what is for `peer`.
-    fn is_in_use_by_another(&self, remote: SocketAddr, peer: &TlsPeer) -> bool {
-        let is_there = |flow: &Flow| flow.kind == TransportKind::Tls && flow.remote == remote;
-        let is_another = |(_, it): (&Flow, &Open)| !it.identity.is(&peer.name());
-        self.connecting.keys().any(is_there) || self.open.iter().filter(|(it, _)| is_there(it)).any(is_another)
+        self.expect_tls(remote, peer);
+        Ok(())
     }
 
     /// Writes `data` to `flow`, opening a connection if it takes one.
@@ -169,19 +156,25 @@ impl SipSockets {
 
     /// Takes over an open connection and writes what waited for it.
     pub(crate) fn connected(&mut self, connected: Connected) {
-        let Connected { flow, identity, writer, .. } = connected;
+        let Connected { flow, writer, .. } = connected;
+        if self.unverified.remove(&flow) {
+            // Dropped with its writer, and so are the messages that wait: the end of the connection tells who sent them.
+            self.connecting.remove(&flow);
+            return;
+        }
         for data in self.connecting.remove(&flow).unwrap_or_default() {
             if !writer.send(data) {
                 self.dropped += 1;
             }
         }
-        self.open.insert(flow, Open { writer, identity });
+        self.open.insert(flow, writer);
     }
 
     /// Forgets a connection, which closes it.
     pub(crate) fn close(&mut self, flow: Flow) {
         self.open.remove(&flow);
         self.connecting.remove(&flow);
+        self.unverified.remove(&flow);
     }
 
     /// Messages dropped because a socket or a connection did not take them.
@@ -191,7 +184,7 @@ impl SipSockets {
 
     fn send_on_connection(&mut self, flow: Flow, data: Bytes) -> Result<(), SendFailed> {
         if let Some(open) = self.open.get(&flow) {
-            if open.writer.send(data) {
+            if open.send(data) {
                 return Ok(());
             }
             self.open.remove(&flow);
@@ -202,13 +195,7 @@ impl SipSockets {
             return Err(SendFailed);
         }
         if !self.connecting.contains_key(&flow) {
-            let tls = match flow.kind {
-                TransportKind::Udp | TransportKind::Ws | TransportKind::Wss => return Err(SendFailed),
-                TransportKind::Tcp => None,
-                TransportKind::Tls => Some(self.peer_at(flow.remote).ok_or(SendFailed)?),
-            };
-            let connect = tcp::connect(flow, tls, self.worker.clone(), Arc::clone(&self.connections));
-            task::spawn("sip-connect", connect);
+            self.open_connection(flow)?;
         }
         let waiting = self.connecting.entry(flow).or_default();
         if waiting.len() >= TCP_CONNECTING_MESSAGES_MAX {
@@ -219,11 +206,22 @@ impl SipSockets {
         Ok(())
     }
 
-    /// Whom to expect at `remote`.
-    fn peer_at(&self, remote: SocketAddr) -> Option<TlsPeer> {
-        match self.expected.get(&remote) {
-            Some(expected) => Some(expected.peer.clone()),
-            None => self.tls.as_ref()?.peer(&remote.ip().to_string()).ok(),
+    fn open_connection(&self, flow: Flow) -> Result<(), SendFailed> {
+        let tls = match flow.kind {
+            TransportKind::Udp | TransportKind::Ws | TransportKind::Wss => return Err(SendFailed),
+            TransportKind::Tcp => vec![],
+            TransportKind::Tls => self.peers_at(flow.remote).ok_or(SendFailed)?,
+        };
+        let connect = tcp::connect(flow, tls, self.worker.clone(), Arc::clone(&self.connections));
+        task::spawn("sip-connect", connect);
+        Ok(())
+    }
+
+    /// Whom to expect at `remote`; `None` if TLS is not spoken. Never nobody.
+    fn peers_at(&self, remote: SocketAddr) -> Option<Vec<TlsPeer>> {
+        match self.expected.get(&remote).filter(|it| !it.is_empty()) {
+            Some(expected) => Some(expected.iter().map(|it| it.peer.clone()).collect()),
+            None => Some(vec![self.tls.as_ref()?.peer(&remote.ip().to_string()).ok()?]),
         }
     }
 }

@@ -75,10 +75,10 @@ pub(crate) enum Command {
     Order(Box<Order>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
-    /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
-    HandOver(CallId, Box<Target>),
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
+    /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
+    HandOver(CallId, Box<Target>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -396,6 +396,7 @@ impl SipWorker {
                     self.calls.hang_up(call, cause, now);
                 }
             }
+            Command::Record(call, tap) => self.record_leg(call, tap),
             Command::Drain(reply) => {
                 self.calls.drain(now);
                 // Whoever waits for the end of it must not take what was before for it.
@@ -403,7 +404,6 @@ impl SipWorker {
                 // Or does not wait.
                 reply.send(()).unwrap_or_default();
             }
-            Command::Record(call, tap) => self.record_leg(call, tap),
             Command::Stop => (),
         }
     }

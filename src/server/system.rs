@@ -446,6 +446,7 @@ pub(crate) fn target(to: &Number) -> Target {
         Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
         Number::User(user) => Destination::User(user.clone()),
         Number::Uri(uri) => Destination::Uri(uri.clone()),
+        Number::Trunk(trunk, dial) => Destination::Trunk(TrunkName(trunk.clone()), dial.clone()),
     };
     Target { account: AccountId::default(), to }
 }

@@ -104,13 +104,8 @@ impl Acceptor {
 }
 
 /// Opens a connection to `flow.remote`, reports it to the worker and, when that fails, says so. `tls` is whom to expect
-/// there, for [`TransportKind::Tls`].
-pub(crate) async fn connect(
-    flow: Flow,
-    tls: Option<TlsPeer>,
-    worker: mpsc::Sender<Input>,
-    connections: Arc<Connections>,
-) {
+/// there, for [`TransportKind::Tls`]: the server has to be all of them.
+pub(crate) async fn connect(flow: Flow, tls: Vec<TlsPeer>, worker: mpsc::Sender<Input>, connections: Arc<Connections>) {
     if try_connect(flow, tls, &worker, &connections).await.is_none() {
         // The worker may be gone; then nobody waits for the connection.
         drop(worker.send(Input::SendFailed(flow)).await);
@@ -119,7 +114,7 @@ pub(crate) async fn connect(
 
 async fn try_connect(
     flow: Flow,
-    tls: Option<TlsPeer>,
+    tls: Vec<TlsPeer>,
     worker: &mpsc::Sender<Input>,
     connections: &Arc<Connections>,
 ) -> Option<()> {
@@ -133,13 +128,13 @@ async fn try_connect(
     };
     let limit = Duration::from_secs(TCP_CONNECT_S_MAX);
     let stream = tokio::time::timeout(limit, open).await.ok()?.ok()?;
-    let Some(peer) = tls else {
+    let Some((peer, others)) = tls.split_first() else {
         start_plain(stream, (flow, true), worker, permit).await;
         return Some(());
     };
     let _unsupported = stream.set_nodelay(true);
     let limit = Duration::from_secs(SIP_HANDSHAKE_S_MAX);
-    match tokio::time::timeout(limit, tls::connect(stream, &peer)).await {
+    match tokio::time::timeout(limit, tls::connect(stream, peer, others)).await {
         Ok(Ok((stream, identity))) => {
             connections::start(tokio::io::split(stream), (flow, true, identity), worker, permit).await;
             Some(())

@@ -10,8 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, InconsistentKeys, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
@@ -231,7 +232,10 @@ impl State {
 
 /// Whom to trust, and who we are, where we connect to. Reading the files takes a while: one for each set of files.
 #[derive(Clone, Debug)]
-pub(crate) struct TlsClient(Arc<ClientConfig>);
+pub(crate) struct TlsClient {
+    config: Arc<ClientConfig>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
 
 impl TlsClient {
     /// Reads the files.
@@ -247,7 +251,7 @@ impl TlsClient {
         let verifier = verifier.map_err(|error| TlsError::Authorities { path: named, reason: error.to_string() })?;
         let builder = ClientConfig::builder_with_provider(provider());
         let builder = builder.with_safe_default_protocol_versions().map_err(TlsError::Setup)?;
-        let builder = builder.with_webpki_verifier(verifier);
+        let builder = builder.with_webpki_verifier(Arc::clone(&verifier));
         let mut config = match &files.certificate {
             None => builder.with_no_client_auth(),
             Some(files) => {
@@ -259,7 +263,7 @@ impl TlsClient {
         if files.alpn {
             config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         }
-        Ok(Self(Arc::new(config)))
+        Ok(Self { config: Arc::new(config), verifier })
     }
 
     /// A server that is to show a certificate for `name`: the host name that was asked for, before it was looked up
@@ -287,20 +291,34 @@ impl TlsPeer {
         self.name.to_str().into_owned()
     }
 
-    /// Whether a connection to `other` may carry what is for this one: the same name, trust and certificate.
+    /// Whether it is `other`: the same name, trust and certificate of ours.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.client.0, &other.client.0)
+        self.name == other.name && Arc::ptr_eq(&self.client.config, &other.client.config)
+    }
+
+    /// Whether a server that shows `chain` is this one.
+    fn verify(&self, chain: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (own, between) = chain.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        let now = UnixTime::since_unix_epoch(clock::now().unix);
+        self.client.verifier.verify_server_cert(own, between, &self.name, &[], now).map(|_verified| ())
     }
 }
 
-/// Our side of the handshake of a connection that we open.
+/// Our side of the handshake of a connection that we open: with the server `peer`, which has to be all of `others`, too.
 pub(crate) async fn connect(
     stream: TcpStream,
     peer: &TlsPeer,
+    others: &[TlsPeer],
 ) -> std::io::Result<(client::TlsStream<TcpStream>, PeerIdentity)> {
-    let connector = TlsConnector::from(Arc::clone(&peer.client.0));
+    let connector = TlsConnector::from(Arc::clone(&peer.client.config));
     let stream = connector.connect(peer.name.clone(), stream).await?;
-    let identity = identity_of(stream.get_ref().1.peer_certificates());
+    let chain = stream.get_ref().1.peer_certificates();
+    for other in others {
+        let verified = other.verify(chain.unwrap_or_default());
+        verified
+            .map_err(|error| std::io::Error::other(format!("it is expected to be {}, too: {error}", other.name())))?;
+    }
+    let identity = identity_of(chain);
     Ok((stream, identity))
 }
 
@@ -329,11 +347,12 @@ fn read_certificate(
     files: &CertificateFiles,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let chain = read_certificates(&files.chain)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
-        rustls::pki_types::pem::Error::NoItemsFound => {
-            TlsError::Empty { path: files.key.clone(), what: "private key", label: "PRIVATE KEY" }
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| {
+        let path = files.key.clone();
+        if matches!(source, rustls::pki_types::pem::Error::NoItemsFound) {
+            return TlsError::Empty { path, what: "private key", label: "PRIVATE KEY" };
         }
-        source => TlsError::Unreadable { path: files.key.clone(), source },
+        TlsError::Unreadable { path, source }
     })?;
     Ok((chain, key))
 }
@@ -365,12 +384,11 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
 }
 
 fn unusable(files: &CertificateFiles, error: rustls::Error) -> TlsError {
-    match error {
-        rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-            TlsError::Mismatch { chain: files.chain.clone(), key: files.key.clone() }
-        }
-        source => TlsError::Unusable { path: files.chain.clone(), source },
+    let (chain, key) = (files.chain.clone(), files.key.clone());
+    if matches!(error, rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) {
+        return TlsError::Mismatch { chain, key };
     }
+    TlsError::Unusable { path: chain, source: error }
 }
 
 /// When each file was changed last.

@@ -57,6 +57,7 @@ pub(crate) async fn accept(
         .max_message_size(Some(SIP_MESSAGE_BYTES_MAX))
         .max_frame_size(Some(SIP_MESSAGE_BYTES_MAX));
     let origins = &acceptor.origins;
+    #[expect(clippy::result_large_err, reason = "the signature is that of the library's callback")]
     let judge = |request: &Request, response| judge(request.headers(), origins, response);
     let opened = accept_hdr_async_with_config(stream, judge, Some(config)).await;
     let socket = opened.map_err(|error| {

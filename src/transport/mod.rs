@@ -377,7 +377,7 @@ impl Transport {
 }
 
 fn reply_path(flow: Flow, via: &Via) -> ReplyPath {
-    let sent_by = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or(flow.kind.default_port()));
+    let sent_by = SocketAddr::new(flow.remote.ip(), via.port().unwrap_or_else(|| flow.kind.default_port()));
     let is_direct = flow.kind.is_reliable() || via.rport().is_some();
     let alternative = (!flow.kind.is_websocket()).then_some(sent_by);
     let flow = if is_direct { flow } else { Flow { remote: sent_by, ..flow } };

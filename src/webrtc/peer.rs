@@ -14,7 +14,7 @@ use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::{IceCredentials, Parameters};
-use crate::limits::{WEBRTC_DATAGRAMS_MAX, WEBRTC_STREAMS_MAX};
+use crate::limits::{WEBRTC_ADDRESSES_MAX, WEBRTC_DATAGRAMS_MAX, WEBRTC_STREAMS_MAX};
 use crate::rtp::packet::{is_rtcp, ssrc_and_sequence};
 use crate::rtp::{Header, Packet};
 
@@ -50,8 +50,8 @@ pub enum FormatKind {
 pub struct Peer {
     rtc: Rtc,
     local: SocketAddr,
-    /// Where it has proved to be by its ICE password.
-    remote: Option<SocketAddr>,
+    /// Where it has proved to be by its ICE password, as it has several ways to us; the oldest is forgotten.
+    proven: VecDeque<SocketAddr>,
     /// What we send, once there is some: its SSRC and the extended number of its last packet.
     sent: Option<(u32, u64)>,
     expected: Vec<u32>,
@@ -74,6 +74,7 @@ impl Peer {
             .set_dtls_cert(certificate)
             .set_local_ice_credentials(credentials(ours))
             .clear_codecs()
+            .clear_extension_map()
             .set_reordering_size_audio(0);
         for format in formats {
             let (codec, channels) = match format.kind {
@@ -100,7 +101,7 @@ impl Peer {
         let mut peer = Self {
             rtc,
             local,
-            remote: None,
+            proven: VecDeque::new(),
             sent: None,
             expected: vec![],
             packets: VecDeque::new(),
@@ -113,18 +114,23 @@ impl Peer {
 
     /// Takes a datagram from the socket.
     pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
-        if is_rtp(datagram) && !self.expects(from, datagram) {
+        // Only ICE tells by itself who sent a datagram; a forged ClientHello must not disturb the handshake.
+        let is_heard =
+            is_stun(datagram) || (self.proven.contains(&from) && (!is_rtp(datagram) || self.expects(datagram)));
+        if !is_heard {
             return;
         }
         let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) else {
             return;
         };
-        self.input(Input::Receive(now, receive));
+        // What it does not understand says nothing about the peer.
+        self.rtc.handle_input(Input::Receive(now, receive)).unwrap_or_default();
+        self.drain();
     }
 
     /// Lets time pass.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.input(Input::Timeout(now));
+        self.pass(now);
     }
 
     /// Sends an RTP packet; before the browser is there, it is dropped.
@@ -152,7 +158,7 @@ impl Peer {
             let write = RtpWrite::new(payload_type, index.into(), header.timestamp, now, payload);
             stream.write_rtp(write.marker(header.marker));
         }
-        self.input(Input::Timeout(now));
+        self.pass(now);
     }
 
     /// The next packet from the browser, written to `buffer`.
@@ -174,8 +180,8 @@ impl Peer {
         self.is_lost || !self.rtc.is_alive()
     }
 
-    fn input(&mut self, input: Input<'_>) {
-        if self.rtc.handle_input(input).is_err() {
+    fn pass(&mut self, now: Instant) {
+        if self.rtc.handle_input(Input::Timeout(now)).is_err() {
             self.is_lost = true;
         }
         self.drain();
@@ -186,7 +192,11 @@ impl Peer {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(_)) => return,
                 Ok(Output::Transmit(transmit)) => {
-                    self.remote = Some(transmit.destination);
+                    // Nothing is sent to who has not proved itself: here ICE only answers.
+                    if !self.proven.contains(&transmit.destination) {
+                        self.proven.truncate(WEBRTC_ADDRESSES_MAX - 1);
+                        self.proven.push_front(transmit.destination);
+                    }
                     if self.datagrams.len() < WEBRTC_DATAGRAMS_MAX {
                         self.datagrams.push_back(transmit);
                     }
@@ -219,15 +229,11 @@ impl Peer {
         }
     }
 
-    /// Whether an RTP packet may be the browser's: it comes from where that has proved to be, and its SSRC is known or one
-    /// of the first.
-    fn expects(&mut self, from: SocketAddr, packet: &[u8]) -> bool {
+    /// Whether the SSRC of an RTP packet is known or one of the first.
+    fn expects(&mut self, packet: &[u8]) -> bool {
         let Some((ssrc, _)) = ssrc_and_sequence(packet) else {
             return false;
         };
-        if self.remote != Some(from) {
-            return false;
-        }
         if !self.expected.contains(&ssrc) {
             if self.expected.len() == WEBRTC_STREAMS_MAX {
                 return false;
@@ -245,7 +251,11 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-/// RFC 7983 §7.
+/// RFC 7983 §7, as is the next.
+fn is_stun(datagram: &[u8]) -> bool {
+    datagram.first().is_some_and(|it| *it <= 3)
+}
+
 fn is_rtp(datagram: &[u8]) -> bool {
     datagram.first().is_some_and(|it| (128..=191).contains(it)) && !is_rtcp(datagram)
 }

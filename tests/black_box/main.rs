@@ -4,7 +4,7 @@
 //! of the server's code ([`sip_phone`], [`rtp_peer`]). Waiting is always waiting for a message, with a limit.
 #![cfg(feature = "server")]
 #![expect(clippy::disallowed_methods, reason = "a real server is waited for on a real clock")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic, reason = "a test may fail anywhere")]
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the server said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 

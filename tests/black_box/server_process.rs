@@ -147,7 +147,7 @@ pub(crate) fn run_and_fail(command: &mut Command) -> String {
     let mut process = Process::start(command);
     let status = process.exit_status(START_MAX);
     // The log ends a moment after the process.
-    process.log.wait(Duration::from_secs(5), |log| log.sources == 0);
+    process.log.wait(Duration::from_secs(5), |log| log.is_over());
     let text = process.log.text();
     assert!(!status.success(), "it ended well:\n{text}");
     assert!(!text.contains("panicked"), "{text}");

@@ -1,9 +1,11 @@
 //! Trunks: registered with, called through, and let in.
 
 use std::net::Ipv4Addr;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::carrier::Carrier;
+use crate::certificates::Authority;
 use crate::journal;
 use crate::name_server::{NameServer, Record};
 use crate::server_process::{Home, Process, Server, free_port, hookswitch};
@@ -162,6 +164,80 @@ fn a_call_over_a_trunk_shows_its_credentials_and_takes_the_next_server() {
     carriers[1].answer(&third, "486 Busy Here", &[]);
     let (is_success, text) = phone.join().unwrap();
     assert!(!is_success && text.contains("rejected (486)"), "{text}");
+}
+
+#[test]
+fn a_trunk_may_have_an_authority_of_its_own() {
+    let home = Home::new();
+    let [acme, ours] = ["acme", "ours"].map(|it| Authority::new(home.path(), it));
+    let start = |authority: &Authority, name: &str, more: &[(&str, &str)]| {
+        let own = authority.issue(&[name], |_| ());
+        let (sip, tls) = (free_port(), free_port());
+        let listen = format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip},tls://127.0.0.1:{tls}");
+        let ca = ours.file();
+        let mut keys = vec![
+            ("SIP__LISTEN", listen.as_str()),
+            ("SIP__TLS__CERTIFICATE", own.certificate.to_str().unwrap()),
+            ("SIP__TLS__KEY", own.key.to_str().unwrap()),
+            ("SIP__TLS__CA", ca.to_str().unwrap()),
+        ];
+        keys.extend(more);
+        (Server::start_at(&Home::new(), sip, free_port(), &keys), tls)
+    };
+    let (_carrier, port) = start(&acme, "127.0.0.1", &[]);
+    let (uri, ca) = (format!("sips:127.0.0.1:{port}"), acme.file());
+    let mut keys = vec![("TRUNKS__ACME__URI", uri.as_str()), ("TRUNKS__ACME__OPTIONS_S", "1")];
+    let (stranger, _) = start(&ours, "us.test", &keys);
+    wait_for_metric(&stranger, "hookswitch_trunk_gateways_resting{trunk=\"acme\"} 1");
+    keys.push(("TRUNKS__ACME__TLS__CA", ca.to_str().unwrap()));
+    let (friend, _) = start(&ours, "we.test", &keys);
+    wait_for_metric(&friend, "hookswitch_sip_responses_total{direction=\"in\",method=\"OPTIONS\",status=\"200\"} 1");
+    wait_for_metric(&friend, "hookswitch_trunk_gateways_resting{trunk=\"acme\"} 0");
+}
+
+#[test]
+fn kamailio_is_a_carrier_as_any_other() {
+    let (home, port, sip) = (Home::new(), free_port(), free_port());
+    let file = home.path().join("kamailio.cfg");
+    let template = include_str!("kamailio.cfg");
+    let other = format!("127.0.0.1:{sip}");
+    let text = template.replace("@PORT@", &port.to_string()).replace("@USER@", "100").replace("@OTHER@", &other);
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new("kamailio");
+    // In the foreground, with little memory, and its sockets and pipes in our directory.
+    command.args(["-DD", "-E", "-m", "16", "-M", "4", "-f"]).arg(&file).arg("-Y").arg(home.path());
+    let _kamailio = Kamailio(Process::start(command.arg("-w").arg(home.path())));
+    let uri = format!("sip:127.0.0.1:{port}");
+    let keys = [
+        ("TRUNKS__ACME__URI", uri.as_str()),
+        ("TRUNKS__ACME__USERNAME", "100"),
+        ("TRUNKS__ACME__PASSWORD", "wonderland"),
+        ("TRUNKS__ACME__REALM", "carrier.test"),
+        ("TRUNKS__ACME__REGISTER", "true"),
+    ];
+    let server = Server::start_at(&Home::new(), sip, free_port(), &keys);
+    wait_for_metric(&server, "hookswitch_trunk_registered{trunk=\"acme\"} 1");
+    let names = NameServer::start(&[]);
+    let (is_success, text) = call(&names, "", &[&format!("sip:100@127.0.0.1:{port}"), "--limit", "1"]);
+    assert!(is_success && text.contains("answered"), "{text}");
+    wait_for_metric(&server, "hookswitch_trunk_calls_total{trunk=\"acme\",direction=\"in\"} 1");
+    for (password, outcome) in [("wonderland", "answered"), ("looking-glass", "rejected (407)")] {
+        let trunk = format!(
+            "[trunks.acme]\nuri = '{uri}'\nusername = '100'\npassword = '{password}'\nrealm = 'carrier.test'\n"
+        );
+        let text = call(&names, &trunk, &["200", "--trunk", "acme", "--limit", "1"]).1;
+        assert!(text.contains(outcome), "{text}");
+    }
+}
+
+/// Killed, it would leave its children behind.
+struct Kamailio(Process);
+
+impl Drop for Kamailio {
+    fn drop(&mut self) {
+        self.0.signal("TERM");
+        self.0.exit_status(ANSWER_MAX);
+    }
 }
 
 /// The test phone with this configuration: whether the call went well, and what was printed.

@@ -533,7 +533,7 @@ fn a_user_is_called_wherever_it_is_registered() {
 }
 
 #[test]
-fn a_user_who_is_busy_or_not_there() {
+fn a_user_who_is_nowhere() {
     check_with(
         leads_to_a_user,
         &[],
@@ -545,7 +545,11 @@ fn a_user_who_is_busy_or_not_there() {
         0.000 ! close-media 0
         0.000 ! ended Rejected Some(480) Local
         0.000 # Ended
-        0.020 < a ACK hop
+        0.020 < a ACK hop",
+    );
+}
+
+const BUSY_SOMEWHERE: &str = "
         1.000 < c REGISTER
         1.000 > c 401 REGISTER
         1.000 > c 200 REGISTER
@@ -601,8 +605,11 @@ fn a_user_who_is_busy_or_not_there() {
         9.040 ! close-media 1
         9.040 # LegEnded 1 Cancelled
         9.040 ! ended Rejected Some(603) Remote
-        9.040 # Ended",
-    );
+        9.040 # Ended";
+
+#[test]
+fn a_user_who_is_busy_somewhere() {
+    check_with(leads_to_a_user, &[], BUSY_SOMEWHERE);
 }
 
 #[test]

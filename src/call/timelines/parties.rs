@@ -259,13 +259,17 @@ impl Parties {
                     let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
-                Output::Registration(_)
-                | Output::Trunk { .. }
-                | Output::Received { .. }
-                | Output::CallIdKnown { .. } => {
+                Output::Ask(question) => {
+                    let ours = vec![flow().local.ip()];
+                    let answer = Ok((crate::locate::Records::Addresses(ours), Duration::from_secs(60)));
+                    self.calls.handle_answer(&question, answer, self.now);
                     continue;
                 }
-                Output::Ask(_) | Output::Secure { .. } => panic!("nothing is looked for here"),
+                Output::Registration(_)
+                | Output::Trunk { .. }
+                | Output::Secure { .. }
+                | Output::Received { .. }
+                | Output::CallIdKnown { .. } => continue,
                 Output::Journal { event, .. } => match event {
                     Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
                     Event::LegRinging { leg } => format!("# LegRinging {leg}"),
@@ -274,7 +278,16 @@ impl Parties {
                     Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
                     Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
                     Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event => {
+                    event @ (Event::Offered { .. }
+                    | Event::Ringing
+                    | Event::EarlyMedia
+                    | Event::Answered { .. }
+                    | Event::Held
+                    | Event::Resumed
+                    | Event::Digit { .. }
+                    | Event::TransferStarted { .. }
+                    | Event::Replaced { .. }
+                    | Event::Ended(_)) => {
                         let text = format!("{event:?}");
                         format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
                     }

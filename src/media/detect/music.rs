@@ -196,6 +196,7 @@ const BEAT_BLOCKS_MIN: usize = 3;
 const BEAT_BLOCKS_MAX: usize = 13;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "amplitudes and lengths fit")]
 mod tests {
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha12Rng;

@@ -5,7 +5,7 @@
 use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
 use crate::codec::Frame;
 use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
-use crate::media::{DtmfRefused, Heard, PlayoutFrame, Tick};
+use crate::media::{Heard, PlayoutFrame, Tick};
 use crate::rtp::Digit;
 
 /// What a leg's peer said in 20 ms, for the leg that it is bridged to.
@@ -106,10 +106,8 @@ impl Leg {
     /// Sends a digit as an event, or as tones to a peer that takes none.
     pub(super) fn send_digit(&mut self, digit: Digit, ms: u16) {
         let ms = if ms == 0 { DTMF_SENT_MS } else { ms };
-        if self.session.send_dtmf(digit, ms) == Err(DtmfRefused::NotAgreed) {
-            // What does not fit is dropped, as if the key had not been pressed.
-            self.session.play_dtmf(digit, ms).unwrap_or_default();
-        }
+        // What does not fit is dropped, as if the key had not been pressed.
+        self.session.press(digit, ms).unwrap_or_default();
     }
 }
 

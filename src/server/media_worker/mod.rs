@@ -590,7 +590,8 @@ impl Leg {
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
-        let is_inactive = self.inactivity.is_some_and(|it| inactive_for >= it);
+        let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
+        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
         if is_inactive && !self.inactivity_told {
             // If there is no room, the next tick tries again.
             self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
