@@ -1,5 +1,5 @@
 //! What making a caller's audio better costs: one tick of 20 ms of one leg.
-#![expect(missing_docs, reason = "a bench has no interface")]
+#![expect(clippy::unwrap_used, reason = "a bench may fail anywhere")]
 
 use hookswitch::codec::{Frame, SampleRate};
 use hookswitch::media::enhance::{Enhancements, Enhancer};
