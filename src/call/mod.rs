@@ -375,6 +375,12 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
+    /// From here on this share of the calls that come in, 0 to 1, is refused with 503 and Retry-After as soon as it is seen,
+    /// evenly spread.
+    pub const fn shed(&mut self, share: f64) {
+        self.dialogs.shed(share);
+    }
+
     /// Bytes of a stream came.
     pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
         self.dialogs.handle_segment(flow, &data, now);

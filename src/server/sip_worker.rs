@@ -16,7 +16,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
@@ -35,7 +35,7 @@ use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
-use crate::transport::precedence::Patience;
+use crate::transport::precedence::Intake;
 use crate::transport::{Dropped, Flow, Stats};
 
 /// What reaches the worker from its sockets.
@@ -186,7 +186,7 @@ pub(crate) struct Shell {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
-    patience: Patience,
+    intake: Intake,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -213,7 +213,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
-            patience: Patience::new(),
+            intake: Intake::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -274,22 +274,30 @@ impl SipWorker {
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        for _ in 1..SIP_INPUTS_PER_TURN_MAX {
-            if let Ok(input) = inputs.try_recv() {
-                self.handle_input(input);
-            } else if let Ok(invite) = invites.try_recv() {
-                self.handle_invite(invite);
-            } else {
-                return false;
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let start = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, start.instant));
+        loop {
+            for _ in 0..INPUTS_PER_LOOK {
+                if let Ok(input) = inputs.try_recv() {
+                    self.handle_input(input);
+                } else if let Ok(invite) = invites.try_recv() {
+                    self.handle_invite(invite);
+                } else {
+                    return false;
+                }
+            }
+            if clock::now().since(start) >= SIP_TURN_MAX {
+                return true;
             }
         }
-        true
     }
 
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
+        if self.intake.note(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -671,6 +679,10 @@ fn tell_trunk(trunk: &str, event: TrunkEvent) {
     }
 }
 
+/// Between looks at the clock while a burst is worked off.
+const INPUTS_PER_LOOK: usize = 16;
+/// [`SIP_INPUTS_MAX`](crate::limits::SIP_INPUTS_MAX), as a number to divide by.
+const SIP_INPUTS: u32 = 8_192;
 /// What refuses requests that are in order.
 const LIMITS: [Dropped; 6] = [
     Dropped::TooManyTransactions,
