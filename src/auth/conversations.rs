@@ -140,7 +140,8 @@ fn sessions_are_kept() {
     check(|it| it.algorithms = vec![Md5Session, Md5], Side::Server, "MD5 auth");
     // The second request of a session counts on, with the nonce of the first.
     let now = Now::origin();
-    let (mut server, mut client) = (server_with(|it| it.algorithms = vec![Md5Session]), client("example.com", "wonderland"));
+    let (mut server, mut client) =
+        (server_with(|it| it.algorithms = vec![Md5Session]), client("example.com", "wonderland"));
     let bare = request(Method::Register, "sip:example.com", &[]);
     let first = credentials(&mut server, &mut client, &bare, Side::Server, now);
     let second = client.authorize(&mut Exchange::default(), protected(&bare));

@@ -165,7 +165,8 @@ mod tests {
                 self.waiting = (self.waiting + come - f64::from(served) / 1_000.0).clamp(0.0, most);
                 let waited_ms = self.waiting / f64::from(served) * 1_000.0;
                 self.longest_ms = self.longest_ms.max(waited_ms);
-                self.intake.note(self.now.checked_sub(Duration::from_secs_f64(waited_ms / 1e3)).expect("late"), self.now);
+                self.intake
+                    .note(self.now.checked_sub(Duration::from_secs_f64(waited_ms / 1e3)).expect("late"), self.now);
             }
         }
     }
