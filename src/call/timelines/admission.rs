@@ -110,18 +110,17 @@ impl Caller {
         self.peer.calls.handle_segment(self.flow, text.into(), self.peer.now);
         let (mut status, mut trunk) = (String::new(), None);
         while let Some(output) = self.peer.calls.poll_output() {
-            match output {
-                Output::Send { data, .. } => {
-                    let Ok(Message::Response(response)) = Message::parse(data) else { continue };
-                    if status.is_empty() {
-                        status = response.status().code().to_string();
-                    }
-                    if response.headers().contains(&HeaderName::WwwAuthenticate) {
-                        self.challenge = Some(response);
-                    }
+            if let Output::Journal { event: Event::Offered { trunk: of, .. }, .. } = output {
+                trunk = of;
+            } else if let Output::Send { data, .. } = output
+                && let Ok(Message::Response(response)) = Message::parse(data)
+            {
+                if status.is_empty() {
+                    status = response.status().code().to_string();
                 }
-                Output::Journal { event: Event::Offered { trunk: of, .. }, .. } => trunk = of,
-                _ => (),
+                if response.headers().contains(&HeaderName::WwwAuthenticate) {
+                    self.challenge = Some(response);
+                }
             }
         }
         trunk.map_or_else(|| status.clone(), |it| format!("{status} {}", it.0))
