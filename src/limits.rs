@@ -453,7 +453,7 @@ pub const EPOLL_EVENTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.
-pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 2_500;
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 8_000;
 /// Ticks that wait for a leg's task; later ones are dropped and counted.
 pub const LEG_TICKS_MAX: usize = 50;
 /// Commands that wait for a leg; more are refused.
