@@ -35,7 +35,7 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
+            trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
             agent: None,
         };
         self.journal(call, offered);

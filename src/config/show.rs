@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, Recording, RecordingPlace,
-    Recordings, Secret, Sip, SipTls, TlsClients, Trunk,
+    Recordings, Secret, Sip, SipTls, TlsClients, Trunk, TrunkInbound,
 };
 use crate::sip::Uri;
 
@@ -191,6 +191,17 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
+        let inbound = &trunk.inbound;
+        if *inbound != TrunkInbound::default() {
+            self.section(&format!("trunks.{}.inbound", quoted(name)));
+            self.plain("address", inbound.address);
+            self.plain("registration", inbound.registration);
+            self.list("certificate_names", inbound.certificate_names.iter());
+            if let Some((username, password)) = &inbound.account {
+                self.text("username", username);
+                self.secret("password", Some(password));
+            }
+        }
         let tls = &trunk.tls;
         let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));
         let paths = [("ca", tls.ca.as_ref()), ("certificate", certificate), ("key", key)];
