@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig};
+use crate::call::{
+    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+};
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
 };
@@ -362,6 +364,10 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Nobody => Transfers::Refused,
                 TransfersFor::Users => Transfers::CarriedOut { for_known_sources: false },
                 TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
+            },
+            replacements: match config.sip.transfers {
+                TransfersFor::Nobody => Replacements::Refused,
+                TransfersFor::Users | TransfersFor::Known => Replacements::FromSameSource,
             },
             passed_headers: config.sip.pass_headers.clone(),
             user_agent: config.sip.user_agent.clone(),
