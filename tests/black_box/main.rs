@@ -29,6 +29,7 @@ mod hostile_messages;
 mod lost_callers;
 mod media_strangers;
 mod overload;
+mod playing;
 mod recordings;
 mod secure_streams;
 mod silent_callers;

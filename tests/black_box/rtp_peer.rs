@@ -26,6 +26,8 @@ pub(crate) struct Account {
     pub(crate) longest_gap: Duration,
     /// All times between two packets.
     pub(crate) gaps: Vec<Duration>,
+    /// What they carried.
+    pub(crate) payload: Vec<u8>,
     /// When the last one came.
     pub(crate) last: Option<Instant>,
     quiet: u32,
@@ -100,6 +102,7 @@ impl RtpPeer {
         }
         account.last = Some(now);
         account.packets += 1;
+        account.payload.extend(&packet[12..]);
         if packet[12..].iter().filter(|it| is_loud(**it)).count() > 20 {
             account.loud += 1;
             account.bursts += u32::from(account.quiet >= 25 || account.loud == 1);
