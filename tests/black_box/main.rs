@@ -38,3 +38,4 @@ mod starting;
 mod streams;
 mod trunks;
 mod websockets;
+mod what_answers;

@@ -33,7 +33,6 @@ fn files_addresses_and_ringing_are_heard_one_after_the_other() {
             ("NUMBERS__300__AGENT", "player"),
         ],
     );
-    let before = server.metrics();
     let mut phone = Phone::call(&server, "300");
     let mut heard = phone.stay(Sends::Silence, Duration::from_secs(4)).heard.payload;
     phone.press('5');
@@ -53,8 +52,10 @@ fn files_addresses_and_ringing_are_heard_one_after_the_other() {
     assert!((1_500..3_500).contains(&music_ms), "{tones:?}");
     assert!((900..2_000).contains(&ringing_ms), "{tones:?}");
     assert!(!runs(&stay.heard.payload).iter().any(|it| it.1 > 300), "it rings on after the refusal");
-    server.settles(&before, Duration::from_secs(10));
-    let calls = journal::calls(&server.home.data());
+    let data = server.home.data();
+    let is_closed = || journal::calls(&data).first().is_some_and(|it| it.closed);
+    assert!(server.wait(Duration::from_secs(10), is_closed), "{}", server.log());
+    let calls = journal::calls(&data);
     let played: Vec<_> = calls[0].all("note").filter(|it| it["topic"] == "played").collect();
     let said: Vec<_> = played.iter().map(|it| it["text"].as_str().unwrap()).collect();
     assert!(said[0].starts_with("jingle.wav from ") && said[0].ends_with("to its end"), "{said:?}");
