@@ -37,6 +37,7 @@ impl Calls {
             flow: outbound.flow,
             trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
             agent: None,
+            details: vec![],
         };
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;

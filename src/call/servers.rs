@@ -306,6 +306,7 @@ impl Calls {
             flow: self.servers.nowhere(),
             trunk: order.trunk.clone(),
             agent: None,
+            details: vec![],
         };
         self.journal(call, offered);
         let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };

@@ -9,6 +9,7 @@ use super::Places;
 use super::agents::check_number;
 use super::network::parse_address;
 use super::reading::Section;
+use super::sip::read_redirects;
 use super::tls::TrunkTls;
 use crate::identity::Secret;
 use crate::limits;
@@ -42,6 +43,8 @@ pub struct Trunk {
     pub caller_id: Option<String>,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
+    /// `redirects`: whether it is followed where it points elsewhere (3xx).
+    pub follows_redirects: bool,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
 }
@@ -136,6 +139,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         sources: sources.unwrap_or_default(),
         caller_id,
         tls: TrunkTls::read(section, places),
+        follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
 }

@@ -15,8 +15,9 @@ use crate::agent::provider::speech_protocol::{
     AudioFormat, RecogniserClient, RecogniserConfig, SynthesiserClient, SynthesiserConfig,
 };
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
+use crate::call::HandOver;
 use crate::codec::{Frame, SampleRate};
-use crate::config::{self, Consent, RecordingFormat};
+use crate::config::{self, Consent, RecordingFormat, TransferBy};
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancements;
 use crate::route::Target;
@@ -35,6 +36,8 @@ pub(crate) struct PreparedAgent {
     wide: AgentConfig,
     /// To whom it may hand callers over, by the names it knows them by.
     pub(crate) transfers: BTreeMap<String, Target>,
+    /// How they get there.
+    pub(crate) transfer_by: HandOver,
     phrases: Vec<String>,
     voice: Option<String>,
     speech: SocketAddress,
@@ -132,6 +135,12 @@ fn prepare_one(
         ..defaults
     };
     let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
+    let transfer_by = match agent.transfer_by {
+        TransferBy::Bridge => HandOver::Bridged,
+        TransferBy::Refer => HandOver::Referred,
+        TransferBy::ReferOrBridge => HandOver::ReferredOrBridged,
+        TransferBy::Release => HandOver::Released,
+    };
     let config = |rate| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
@@ -141,7 +150,7 @@ fn prepare_one(
     let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
     let voice = agent.voice.clone();
-    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice, speech, model, recording, sound })
+    Ok(PreparedAgent { narrow, wide, transfers, transfer_by, phrases, voice, speech, model, recording, sound })
 }
 
 impl PreparedAgent {

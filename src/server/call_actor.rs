@@ -75,7 +75,8 @@ async fn run(new: NewCall, shared: Shared) {
         hang_up(&shared, call, HangUpCause::Unavailable).await;
         return;
     };
-    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
+    let variables = new.details.iter().map(|(name, value)| (name.clone(), value.reveal().clone())).collect();
+    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables };
     let rate = new.link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
@@ -199,7 +200,12 @@ impl CallActor {
             }
             if let Some(target) = self.wanted.take() {
                 // Without a worker there is no call either.
-                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
+                drop(
+                    self.shared
+                        .worker
+                        .send(Command::HandOver(self.call, Box::new(target), self.prepared.transfer_by))
+                        .await,
+                );
             }
             tokio::select! {
                 biased;

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::DigestServerStats;
-use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
+use crate::call::{
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
@@ -78,7 +80,7 @@ pub(crate) enum Command {
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
-    HandOver(CallId, Box<Target>),
+    HandOver(CallId, Box<Target>, HandOver),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -111,6 +113,9 @@ pub(crate) struct Status {
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
 pub(crate) type SharedStatus = Arc<Mutex<Status>>;
 
+/// What an INVITE tells of its call, by the names of variables.
+pub(crate) type Details = Vec<(String, Pii<String>)>;
+
 /// A call that has come into being, for whoever runs its actor.
 #[derive(Debug)]
 pub(crate) struct NewCall {
@@ -122,6 +127,8 @@ pub(crate) struct NewCall {
     pub(crate) from: Pii<String>,
     /// Who is called.
     pub(crate) to: Pii<String>,
+    /// What else its INVITE told.
+    pub(crate) details: Details,
     /// The audio of its leg.
     pub(crate) link: TaskEnd,
     /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
@@ -388,7 +395,7 @@ impl SipWorker {
                 }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
-            Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
+            Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -462,8 +469,8 @@ impl SipWorker {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
                 }
             }
-            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
-                self.start_actor(leg, Some(agent), from, to);
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
+                self.start_actor(leg, Some((agent, details)), from, to);
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
@@ -544,7 +551,8 @@ impl SipWorker {
         }
     }
 
-    fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+    /// Hands a call to its actor. `agent`: who is to answer it, and what its INVITE told.
+    fn start_actor(&mut self, leg: LegId, agent: Option<(AgentName, Details)>, from: Pii<String>, to: Pii<String>) {
         let call = leg.call;
         if self.unrecorded.contains(&call) {
             self.links.remove(&leg);
@@ -554,7 +562,9 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let new = NewCall { call, agent, from, to, link, signals: queue };
+        let (agent, details) = agent.unzip();
+        let details = details.unwrap_or_default();
+        let new = NewCall { call, agent, from, to, details, link, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
+use crate::call::{CallLimits, CallsConfig, HangUpCause, Redirects, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
 };
@@ -211,7 +211,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {
@@ -363,6 +363,8 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
             },
             passed_headers: config.sip.pass_headers.clone(),
+            exposed_headers: config.sip.expose_headers.clone(),
+            redirects: redirects(config.sip.follows_redirects),
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
@@ -454,6 +456,8 @@ pub(crate) fn target(to: &Number) -> Target {
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
+    let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
+    let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
     (!users.is_empty()).then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
@@ -461,6 +465,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         },
         registrar: RegistrarConfig::default(),
         users,
+        caller_ids,
     })
 }
 
@@ -484,7 +489,12 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         sources: trunk.sources.clone(),
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
+        redirects: redirects(trunk.follows_redirects),
     }
+}
+
+const fn redirects(follows: bool) -> Redirects {
+    if follows { Redirects::Followed } else { Redirects::Refused }
 }
 
 fn warn_of_ephemeral_ports(config: &Config) {

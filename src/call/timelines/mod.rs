@@ -5,11 +5,14 @@
 
 mod bridged;
 mod changes;
+mod early_offers;
 mod incoming;
 mod next_hop;
 mod outgoing;
 mod parties;
 mod reasons;
+mod redirects;
+mod referrals;
 mod refreshes;
 mod refusals;
 mod reliable;

@@ -61,6 +61,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         sources: vec![],
         caller_id: None,
         ping_every: None,
+        redirects: crate::call::Redirects::Refused,
     };
     change(&mut trunk);
     move |config| {
