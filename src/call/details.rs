@@ -31,7 +31,7 @@ pub(super) fn details(headers: &Headers, party: &Party, exposed: &[HeaderName]) 
         }
     };
     tell("caller_name", party.display.clone());
-    if party.caller == Caller::Known {
+    if matches!(party.caller, Caller::Known | Caller::Trunk(_)) {
         tell("asserted_identity", asserted(headers));
         for (name, value) in diverted(headers) {
             tell(name, value);

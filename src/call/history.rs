@@ -30,7 +30,7 @@ impl History {
     pub(super) fn of(request: &Request, caller: &Caller) -> Self {
         let headers = request.headers();
         let mut history = Self { places: vec![], is_private: headers.privacy().of_history };
-        if *caller == Caller::Known {
+        if matches!(caller, Caller::Known | Caller::Trunk(_)) {
             let places = headers.history().map(|it| Place {
                 user: user_of(&it.uri()),
                 status: it.status(),

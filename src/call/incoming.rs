@@ -17,7 +17,7 @@ use crate::route::{self, AgentName, Caller, Destination, Target};
 use crate::sip::Request;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Dropped, Flow, Listener};
+use crate::transport::{Dropped, Flow};
 
 impl Calls {
     /// A call comes in.
@@ -64,7 +64,7 @@ impl Calls {
                 self.dialogs.reject(*dialog, &refusal, now);
                 // A stranger leaves no trace but the counters, or scanners would fill the journal.
                 if caller != Caller::Stranger || refusal == Refusal::NotFound {
-                    self.journal_unanswered(*flow, request, &caller, &refusal, now);
+                    self.journal_unanswered(*flow, &caller, request, &refusal, now);
                 }
                 return;
             }
@@ -84,12 +84,13 @@ impl Calls {
     fn begin_with_agent(&mut self, offered: Offered, party: Party, account: AccountId, agent: AgentName, now: Now) {
         let Offered { dialog, request, .. } = &offered;
         let ring = self.config.ring;
+        let caller = party.caller.clone();
         let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
         let to = Pii::new(request.uri_str().to_owned());
         let party = self.legs.get(&leg).map(|it| &*it.party);
         let from = party.map(|it| it.caller_uri(request)).unwrap_or_default();
         let details = party.map(|it| details(request.headers(), it, &self.config.exposed_headers)).unwrap_or_default();
-        let trunk = self.trunk_of(offered.flow.remote.ip()).cloned();
+        let trunk = caller.trunk().cloned();
         self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, details });
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(*dialog, now);
@@ -132,6 +133,7 @@ impl Calls {
         let (from, details) =
             (party.caller_uri(request), details(request.headers(), &party, &self.config.exposed_headers));
         let history = History::of(request, &party.caller);
+        let trunk = party.caller.trunk().cloned();
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
         if let Some(media) = media.as_ref() {
@@ -142,7 +144,6 @@ impl Calls {
         self.calls.insert(call, begun);
         self.legs.insert(leg, held);
         self.bind(*dialog, leg, request.headers().call_id());
-        let trunk = self.trunk_of(flow.remote.ip()).cloned();
         self.trunks.count_in(trunk.as_ref());
         // Carriers may challenge what we send in their calls, too.
         if let Some(account) = trunk.as_ref().and_then(|it| self.trunks.credentials_of(it)) {
@@ -163,33 +164,8 @@ impl Calls {
         leg
     }
 
-    /// Who calls, and who answers. Strangers may show that they are none, if the listener lets users call: the error is the
-    /// challenge.
-    pub(super) fn route(
-        &mut self,
-        flow: Flow,
-        request: &Request,
-        now: Now,
-    ) -> Result<(Caller, Result<Target, route::Refusal>), Refusal> {
-        let is_listener = |it: &&(Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
-        let closed = route::Admission::default();
-        let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
-        let source = flow.remote.ip();
-        let user = self.trunks.called_user(self.config.routes.trunk_of(source), request);
-        let caller = self.config.routes.caller(source);
-        match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
-            (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
-                let who = users.check(request, source, now)?;
-                let caller = Caller::User(who.account().clone(), who.user().to_owned());
-                let routed = self.config.routes.route(admission, &caller, &user);
-                Ok((caller, routed))
-            }
-            (routed, _) => Ok((caller, routed)),
-        }
-    }
-
     /// Somebody who is known asked for a number that nobody answers: that is worth an entry.
-    fn journal_unanswered(&mut self, flow: Flow, request: &Request, caller: &Caller, refusal: &Refusal, now: Now) {
+    fn journal_unanswered(&mut self, flow: Flow, caller: &Caller, request: &Request, refusal: &Refusal, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         self.tell_call_id(call, request.headers().call_id());
         let party = Party::of(request, caller, flow);
@@ -199,7 +175,7 @@ impl Calls {
             from: party.caller_uri(request),
             to: Pii::new(request.uri_str().to_owned()),
             flow,
-            trunk: self.trunk_of(flow.remote.ip()).cloned(),
+            trunk: caller.trunk().cloned(),
             agent: None,
             details: details(request.headers(), &party, &self.config.exposed_headers),
         };

@@ -67,14 +67,14 @@ impl Calls {
             return;
         };
         let ip = leg.party.flow.remote.ip();
-        let trunk = self.trunk_of(ip).filter(|_| !matches!(leg.party.caller, Caller::User(..))).cloned();
+        let trunk = self.trunk_at(ip).filter(|_| !matches!(leg.party.caller, Caller::User(..))).cloned();
         let policy = trunk.as_ref().map_or(self.config.redirects, |it| self.trunks.redirects_of(it));
         if policy == Redirects::Refused {
             return;
         }
         let account = match &leg.party.caller {
             Caller::User(account, _) => Some(account.clone()),
-            Caller::Known | Caller::Stranger => None,
+            Caller::Known | Caller::Trunk(_) | Caller::Stranger => None,
         };
         let targets: Vec<_> = contacts.iter().filter_map(|it| self.pointed_to(leg, trunk.as_ref(), it)).collect();
         let user = leg.party.user.clone();
@@ -144,7 +144,7 @@ impl Calls {
         let is_forbidden = |it: &Hop| {
             let ip = it.remote.ip();
             let is_inside = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
-            let trunk = self.trunk_of(ip);
+            let trunk = self.trunk_at(ip);
             (is_inside && !by.ip.is_loopback()) || (trunk.is_some() && trunk != by.trunk.as_ref())
         };
         if hops.iter().any(is_forbidden) { Err(Refusal::Forbidden) } else { Ok(()) }

@@ -214,6 +214,7 @@ fn trunk(name: &str, host: &str, redirects: Redirects) -> TrunkConfig {
         credentials: crate::auth::DigestAccount::new(realms, "us", secret).ok(),
         register_s: None,
         sources: vec![],
+        admission: crate::call::TrunkAdmission::default(),
         caller_id: None,
         ping_every: None,
         redirects,
