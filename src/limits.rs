@@ -152,6 +152,14 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// Levels of the index of an entry of History-Info (RFC 7044).
+pub const HISTORY_LEVELS_MAX: usize = 16;
+/// Entries of History-Info that are carried on.
+pub const HISTORY_ENTRIES_MAX: usize = 16;
+/// Redirections (3xx) that one call follows.
+pub const REDIRECTS_MAX: usize = 5;
+/// Addresses of one redirection that are looked at.
+pub const REDIRECT_TARGETS_MAX: usize = 8;
 /// Frames of 20 ms that wait on a bridged leg; what comes beyond is left out, so that no delay builds up.
 pub const BRIDGE_FRAMES_MAX: u16 = 4;
 /// Legs of one call at a time.

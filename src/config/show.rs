@@ -78,6 +78,10 @@ impl Display for Config {
     }
 }
 
+const fn redirects(follows: bool) -> &'static str {
+    if follows { "follow" } else { "refuse" }
+}
+
 struct Shown(String);
 
 impl Shown {
@@ -109,6 +113,8 @@ impl Shown {
         self.milliseconds("ring_ms", sip.ring);
         self.text("transfers", sip.transfers.as_str());
         self.list("pass_headers", sip.pass_headers.iter());
+        self.list("expose_headers", sip.expose_headers.iter());
+        self.text("redirects", redirects(sip.follows_redirects));
         self.list("origins", sip.origins.iter());
         self.tls(&sip.tls);
         let limits = &sip.limits;
@@ -191,6 +197,7 @@ impl Shown {
         self.plain("register", trunk.register);
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
+        self.text("redirects", redirects(trunk.follows_redirects));
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {
@@ -226,6 +233,7 @@ impl Shown {
         if !agent.transfers.is_empty() {
             self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
+        self.text("transfer_by", agent.transfer_by.as_str());
         let has_own_words = matches!(agent.brain, Brain::Model(_));
         if has_own_words {
             if let Some(greeting) = &agent.greeting {

@@ -9,6 +9,7 @@ use super::Places;
 use super::agents::check_number;
 use super::network::parse_address;
 use super::reading::Section;
+use super::sip::read_redirects;
 use super::tls::TrunkTls;
 use super::trunk_inbound::TrunkInbound;
 use super::users::User;
@@ -46,6 +47,8 @@ pub struct Trunk {
     pub inbound: TrunkInbound,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
+    /// `redirects`: whether it is followed where it points elsewhere (3xx).
+    pub follows_redirects: bool,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
 }
@@ -151,6 +154,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         caller_id,
         inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
+        follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::DigestServerStats;
-use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
+use crate::call::{
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
@@ -80,7 +82,7 @@ pub(crate) enum Command {
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
-    HandOver(CallId, Box<Target>),
+    HandOver(CallId, Box<Target>, HandOver),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -437,7 +439,7 @@ impl SipWorker {
                 }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
-            Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
+            Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -514,8 +516,8 @@ impl SipWorker {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
                 }
             }
-            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
-                let variables = BTreeMap::new();
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
+                let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),

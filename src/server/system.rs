@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{
-    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+    CallLimits, CallsConfig, HangUpCause, Redirects, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig,
+    UsersConfig,
 };
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
@@ -226,7 +227,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {
@@ -383,6 +384,8 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Users | TransfersFor::Known => Replacements::FromSameSource,
             },
             passed_headers: config.sip.pass_headers.clone(),
+            exposed_headers: config.sip.expose_headers.clone(),
+            redirects: redirects(config.sip.follows_redirects),
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
@@ -474,6 +477,8 @@ pub(crate) fn target(to: &Number) -> Target {
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
+    let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
+    let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
     let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
@@ -482,6 +487,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         },
         registrar: RegistrarConfig::default(),
         users,
+        caller_ids,
     })
 }
 
@@ -511,7 +517,12 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         },
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
+        redirects: redirects(trunk.follows_redirects),
     }
+}
+
+const fn redirects(follows: bool) -> Redirects {
+    if follows { Redirects::Followed } else { Redirects::Refused }
 }
 
 fn warn_of_ephemeral_ports(config: &Config) {
