@@ -470,6 +470,12 @@ pub const RECORDING_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
 pub const CLIP_BYTES_MAX: usize = 32 << 20;
 /// How long fetching a file that is played may take.
 pub const CLIP_FETCH_MAX: Duration = Duration::from_secs(15);
+/// The most that may be configured for it.
+pub const CLIP_FETCH_CONFIGURED_S_MAX: u32 = 300;
+/// Files that are fetched and decoded at a time; others wait.
+pub const CLIP_FETCHES_MAX: usize = 8;
+/// Files whose audio is shared by those who play them; of others each has its own.
+pub const CLIPS_SHARED_MAX: usize = 1_024;
 /// Uploads of recordings at a time; others wait on the disk.
 pub const RECORDING_UPLOADS_MAX: usize = 4;
 /// A larger recording is uploaded in parts of so many bytes. A bucket takes 10,000 parts of at least 5 MiB.

@@ -443,7 +443,7 @@ impl Calls {
     /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
     pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
-        self.place_as(call, outbound, now);
+        self.place_as(call, outbound, None, now);
         self.drain_dialogs(now);
         call
     }

@@ -18,6 +18,7 @@ mod recordings;
 mod show;
 mod sip;
 mod sip_limits;
+mod sounds;
 mod tls;
 mod trunk_inbound;
 mod trunks;
@@ -32,7 +33,7 @@ use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
-pub use agents::{Agent, Brain, Model, Number, Pathway, Sound, SpeechService, Turns};
+pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, Turns};
 pub use capture::{Capture, Homer};
 pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
@@ -40,6 +41,7 @@ pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
+pub use sounds::Sounds;
 pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunk_inbound::TrunkInbound;
 pub use trunks::{Dns, Trunk};
@@ -75,6 +77,8 @@ pub struct Config {
     pub data: Data,
     /// `[recordings]`
     pub recordings: Recordings,
+    /// `[sounds]`
+    pub sounds: Sounds,
     /// `[log]`
     pub log: Log,
     /// `[drain]`
@@ -143,6 +147,7 @@ impl Config {
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
         let recordings = read(&root, "recordings", |section| Recordings::read(section, &places), &mut finish);
+        let sounds = read(&root, "sounds", |section| Sounds::read(section, &places), &mut finish);
         let log = read(&root, "log", Log::read, &mut finish);
         let drain = read(&root, "drain", Drain::read, &mut finish);
         let capture = read(&root, "capture", |section| Capture::read(section, &places), &mut finish);
@@ -166,6 +171,7 @@ impl Config {
             speech,
             data,
             recordings,
+            sounds,
             log,
             drain,
             capture,
@@ -607,7 +613,7 @@ format = "xml"
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
-                 drain, http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
+                 drain, http, log, media, numbers, recordings, rtp, sip, sounds, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -627,7 +633,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
-             numbers, recordings, rtp, sip, speech, trunks, users",
+             numbers, recordings, rtp, sip, sounds, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

@@ -361,6 +361,9 @@ impl Dialogs {
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
+                } else if let Refusal::Relayed(_, Some(told)) = refusal {
+                    // What the other side of the call said of it.
+                    session.send_bye_because(&format!("Q.850;cause={told}"), shared, now);
                 } else {
                     session.send_bye(cause, shared, now);
                 }

@@ -73,8 +73,8 @@ pub(crate) struct WaitingInvite {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
-    /// The same, over whatever servers it takes.
-    Order(Box<Order>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes; with variables for the agent that talks in it.
+    Order(Box<Order>, BTreeMap<String, String>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
@@ -118,8 +118,12 @@ pub(crate) type SharedStatus = Arc<Mutex<Status>>;
 pub(crate) struct NewCall {
     /// The call.
     pub(crate) call: CallId,
-    /// Who is to answer it; `None` for a call placed by [`Command::Place`].
+    /// Who talks in it; `None` for one of the test phone.
     pub(crate) agent: Option<AgentName>,
+    /// Whether it is ours: somebody is called.
+    pub(crate) is_placed: bool,
+    /// What the agent is told of it.
+    pub(crate) variables: BTreeMap<String, String>,
     /// Who calls.
     pub(crate) from: Pii<String>,
     /// Who is called.
@@ -185,6 +189,15 @@ pub(crate) struct Shell {
     pub(crate) status: SharedStatus,
 }
 
+/// Between whom a call is.
+struct Party {
+    agent: Option<AgentName>,
+    from: Pii<String>,
+    to: Pii<String>,
+    is_placed: bool,
+    variables: BTreeMap<String, String>,
+}
+
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
@@ -196,7 +209,7 @@ pub(crate) struct SipWorker {
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
     /// Where the media of placed calls goes, and who they are between.
-    placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
+    placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
     new_call_drops: u64,
@@ -406,16 +419,18 @@ impl SipWorker {
             Command::Place(outbound, reply) => {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
-                self.placed.insert(call, ends);
+                let (from, to) = ends;
+                let party = Party { agent: None, from, to, is_placed: true, variables: BTreeMap::new() };
+                self.placed.insert(call, party);
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
                 }
             }
-            Command::Order(order, reply) => {
-                let to = Pii::new(order.to.to_string());
+            Command::Order(order, variables, reply) => {
+                let (to, agent) = (Pii::new(order.to.to_string()), order.agent.clone());
                 let call = self.calls.order(*order, now);
-                self.placed.insert(call, (Pii::default(), to));
+                self.placed.insert(call, Party { agent, from: Pii::default(), to, is_placed: true, variables });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -500,7 +515,8 @@ impl SipWorker {
                 }
             }
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
-                self.start_actor(leg, Some(agent), from, to);
+                let variables = BTreeMap::new();
+                self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
@@ -545,8 +561,8 @@ impl SipWorker {
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
-                if let Some((from, to)) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg, None, from, to);
+                if let Some(party) = self.placed.remove(&leg.call) {
+                    self.start_actor(leg, party);
                 }
             }
             None => {
@@ -595,7 +611,7 @@ impl SipWorker {
         }
     }
 
-    fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+    fn start_actor(&mut self, leg: LegId, party: Party) {
         let call = leg.call;
         if self.unrecorded.contains(&call) {
             self.links.remove(&leg);
@@ -605,7 +621,8 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let new = NewCall { call, agent, from, to, link, signals: queue };
+        let Party { agent, from, to, is_placed, variables } = party;
+        let new = NewCall { call, agent, is_placed, variables, from, to, link, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());

@@ -41,6 +41,7 @@ impl Peer {
             headers: vec![],
             credentials: None,
             trunk: options.get("trunk").map(|it| TrunkName((*it).to_owned())),
+            agent: None,
         };
         self.ordered = Some(self.calls.order(order, self.now));
     }
