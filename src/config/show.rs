@@ -107,6 +107,7 @@ impl Shown {
         self.advertise(&sip.advertise);
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
+        self.plain("authentication_info", sip.authentication_info);
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);

@@ -396,6 +396,7 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
         registered: trunk.registers.then_some(registered),
         registrations_accepted: stats.accepted,
         registrations_failed: stats.failed,
+        registration_failures: trunk.registration_failures.iter().map(|(it, count)| (it.name(), *count)).collect(),
         gateways: count(trunk.gateways.len()),
         gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
         calls_in: trunk.calls.0,

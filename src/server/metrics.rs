@@ -129,7 +129,7 @@ pub struct SipSnapshot {
 }
 
 /// A trunk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TrunkSnapshot {
     /// Whether it has us registered; `None` if we do not ask for that.
     pub registered: Option<bool>,
@@ -137,6 +137,8 @@ pub struct TrunkSnapshot {
     pub registrations_accepted: u64,
     /// Total of those that were not, or not answered.
     pub registrations_failed: u64,
+    /// The same by status, or what there was instead of one.
+    pub registration_failures: BTreeMap<String, u64>,
     /// Servers it has.
     pub gateways: u64,
     /// Servers that failed a short time ago, and are tried last.
@@ -505,6 +507,12 @@ impl Page {
         ]);
         let help = "Answers to registrations and refreshes, and those that did not come.";
         self.family("hookswitch_trunk_registrations_total", COUNTER, help, results);
+        let failures = trunks.iter().flat_map(|(name, it)| {
+            let each = it.registration_failures.iter();
+            each.map(|(reason, count)| ([("trunk", name.as_str()), ("reason", reason.as_str())], *count))
+        });
+        let help = "Registrations and refreshes that failed, by status or what there was instead of one.";
+        self.family("hookswitch_trunk_registration_failures_total", COUNTER, help, failures);
         let calls = split([("direction", "in", |it| it.calls_in), ("direction", "out", |it| it.calls_out)]);
         self.family("hookswitch_trunk_calls_total", COUNTER, "Calls over a trunk.", calls);
     }

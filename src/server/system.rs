@@ -483,6 +483,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
+            informs: config.sip.authentication_info,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),
