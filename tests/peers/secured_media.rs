@@ -161,7 +161,8 @@ fn socket() -> UdpSocket {
 
 /// ffmpeg takes the one after it, too.
 fn even_port() -> u16 {
-    std::iter::repeat_with(free_port).take(50).find(|it| it.is_multiple_of(2)).expect("half of them are even")
+    let is_free = |it: &u16| [*it, it + 1].iter().all(|it| UdpSocket::bind(("127.0.0.1", *it)).is_ok());
+    std::iter::repeat_with(|| free_port() & !1).take(50).find(is_free).expect("two ports are free")
 }
 
 fn size(file: &Path) -> u64 {
