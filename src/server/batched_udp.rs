@@ -168,6 +168,16 @@ impl SendBatch {
         self.queued.len() == UDP_BATCH_DATAGRAMS_MAX
     }
 
+    /// Whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    /// How many datagrams are queued.
+    pub fn len(&self) -> usize {
+        self.queued.len()
+    }
+
     /// Queues what `write` writes to the buffer it is given: a destination and a length. Returns whether it did; a full
     /// batch takes nothing.
     pub fn push(&mut self, write: impl FnOnce(&mut [u8]) -> Option<(SocketAddr, usize)>) -> bool {
