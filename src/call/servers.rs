@@ -12,7 +12,7 @@ use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
 use crate::identity::{AccountId, CallId, Pii};
 use crate::locate::{Hop, LocateId, Locator, NotLocated, Reach, Target};
-use crate::route::{Admission, TrunkName};
+use crate::route::{Admission, AgentName, TrunkName};
 use crate::sip::{HeaderName, Uri};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
@@ -34,6 +34,8 @@ pub struct Order {
     pub credentials: Option<DigestAccount>,
     /// The trunk to take; `None` for the servers of `to` itself.
     pub trunk: Option<TrunkName>,
+    /// The agent that talks in it, for its record.
+    pub agent: Option<AgentName>,
 }
 
 /// As whom a call is placed.
@@ -264,7 +266,7 @@ impl Calls {
             headers,
             credentials,
         };
-        self.place_as(call, outbound, now);
+        self.place_as(call, outbound, order.agent, now);
     }
 
     /// Called and calling address, the route and the credentials of a call.
@@ -305,7 +307,7 @@ impl Calls {
             to: Pii::new(order.to.to_string()),
             flow: self.servers.nowhere(),
             trunk: order.trunk.clone(),
-            agent: None,
+            agent: order.agent.clone(),
         };
         self.journal(call, offered);
         let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };

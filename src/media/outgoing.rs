@@ -277,7 +277,7 @@ impl Outgoing {
     /// Of now; runs on whether or not anything is sent.
     pub(super) fn timestamp(&self, now: Instant) -> u32 {
         let passed = self.relayed_at.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
-        let ticks = u32::try_from(passed.as_millis() / TICK.as_millis() & u128::from(u32::MAX)).unwrap_or(0);
+        let ticks = u32::try_from((passed.as_millis() / TICK.as_millis()) & u128::from(u32::MAX)).unwrap_or(0);
         self.timestamp.wrapping_add(ticks.wrapping_mul(self.tick_units()))
     }
 

@@ -612,6 +612,8 @@ impl Leg {
         }
         while let Some(command) = self.link.as_mut().and_then(WorkerEnd::command) {
             let is_refused = match command {
+                // Whoever talked to this peer before does so no more, and may not know it yet.
+                LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
                 LegCommand::Play(frame) => self.session.play(frame).is_err(),
                 LegCommand::Clear => {
                     self.session.clear();

@@ -350,6 +350,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
             headers: vec![],
             credentials: None,
             trunk: Some(trunk.name.clone()),
+            agent: None,
         };
         endpoint.handle.order(order).await
     } else {
