@@ -1,13 +1,14 @@
-//! What passing on a packet costs: calls of two telephones through the release build of `hookswitch serve`, 50 packets of
-//! G.711 a second each way, beside `rtpengine` (if it is installed; in user space) and beside a program that does nothing
-//! but receive and send.
+//! What passing on a packet costs: calls of two telephones through the release build of `hookswitch serve`, 50 packets a
+//! second each way, beside `rtpengine` (if it is installed; in user space) and beside a program that does nothing but
+//! receive and send. With the same codec on both sides packets are passed on as they are, else they are coded again.
 //!
 //! This process is both telephones, with their signalling and RTP; each of the three is a process of its own on the first
-//! core, this one on the second. `cargo build --release && cargo bench --bench relay`. `RELAY_CALLS` (200), at most 1,500,
-//! `RELAY_SECONDS` (20) is the measured time of each, `RELAY_SUBJECTS` (bare,rtpengine,hookswitch) which of them,
-//! and `shared` is us with shared media ports, for which every telephone needs a socket of its own), `RELAY_CODECS`
-//! (pcmu:pcmu) those of the two sides, also g722 and opus, `HOOKSWITCH_BIN` another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has been
-//! read; a run in which this process was late itself is marked void.
+//! core, this one on the second. `cargo build --release && cargo bench --bench relay`. `RELAY_CALLS` (200), at most 1,500;
+//! `RELAY_SECONDS` (20), the measured time of each; `RELAY_SUBJECTS` (bare,rtpengine,hookswitch), which of them, and
+//! `shared`, which is us with shared media ports and needs a socket for each telephone; `RELAY_CODECS` (pcmu:pcmu), those
+//! of the two sides, also pcma, g722 and opus; `RELAY_RTPENGINE_OPUS` (opus/48000/2/24000), as what rtpengine is to send
+//! Opus; `HOOKSWITCH_BIN`, another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has
+//! been read; what is coded again is only counted. A run in which this process was late itself is marked void.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measures")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot be made ends")]
 #![expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the sizes are its own")]

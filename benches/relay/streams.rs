@@ -31,6 +31,7 @@ impl Coding {
     pub(crate) fn of(name: &str) -> Self {
         let (codec, payload_type) = match name {
             "pcmu" => (AudioCodec::Pcmu, 0),
+            "pcma" => (AudioCodec::Pcma, 8),
             "g722" => (AudioCodec::G722, 9),
             "opus" => (AudioCodec::Opus, 96),
             other => panic!("there is no codec `{other}`"),
@@ -43,7 +44,8 @@ impl Coding {
         match self.codec {
             AudioCodec::G722 => "G722/8000",
             AudioCodec::Opus => "opus/48000/2",
-            AudioCodec::Pcmu | AudioCodec::Pcma | AudioCodec::L16(_) => "PCMU/8000",
+            AudioCodec::Pcma => "PCMA/8000",
+            AudioCodec::Pcmu | AudioCodec::L16(_) => "PCMU/8000",
         }
     }
 

@@ -232,7 +232,7 @@ fn on_first_core(program: &Path) -> Command {
 /// What has rtpengine offer another codec; Opus as we have it: 24,000 bit/s, complexity 5.
 fn transcoded(coding: Coding) -> String {
     let setting = std::env::var("RELAY_RTPENGINE_OPUS").unwrap_or_else(|_| "opus/48000/2/24000".to_owned());
-    let name = if coding.codec == AudioCodec::Opus { &setting } else { "G722" };
+    let name = if coding.codec == AudioCodec::Opus { &setting } else { coding.rtpmap().trim_end_matches("/8000") };
     format!("5:codecd9:transcodel{}:{name}ee", name.len())
 }
 

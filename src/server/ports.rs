@@ -101,10 +101,16 @@ impl PortPool {
             let Some(port) = shared.take_next(ip, now) else {
                 continue;
             };
-            if let Ok((rtp, rtcp)) = bind_pair(ip, port) {
-                return Ok(RtpSockets { rtp, rtcp, _lease: Lease { pool: self.clone(), ip, port } });
+            match bind_pair(ip, port) {
+                Ok((rtp, rtcp)) => return Ok(RtpSockets { rtp, rtcp, _lease: Lease { pool: self.clone(), ip, port } }),
+                Err(error) => {
+                    shared.give_back(ip, port, None);
+                    if is_about_all(&error) {
+                        tracing::error!(%error, "no socket can be had for media");
+                        break;
+                    }
+                }
             }
-            shared.give_back(ip, port, None);
         }
         Err(PortsExhausted(ip))
     }
@@ -245,6 +251,12 @@ impl Drop for Lease {
         let until = clock::now().instant + QUARANTINE;
         self.pool.lock().give_back(self.ip, self.port, Some(until));
     }
+}
+
+/// Whether no other port would do either.
+fn is_about_all(error: &io::Error) -> bool {
+    let raw = error.raw_os_error();
+    raw.is_some_and(|it| [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL].contains(&it))
 }
 
 fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {

@@ -25,7 +25,7 @@ pub(crate) struct SharedPorts {
     /// By media thread and local address; `None` if that pair could not be had.
     pairs: BTreeMap<(usize, IpAddr), Option<Arc<SharedPair>>>,
     legs: BTreeMap<LegId, Held>,
-    /// Remote addresses of each pair.
+    /// Remote addresses of each port.
     taken: BTreeSet<(SocketAddr, SocketAddr)>,
     /// Hosts that have answered with an address that was taken.
     ambiguous: BTreeSet<IpAddr>,
@@ -48,8 +48,8 @@ pub(crate) struct AddressTaken;
 #[derive(Debug)]
 struct Held {
     pair: Arc<SharedPair>,
-    /// Those it has taken.
-    remotes: SmallVec<[SocketAddr; 2]>,
+    /// The ends of its flows, ours first.
+    flows: SmallVec<[(SocketAddr, SocketAddr); 2]>,
 }
 
 impl SharedPorts {
@@ -85,7 +85,7 @@ impl SharedPorts {
             return None;
         }
         let pair = self.pairs.entry((thread, local_ip)).or_insert_with(|| bind(first, thread, local_ip)).clone()?;
-        self.legs.insert(leg, Held { pair: Arc::clone(&pair), remotes: SmallVec::new() });
+        self.legs.insert(leg, Held { pair: Arc::clone(&pair), flows: SmallVec::new() });
         if let Some(offers) = offers
             && self.take(leg, [offers.rtp, offers.rtcp]).is_err()
         {
@@ -120,23 +120,29 @@ impl SharedPorts {
             return Ok(());
         };
         self.give_back(&held);
-        let (ours, theirs) = (held.pair.rtp_address(), [rtp, rtcp].map(canonical));
-        let is_taken = theirs.iter().any(|it| self.taken.contains(&(ours, *it)));
+        let ours = held.pair.rtp_address();
+        let mut flows: SmallVec<[_; 2]> = SmallVec::new();
+        // Held media names no address, or no port.
+        if !rtp.ip().is_unspecified() && rtp.port() != 0 {
+            flows.push((ours, canonical(rtp)));
+            if rtcp != rtp {
+                flows.push((SocketAddr::new(ours.ip(), ours.port() + 1), canonical(rtcp)));
+            }
+        }
+        let is_taken = flows.iter().any(|it| self.taken.contains(it));
         if is_taken {
             self.conflicts += 1;
         } else {
-            // Held media names no address, or no port.
-            let is_held = rtp.ip().is_unspecified() || rtp.port() == 0;
-            held.remotes = theirs.into_iter().filter(|_| !is_held).collect();
+            held.flows = flows;
         }
-        self.taken.extend(held.remotes.iter().map(|it| (ours, *it)));
+        self.taken.extend(held.flows.iter().copied());
         self.legs.insert(leg, held);
         if is_taken { Err(AddressTaken) } else { Ok(()) }
     }
 
     fn give_back(&mut self, held: &Held) {
-        for remote in &held.remotes {
-            self.taken.remove(&(held.pair.rtp_address(), *remote));
+        for flow in &held.flows {
+            self.taken.remove(flow);
         }
     }
 }
@@ -179,6 +185,7 @@ mod tests {
         let (first, second, third) = (leg(1), leg(2), leg(3));
         assert!(open(&mut shared, first) && open(&mut shared, second) && open(&mut shared, third));
         assert_eq!(shared.update(first, PEER, &remote(4_000)), Ok(()));
+        assert_eq!(shared.update(second, PEER, &remote(4_001)), Ok(()), "where the RTCP of another comes from");
         assert_eq!(shared.update(second, PEER, &remote(4_002)), Ok(()));
         assert_eq!(shared.update(second, PEER, &remote(4_002)), Ok(()), "once more the same");
         assert_eq!(shared.update(third, PEER, &remote(4_000)), Err(AddressTaken));

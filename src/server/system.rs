@@ -44,7 +44,7 @@ use crate::server::sounds::{Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
-use crate::server::{clock, entropy, ports, task};
+use crate::server::{batched_udp, clock, entropy, ports, task};
 use crate::sip::Uri;
 use crate::transport::{Rate, SourceLimits, TransportKind};
 
@@ -111,6 +111,12 @@ impl System {
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
+        match batched_udp::allow_open_files() {
+            Ok(files) => tracing::debug!(files, "open files"),
+            Err(error) => {
+                tracing::warn!(%error, "calls may run out of sockets: the limit of open files stays as it is")
+            }
+        }
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {

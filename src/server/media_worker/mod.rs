@@ -35,7 +35,7 @@ use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
 use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
-use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
+use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::LegSockets;
@@ -251,7 +251,15 @@ impl Worker {
             send: SendBatch::new(),
             ready: vec![],
         };
-        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || turn.run())?;
+        let run = move || {
+            if let Err(error) = prefer_this_thread()
+                && index == 0
+            {
+                tracing::info!(%error, "media threads have no more than ordinary priority");
+            }
+            turn.run();
+        };
+        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(run)?;
         Ok(Self { handle: Handle { orders, waker }, metrics, stop, thread: Some(thread) })
     }
 }
