@@ -455,9 +455,11 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 
 /// Datagrams that one system call receives from or sends to one socket.
-pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 /// Sockets that one wait of a media thread reports.
 pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Hosts that are known to use one media address for several legs; more are found out about anew.
+pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

@@ -141,7 +141,7 @@ impl Config {
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
-        let media = read(&root, "media", Media::read, &mut finish);
+        let media = read(&root, "media", |section| Media::read(section, &rtp.ports), &mut finish);
         let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);

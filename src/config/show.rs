@@ -25,6 +25,9 @@ impl Display for Config {
         shown.plain("ptime_ms", self.media.ptime_ms);
         shown.text("srtp", self.media.srtp.as_str());
         shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
+        if let Some(port) = self.media.shared_port {
+            shown.plain("shared_port", port);
+        }
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());
@@ -199,6 +202,7 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.text("redirects", redirects(trunk.follows_redirects));
+        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {
