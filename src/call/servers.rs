@@ -309,6 +309,7 @@ impl Calls {
             flow: self.servers.nowhere(),
             trunk: order.trunk.clone(),
             agent: order.agent.clone(),
+            details: vec![],
         };
         self.journal(call, offered);
         let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::config::Redirects;
 use super::servers::{CallerId, Seeker};
 use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
@@ -48,6 +49,8 @@ pub struct TrunkConfig {
     pub caller_id: Option<String>,
     /// How often its servers are asked whether they live.
     pub ping_every: Option<Duration>,
+    /// What is done when it points elsewhere (3xx).
+    pub redirects: Redirects,
 }
 
 impl TrunkConfig {
@@ -287,6 +290,22 @@ impl Trunks {
         let registered = trunk.registration.as_ref().map_or(&[][..], Registration::service_route);
         let route: Vec<_> = registered.iter().map(|it| (HeaderName::Route, it.to_string())).collect();
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
+    }
+
+    /// Whether any trunk is followed that points elsewhere.
+    pub(super) fn follow_redirects(&self) -> bool {
+        self.all.iter().any(|it| it.config.redirects == Redirects::Followed)
+    }
+
+    /// What is done when a trunk points elsewhere.
+    pub(super) fn redirects_of(&self, name: &TrunkName) -> Redirects {
+        self.of(name).map_or(Redirects::Refused, |it| it.config.redirects)
+    }
+
+    /// Whether `uri` is at the trunk: at its domain or one of its gateways.
+    pub(super) fn is_at(&self, name: &TrunkName, uri: &Uri) -> bool {
+        let is_same = |it: &Uri| it.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
+        self.of(name).is_some_and(|it| is_same(&it.config.domain) || it.config.gateways.iter().any(is_same))
     }
 
     /// Whether a trunk names its transport.

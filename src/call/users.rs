@@ -1,6 +1,7 @@
 //! Users: telephones and PBXs that show to know a password, to register (RFC 3261 §10.3) or to call (§22.2). Requests
 //! within dialogs are never challenged: who is in one has been let in.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
@@ -9,6 +10,7 @@ use super::{Calls, Output};
 use crate::auth::{DigestServer, DigestServerConfig, DigestServerStats, Granted, NotQuotable, Side, Verdict};
 use crate::identity::{AccountId, Secret};
 use crate::registrar::{Registrar, RegistrarConfig};
+use crate::route::Caller;
 use crate::sip::{HeaderName, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
@@ -24,26 +26,39 @@ pub struct UsersConfig {
     pub registrar: RegistrarConfig,
     /// Account, name and password of each.
     pub users: Vec<(AccountId, String, Secret)>,
+    /// As whom each may call out of the house: the first unless it names another one of them.
+    pub caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
 }
 
 /// The users and where they are.
 pub(super) struct Users {
     digest: DigestServer,
     pub(super) registrar: Registrar,
+    caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
 }
 
 impl Users {
     pub(super) fn new(config: UsersConfig, rng: &mut ChaCha12Rng, now: Now) -> Result<Self, NotQuotable> {
-        let UsersConfig { digest, registrar, users } = config;
+        let UsersConfig { digest, registrar, users, caller_ids } = config;
         let mut digest = DigestServer::new(digest, rng, now)?;
         for (account, name, password) in users {
             digest.insert_user(account, &name, &password)?;
         }
-        Ok(Self { digest, registrar: Registrar::new(registrar) })
+        Ok(Self { digest, registrar: Registrar::new(registrar), caller_ids })
     }
 
     pub(super) const fn stats(&self) -> &DigestServerStats {
         self.digest.stats()
+    }
+
+    /// As whom `caller` may call out of the house.
+    pub(super) fn caller_ids(&self, caller: &Caller) -> &[String] {
+        match caller {
+            Caller::User(account, name) => {
+                self.caller_ids.get(&(account.clone(), name.clone())).map_or(&[], Vec::as_slice)
+            }
+            Caller::Known | Caller::Trunk(_) | Caller::Stranger => &[],
+        }
     }
 
     /// Who sent `request`, or how it is refused.

@@ -47,6 +47,10 @@ pub struct Sip {
     pub transfers: TransfersFor,
     /// `pass_headers`: header fields of a call that comes in that whoever is called for it gets, too.
     pub pass_headers: Vec<HeaderName>,
+    /// `expose_headers`: header fields of a call that comes in that agents and the record are told as they are.
+    pub expose_headers: Vec<HeaderName>,
+    /// `redirects`: whether users and SIP URIs that point elsewhere (3xx) are followed.
+    pub follows_redirects: bool,
     /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
     pub ring: Duration,
 }
@@ -103,6 +107,8 @@ impl Sip {
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             transfers: section.parsed("transfers", TransfersFor::parse).unwrap_or_default(),
             pass_headers: section.list("pass_headers", parse_passed).unwrap_or_default(),
+            expose_headers: section.list("expose_headers", parse_exposed).unwrap_or_default(),
+            follows_redirects: read_redirects(section),
             ring: Duration::from_millis(milliseconds.into()),
         }
     }
@@ -123,6 +129,23 @@ fn parse_passed(text: &str) -> Result<HeaderName, String> {
         return Ok(name);
     }
     Err("only X-… fields, Alert-Info, Call-Info, Priority, Subject and User-to-User can be passed on".to_owned())
+}
+
+/// Any header field but those that say who may do what.
+fn parse_exposed(text: &str) -> Result<HeaderName, String> {
+    const SECRET: [HeaderName; 2] = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+    let name = HeaderName::parse(text).ok_or("expected the name of a header field")?;
+    if SECRET.contains(&name) { Err("credentials are not told".to_owned()) } else { Ok(name) }
+}
+
+/// `redirects`: whether those who point elsewhere are followed.
+pub(super) fn read_redirects(section: &Section<'_>) -> bool {
+    let follows = section.parsed("redirects", |text| match text {
+        "refuse" => Ok(false),
+        "follow" => Ok(true),
+        _ => Err("expected \"refuse\" or \"follow\"".to_owned()),
+    });
+    follows.unwrap_or(false)
 }
 
 /// What can stand in quotes as it is.

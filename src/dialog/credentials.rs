@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::DialogId;
 use super::session::{OwnInvite, Session, State};
 use super::shared::{Purpose, Shared};
+use super::state::Dialog;
+use super::{DialogId, Dialogs};
 use crate::auth::{DigestAccount, DigestClient, Exchange, Protected};
 use crate::sip::{HeaderName, Request, Response, StatusCode};
 use crate::timer::Now;
@@ -68,6 +69,15 @@ impl OwnCredentials {
     }
 }
 
+impl Dialogs {
+    /// Requests of a session may show these credentials.
+    pub(crate) fn use_account(&mut self, id: DialogId, account: DigestAccount) {
+        if self.sessions.contains_key(&id) {
+            self.shared.use_account(id, account);
+        }
+    }
+}
+
 impl Shared {
     /// Requests of this session may show these credentials.
     pub(super) fn use_account(&mut self, dialog: DialogId, account: DigestAccount) {
@@ -105,6 +115,7 @@ impl Session {
         }
         // A call that is given up does not begin again, nor does one that has ended, but for its BYE.
         let may_go_on = match &self.state {
+            State::Calling(_) if matches!(purpose, Purpose::Prack | Purpose::Update) => true,
             State::Calling(it) => purpose == Purpose::Invite && it.waits_for(id) && !it.is_cancelled(),
             State::Confirmed(_) | State::Incoming(_) => true,
             State::Ended(_) => purpose == Purpose::Bye,
@@ -112,7 +123,7 @@ impl Session {
         let client = shared.credentials.clients.get_mut(&self.id).filter(|_| may_go_on)?;
         let Open { request, flow, mut exchange } = shared.credentials.open.remove(&id)?;
         let fields = client.handle_challenge(&mut exchange, response, protected(&request)).ok()?;
-        let number = match self.dialog_mut() {
+        let number = match self.dialog_of(&request) {
             Some(dialog) => dialog.next_cseq(),
             None => request.headers().cseq().number.checked_add(1)?,
         };
@@ -120,7 +131,8 @@ impl Session {
         let request = with(&request, fields, Some((number, &via)))?;
         let again = shared.send(self.id, purpose, flow, &request, exchange, now)?;
         match &mut self.state {
-            State::Calling(it) => it.sent_again(again),
+            State::Calling(it) if purpose == Purpose::Invite => it.sent_again(again),
+            State::Calling(it) => it.reinvite.sent_again(id, again),
             State::Confirmed(it) => {
                 it.reinvite.sent_again(id, again);
                 if let Some(asking) = &mut it.asking {
@@ -130,12 +142,24 @@ impl Session {
                     asked.sent_again(id, again);
                 }
             }
-            State::Incoming(_) | State::Ended(_) => (),
+            State::Incoming(it) => it.reinvite.sent_again(id, again),
+            State::Ended(_) => (),
         }
         if purpose.is_invite() {
             self.invites.push(OwnInvite { id: again, flow, request, acks: smallvec::SmallVec::new() });
         }
         Some(())
+    }
+}
+
+impl Session {
+    /// The dialog that a request of ours is within.
+    fn dialog_of(&mut self, request: &Request) -> Option<&mut Dialog> {
+        if matches!(self.state, State::Calling(_)) {
+            let tag = request.headers().to().tag()?;
+            return self.early.iter_mut().map(|it| &mut it.dialog).find(|it| &*it.remote_tag == tag);
+        }
+        self.dialog_mut()
     }
 }
 

@@ -167,6 +167,10 @@ pub struct RtpSnapshot {
     pub packets_late: u64,
     /// Total of packets that were not of the session at whose port they arrived.
     pub packets_strange: u64,
+    /// Total of packets on shared ports from where nobody's peer is.
+    pub packets_unmatched: u64,
+    /// Total of legs that could not share a port because another has their address.
+    pub shared_port_conflicts: u64,
     /// Total of packets on secured legs that were not protected with the peer's key.
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
@@ -553,15 +557,18 @@ impl Page {
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
             ([("what", "strange")], rtp.packets_strange),
+            ([("what", "unmatched")], rtp.packets_unmatched),
             ([("what", "unauthenticated")], rtp.packets_unauthenticated),
             ([("what", "replayed")], rtp.packets_replayed),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            not protected with the peer's key, come before.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
         self.value("hookswitch_media_ticks_late_total", COUNTER, "Media ticks begun late.", rtp.ticks_late);
+        let help = "Legs that could not share a media port because another has their address.";
+        self.value("hookswitch_media_shared_port_conflicts_total", COUNTER, help, rtp.shared_port_conflicts);
         self.value("hookswitch_media_ports", GAUGE, "Pairs of media ports in the range.", ports.configured);
         self.value("hookswitch_media_ports_in_use", GAUGE, "Pairs of media ports in use.", ports.in_use);
         self.value("hookswitch_media_ports_quarantined", GAUGE, "Pairs of media ports resting.", ports.quarantined);
