@@ -223,7 +223,12 @@ impl CallActor {
             }
             if let Some(target) = self.wanted.take() {
                 // Without a worker there is no call either.
-                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
+                drop(
+                    self.shared
+                        .worker
+                        .send(Command::HandOver(self.call, Box::new(target), self.prepared.transfer_by))
+                        .await,
+                );
             }
             tokio::select! {
                 biased;

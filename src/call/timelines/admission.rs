@@ -143,6 +143,7 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         admission,
         caller_id: None,
         ping_every: None,
+        redirects: crate::call::Redirects::Refused,
     }];
     let closed = Admission { users: has_users, ..Admission::default() };
     config.listeners.push((Listener::new(flow.kind, flow.local), closed));
@@ -151,5 +152,6 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         digest: DigestServerConfig::new("ours"),
         registrar: RegistrarConfig::default(),
         users: vec![],
+        caller_ids: std::collections::BTreeMap::new(),
     });
 }
