@@ -40,7 +40,7 @@ impl RtpEngine {
         ));
         let (_, rest) = reply.split_once("3:sdp").unwrap_or_else(|| panic!("{reply}\n{}", self.process.log.text()));
         let (length, rest) = rest.split_once(':').unwrap();
-        rest[..length.parse().unwrap()].to_owned()
+        rest.get(..length.parse().unwrap()).unwrap().to_owned()
     }
 
     fn send(&self, command: &str) -> String {
