@@ -191,6 +191,8 @@ pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
 /// Captured messages that wait to be sorted; more are dropped and counted.
 pub const CAPTURE_QUEUE_MESSAGES_MAX: usize = 16_384;
+/// Packets that wait to be written to a collector over TCP; further ones are dropped and counted.
+pub const HEP_QUEUE_PACKETS_MAX: usize = 4_096;
 /// How long captured messages wait for others before they are worked off together.
 pub const CAPTURE_BATCH: Duration = Duration::from_millis(20);
 /// Bytes of one call's messages that are kept, when the configuration names no other limit.
@@ -455,9 +457,11 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 
 /// Datagrams that one system call receives from or sends to one socket.
-pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 /// Sockets that one wait of a media thread reports.
 pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Hosts that are known to use one media address for several legs; more are found out about anew.
+pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

@@ -216,8 +216,8 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            let (flow, target, path) = (it.flow, it.uri, it.path);
-            Some(Way { flow, other_flows: vec![], trunk: None, target, path, to, caller })
+            let (flow, other_flows, target, path) = (it.flow, it.other_flows, it.uri, it.path);
+            Some(Way { flow, other_flows, trunk: None, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }

@@ -238,6 +238,7 @@ impl Calls {
                 continue;
             };
             if let Some(server_name) = hop.server_name.clone() {
+                flows.extend(self.dialogs.reusable(flow, &server_name));
                 self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
             }
             flows.push(flow);

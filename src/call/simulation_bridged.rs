@@ -28,7 +28,7 @@ fn a_network_that_loses_a_little() {
 
 #[test]
 fn a_network_that_loses_much() {
-    check(5, 96, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900, ..Network::PERFECT });
+    check(4, 144, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900, ..Network::PERFECT });
 }
 
 #[test]

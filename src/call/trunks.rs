@@ -13,7 +13,7 @@ use crate::auth::{DigestAccount, GaveUp};
 use crate::identity::AccountId;
 use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
 use crate::locate::{Hop, NotLocated, Target};
-use crate::registrar::{Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
+use crate::registrar::{Failure, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
 use crate::route::{Network, TrunkName};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
@@ -99,6 +99,8 @@ pub struct TrunkState {
     pub name: TrunkName,
     /// Its registration, if it has one and its servers were ever found.
     pub registration: Option<TrunkRegistration>,
+    /// How often it failed, by what there was instead of a yes.
+    pub registration_failures: BTreeMap<Failure, u64>,
     /// Whether one was asked for.
     pub registers: bool,
     /// Its servers, in the order in which they are tried.
@@ -352,6 +354,7 @@ impl Calls {
         let state = |it: &Trunk| TrunkState {
             name: it.config.name.clone(),
             registration: it.registration(),
+            registration_failures: it.registration.as_ref().map(|it| it.failures().clone()).unwrap_or_default(),
             registers: it.config.register_s.is_some(),
             gateways: it.hops.iter().map(|hop| gateway(it, hop)).collect(),
             calls: (it.calls_in, it.calls_out),
@@ -566,6 +569,9 @@ impl Calls {
             (Sent::Options, _) => {
                 let before = trunk.lives.insert(flow.remote, false);
                 event = (before != Some(false)).then_some(TrunkEvent::Down(flow.remote));
+                if let Some(registration) = trunk.registration.as_mut().filter(|_| event.is_some()) {
+                    registration.handle_server_down(flow, now);
+                }
             }
             (Sent::Register, None) => (),
         }

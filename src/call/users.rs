@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use rand_chacha::ChaCha12Rng;
 
 use super::{Calls, Output};
-use crate::auth::{Authenticated, DigestServer, DigestServerConfig, DigestServerStats, NotQuotable, Side, Verdict};
+use crate::auth::{DigestServer, DigestServerConfig, DigestServerStats, Granted, NotQuotable, Side, Verdict};
 use crate::identity::{AccountId, Secret};
 use crate::registrar::{Registrar, RegistrarConfig};
 use crate::route::Caller;
-use crate::sip::Request;
+use crate::sip::{HeaderName, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
 use crate::transport::Flow;
@@ -62,9 +62,9 @@ impl Users {
     }
 
     /// Who sent `request`, or how it is refused.
-    pub(super) fn check(&mut self, request: &Request, source: IpAddr, now: Now) -> Result<Authenticated, Refusal> {
+    pub(super) fn check(&mut self, request: &Request, source: IpAddr, now: Now) -> Result<Box<Granted>, Refusal> {
         match self.digest.check(request, Side::Server, source, now) {
-            Verdict::Granted(granted) => Ok(granted.who),
+            Verdict::Granted(granted) => Ok(granted),
             Verdict::Challenged(fields) => Err(Refusal::Unauthenticated(fields)),
             Verdict::Blocked => Err(Refusal::Forbidden),
         }
@@ -79,8 +79,11 @@ impl Calls {
             return;
         };
         match users.check(request, flow.remote.ip(), now) {
-            Ok(who) => {
-                let reply = users.registrar.handle_register(&who, request, flow, now);
+            Ok(granted) => {
+                let mut reply = users.registrar.handle_register(&granted.who, request, flow, now);
+                if users.digest.informs() {
+                    reply = reply.header(HeaderName::AuthenticationInfo, granted.authentication_info(b""));
+                }
                 self.dialogs.note_known(flow.remote.ip(), now);
                 self.dialogs.respond(id, request, reply, now);
             }

@@ -25,6 +25,9 @@ impl Display for Config {
         shown.plain("ptime_ms", self.media.ptime_ms);
         shown.text("srtp", self.media.srtp.as_str());
         shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
+        if let Some(port) = self.media.shared_port {
+            shown.plain("shared_port", port);
+        }
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());
@@ -107,6 +110,7 @@ impl Shown {
         self.advertise(&sip.advertise);
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
+        self.plain("authentication_info", sip.authentication_info);
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
@@ -171,7 +175,8 @@ impl Shown {
         self.plain("keep_days", capture.keep.as_secs() / 86_400);
         if let Some(homer) = &capture.homer {
             let host = if homer.host.contains(':') { format!("[{}]", homer.host) } else { homer.host.clone() };
-            self.text("homer", &format!("udp://{host}:{}", homer.port));
+            let scheme = if homer.is_stream { "tcp" } else { "udp" };
+            self.text("homer", &format!("{scheme}://{host}:{}", homer.port));
             self.plain("capture_id", homer.id);
             self.secret("auth_key", homer.key.as_ref());
         }
@@ -198,6 +203,7 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.text("redirects", redirects(trunk.follows_redirects));
+        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {

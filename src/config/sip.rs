@@ -28,6 +28,9 @@ pub struct Sip {
     pub realm: String,
     /// `digest`: how telephones may prove that they know it, the first being preferred. Not empty.
     pub digest: Vec<DigestAlgorithm>,
+    /// `authentication_info`: whether telephones that register get the proof that we know their password, too, and the next
+    /// nonce in time (RFC 7616 §3.5).
+    pub authentication_info: bool,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
     /// `next_hop_ms`: after so long without an answer a call goes to the next server as well, if there is one.
@@ -98,6 +101,7 @@ impl Sip {
             advertise: Advertise::read(section, true).unwrap_or_default(),
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             digest: read_digest(section),
+            authentication_info: section.boolean("authentication_info").unwrap_or(false),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),

@@ -50,6 +50,14 @@ impl OwnCredentials {
         }
     }
 
+    /// A request was accepted: the next one takes the nonce that the peer wants. A peer that claims wrongly to know the
+    /// password has answered the call all the same.
+    fn note_accepted(&mut self, dialog: DialogId, id: TransactionId, response: &Response) {
+        if let Some((client, open)) = self.clients.get_mut(&dialog).zip(self.open.get(&id)) {
+            client.handle_accepted(response, open.request.uri_str());
+        }
+    }
+
     /// The transaction needs no more attention.
     pub(super) fn forget(&mut self, id: TransactionId) {
         self.open.remove(&id);
@@ -88,6 +96,9 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> bool {
+        if response.status().is_success() {
+            shared.credentials.note_accepted(self.id, id, response);
+        }
         self.try_answer_challenge(id, purpose, response, shared, now).is_some()
     }
 

@@ -197,6 +197,11 @@ impl Dialogs {
         self.shared.transactions.transport().identity(flow)
     }
 
+    /// The connection that may be used in place of `flow` to reach `name`, because its peer says and shows so.
+    pub(crate) fn reusable(&self, flow: Flow, name: &str) -> Option<Flow> {
+        self.shared.transactions.transport().reusable(flow, name)
+    }
+
     /// Bytes of a stream came.
     pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
         self.shared.transactions.handle_segment(flow, data, now);

@@ -33,6 +33,7 @@ pub mod recorder;
 pub mod recordings;
 mod resolver;
 pub mod serve;
+mod shared_ports;
 mod sip_sockets;
 mod sip_worker;
 pub mod sounds;

@@ -20,7 +20,7 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
-use crate::media::{Report, SessionConfig};
+use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
 use crate::route::{AgentName, Target, TrunkName};
@@ -31,9 +31,10 @@ use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
-use crate::server::ports::{PortPool, RtpSockets};
+use crate::server::ports::{LegSockets, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
+use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
@@ -104,6 +105,8 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// Legs that could not share a media port because another has their address.
+    pub(crate) shared_port_conflicts: u64,
     /// Calls refused because the journal could not take their first event.
     pub(crate) journal_refusals: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
@@ -171,6 +174,8 @@ pub(crate) struct Shell {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
+    /// Which of them share theirs.
+    pub(crate) shared_ports: SharedPorts,
     /// Where legs run.
     pub(crate) media: Arc<MediaWorkers>,
     /// The RTP address that peers are told for each local one.
@@ -339,6 +344,7 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            shared_port_conflicts: self.shell.shared_ports.conflicts(),
             journal_refusals: self.journal_refusals,
             users: self.users(),
             trunks: self.calls.trunks(now),
@@ -493,10 +499,16 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
+                let agreed = self.remote_media(&remote, peer);
+                if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
+                    tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
+                    return self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
+                }
+                self.order_media(leg, |it| it.update(agreed, remote.keys.clone()));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
+                self.shell.shared_ports.close(leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
                 }
@@ -568,6 +580,7 @@ impl SipWorker {
                 }
             }
             None => {
+                self.shell.shared_ports.close(leg);
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
@@ -582,15 +595,19 @@ impl SipWorker {
         peer: IpAddr,
         offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
-        let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
-        let local = sockets.rtp.local_addr().ok()?;
+        let thread = self.shell.media.thread_of(leg.call);
+        let sockets = match self.shell.shared_ports.open(leg, thread, local_ip, peer, offered) {
+            Some(pair) => LegSockets::Shared(pair),
+            None => LegSockets::Own(self.shell.ports.allocate(local_ip).ok()?),
+        };
+        let local = sockets.rtp().local_addr().ok()?;
         let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
         let (task_end, link) = media_link::link(rate);
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
+            session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
             keys: offered.and_then(|it| it.keys.clone()),
             browser: offered.and_then(leg_media::browser),
             link,
@@ -602,6 +619,15 @@ impl SipWorker {
         self.links.insert(leg, task_end);
         let advertised = self.shell.advertise.of(local);
         Some(SocketAddr::new(advertised.ip(), local.port()))
+    }
+
+    fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
+        let remote = leg_media::remote(description, peer);
+        if self.shell.shared_ports.is_exact(peer) {
+            RemoteMedia { latching: Latching::Exact, ..remote }
+        } else {
+            remote
+        }
     }
 
     /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the

@@ -2,7 +2,7 @@
 //! stopped; `hookswitch serve` runs one until it is told to stop, the demo runs one for a call.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
+use crate::route::{Admission, AgentName, Destination, Network, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
@@ -39,12 +39,14 @@ use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{Recordings, RecordingsError};
+use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::NewCall;
 use crate::server::sounds::{Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
-use crate::server::{clock, entropy, ports, task};
+use crate::server::{batched_udp, clock, entropy, ports, task};
+use crate::sip::Uri;
 use crate::transport::{Rate, SourceLimits, TransportKind};
 
 /// A running server.
@@ -110,6 +112,7 @@ impl System {
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
+        raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
@@ -360,6 +363,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         advertise_rtp: config.rtp.advertise.clone(),
         dns: config.dns.servers.clone(),
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
+        shared_ports: shared_ports(config),
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         tls: tls_files(&config.sip.tls, &config.trunks),
@@ -393,6 +397,17 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         record,
         capture: None,
     }
+}
+
+/// Who is told apart by its media addresses: where trunks call from whose addresses are exact, and their servers.
+fn shared_ports(config: &Config) -> SharedPortsConfig {
+    let exact = config.trunks.values().filter(|it| it.has_exact_media);
+    let exact = exact.flat_map(|it| {
+        let hosts = it.gateways.iter().chain(&it.outbound_proxy).filter_map(Uri::host);
+        let servers = hosts.filter_map(|it| it.to_string().trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        it.sources.iter().copied().chain(servers.map(Network::from))
+    });
+    SharedPortsConfig { first: config.media.shared_port, exact: exact.collect() }
 }
 
 fn capabilities(media: &config::Media) -> Capabilities {
@@ -483,6 +498,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
+            informs: config.sip.authentication_info,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),
@@ -523,6 +539,14 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
 
 const fn redirects(follows: bool) -> Redirects {
     if follows { Redirects::Followed } else { Redirects::Refused }
+}
+
+/// As far as the system lets us; a call takes two sockets and more.
+fn raise_open_files() {
+    match batched_udp::allow_open_files() {
+        Ok(files) => tracing::debug!(files, "open files"),
+        Err(error) => tracing::warn!(%error, "calls may run out of sockets: the limit of open files stays as it is"),
+    }
 }
 
 fn warn_of_ephemeral_ports(config: &Config) {
