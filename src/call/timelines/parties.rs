@@ -117,6 +117,11 @@ impl Parties {
                 let index = words.next().expect("a leg").parse().expect("a number");
                 self.calls.handle_media_inactive(LegId { call: call(), index }, self.now);
             }
+            "moved" => {
+                let index: u8 = words.next().expect("a leg").parse().expect("a number");
+                let address = SocketAddr::from(([192, 0, 2, 1], 30_000 + u16::from(index)));
+                self.calls.handle_media_moved(LegId { call: call(), index }, address, self.now);
+            }
             "hand-over" => {
                 let uri = format!("sip:b@{}", address("b")).parse().expect("a URI");
                 let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
@@ -254,7 +259,10 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_media(&remote))
+                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
+                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
+                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
+                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
