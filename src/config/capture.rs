@@ -95,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(parse_homer(text), Ok((is_stream, host.to_owned(), port)), "{text}");
         }
-        for text in ["tcp://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
+        for text in ["tls://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
             assert!(parse_homer(text).is_err(), "{text}");
         }
     }
