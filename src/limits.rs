@@ -191,6 +191,8 @@ pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
 /// Captured messages that wait to be sorted; more are dropped and counted.
 pub const CAPTURE_QUEUE_MESSAGES_MAX: usize = 16_384;
+/// Packets that wait to be written to a collector over TCP; further ones are dropped and counted.
+pub const HEP_QUEUE_PACKETS_MAX: usize = 4_096;
 /// How long captured messages wait for others before they are worked off together.
 pub const CAPTURE_BATCH: Duration = Duration::from_millis(20);
 /// Bytes of one call's messages that are kept, when the configuration names no other limit.

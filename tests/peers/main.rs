@@ -28,6 +28,7 @@ mod sip_phone;
 mod authority;
 mod baresip;
 mod kamailio;
+mod rtpengine;
 
 mod conversations;
 mod probes;
