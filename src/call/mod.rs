@@ -327,6 +327,7 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
+        let profiles = trunks.profiles();
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
@@ -340,8 +341,12 @@ impl Calls {
             unacknowledged_max: config.limits.unacknowledged_max,
             retry_after_s: config.retry_after_s,
         };
+        let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
+        for (index, sources, capabilities) in profiles {
+            dialogs.set_profile(index, sources, capabilities);
+        }
         Self {
-            dialogs: Dialogs::new(Transactions::new(transport, tokens, limits), dialogs),
+            dialogs,
             config,
             rng,
             calls: BTreeMap::new(),

@@ -191,6 +191,19 @@ impl Shown {
         self.plain("register", trunk.register);
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
+        let media = &trunk.media;
+        if let Some(codecs) = &media.codecs {
+            self.list("codecs", codecs.iter().map(|it| it.key()));
+        }
+        if let Some(ptime_ms) = media.ptime_ms {
+            self.plain("ptime_ms", ptime_ms);
+        }
+        if let Some(events) = media.telephone_events {
+            self.text("dtmf", if events { "events" } else { "tones" });
+        }
+        if let Some(srtp) = media.srtp {
+            self.text("srtp", srtp.as_str());
+        }
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let tls = &trunk.tls;
         let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));

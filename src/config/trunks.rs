@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Places;
 use super::agents::check_number;
+use super::media::TrunkMedia;
 use super::network::parse_address;
 use super::reading::Section;
 use super::tls::TrunkTls;
@@ -40,6 +41,8 @@ pub struct Trunk {
     pub sources: Vec<Network>,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `codecs`, `ptime_ms`, `dtmf` and `srtp`: what is otherwise than in `[media]`.
+    pub media: TrunkMedia,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
@@ -135,6 +138,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
         caller_id,
+        media: TrunkMedia::read(section),
         tls: TrunkTls::read(section, places),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })

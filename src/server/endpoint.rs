@@ -357,6 +357,7 @@ impl EndpointHandle {
             let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
             counts.insert(reason.name(), total);
         }
+        snapshot.rtp.keys_in_clear += status.keys_in_clear;
         snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);

@@ -102,6 +102,8 @@ pub(crate) struct Status {
     pub(crate) media_refusals: u64,
     /// Calls refused because the journal could not take their first event.
     pub(crate) journal_refusals: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub(crate) keys_in_clear: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
@@ -219,6 +221,10 @@ pub(crate) struct SipWorker {
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
     refusals_told: Now,
+    /// Legs whose keys others may have read, how many there have been, and the peers that were warned of.
+    keys_in_clear: BTreeSet<LegId>,
+    keys_in_clear_total: u64,
+    told_of_keys: BTreeSet<IpAddr>,
 }
 
 impl SipWorker {
@@ -241,6 +247,9 @@ impl SipWorker {
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
+            keys_in_clear: BTreeSet::new(),
+            keys_in_clear_total: 0,
+            told_of_keys: BTreeSet::new(),
         }
     }
 
@@ -328,6 +337,7 @@ impl SipWorker {
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
             journal_refusals: self.journal_refusals,
+            keys_in_clear: self.keys_in_clear_total,
             users: self.users(),
             trunks: self.calls.trunks(now),
         };
@@ -454,10 +464,12 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
+                self.note_keys(leg, peer, &remote);
                 self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
+                self.keys_in_clear.remove(&leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
                 }
@@ -507,6 +519,9 @@ impl SipWorker {
 
     fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
+        if let Some(remote) = remote {
+            self.note_keys(leg, peer, remote);
+        }
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
@@ -518,6 +533,20 @@ impl SipWorker {
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
+        }
+    }
+
+    /// Warns of SRTP that keeps nothing secret from whoever reads the signalling: once for each peer.
+    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+        if remote.keys.is_none() || self.calls.is_confidential(leg) || !self.keys_in_clear.insert(leg) {
+            return;
+        }
+        self.keys_in_clear_total += 1;
+        if self.told_of_keys.len() < PEERS_TOLD_OF_MAX && self.told_of_keys.insert(peer) {
+            tracing::warn!(
+                peer = %Pii::new(peer.to_string()),
+                "SRTP keys are told over signalling that others can read; see [media] srtp_keys_in_clear"
+            );
         }
     }
 
@@ -697,5 +726,7 @@ const LIMITS: [Dropped; 6] = [
     Dropped::Draining,
     Dropped::Overloaded,
 ];
+/// Peers that are warned of; of further ones the metric tells.
+const PEERS_TOLD_OF_MAX: usize = 1_024;
 /// Between lines about refusals.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(1);

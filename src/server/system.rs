@@ -14,7 +14,8 @@ use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
+    TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
@@ -366,7 +367,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             sources: source_limits(&config.sip.limits),
             routes,
             users: users_config(config),
-            trunks: config.trunks.iter().map(trunk_config).collect(),
+            trunks: config.trunks.iter().map(|it| trunk_config(&config.media, it)).collect(),
             next_hop_after: config.sip.next_hop_after,
             capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
@@ -396,6 +397,19 @@ fn capabilities(media: &config::Media) -> Capabilities {
         srtp_keys_in_clear: media.srtp_keys_in_clear,
         // Only listeners for them make us known to browsers.
         browsers: None,
+    }
+}
+
+fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities {
+    let general = capabilities(media);
+    Capabilities {
+        codecs: trunk.codecs.clone().unwrap_or(general.codecs),
+        // Who writes an order for one carrier means it.
+        preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
+        telephone_events: trunk.telephone_events.unwrap_or(general.telephone_events),
+        ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
+        srtp: trunk.srtp.unwrap_or(general.srtp),
+        ..general
     }
 }
 
@@ -478,7 +492,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
 }
 
 /// A trunk of the configuration, as the call layer takes it.
-pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+pub(crate) fn trunk_config(media: &config::Media, (name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()
@@ -497,6 +511,7 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         sources: trunk.sources.clone(),
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
+        capabilities: (trunk.media != TrunkMedia::default()).then(|| Box::new(trunk_capabilities(media, &trunk.media))),
     }
 }
 

@@ -36,6 +36,7 @@ mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod trunk_media;
 mod trunks;
 mod websockets;
 mod what_answers;

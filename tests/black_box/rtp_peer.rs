@@ -52,7 +52,16 @@ impl RtpPeer {
     pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ssrc = 0x1CEB_0000 | u32::from(socket.local_addr().unwrap().port());
-        Self { socket, remote: None, ssrc_heard: None, voice: VecDeque::new(), ssrc, sequence: 4711, timestamp: 0, next: Instant::now() }
+        Self {
+            socket,
+            remote: None,
+            ssrc_heard: None,
+            voice: VecDeque::new(),
+            ssrc,
+            sequence: 4711,
+            timestamp: 0,
+            next: Instant::now(),
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {

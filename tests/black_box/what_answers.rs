@@ -37,7 +37,10 @@ fn a_machine_gets_its_message_after_the_beep() {
     assert_eq!(call.end_cause(), Some("message_left"), "{call:?}");
     assert!(call.all("answered_by").any(|it| it["party"] == "machine"), "{call:?}");
     let detected: Vec<_> = call.all("note").filter(|it| it["topic"] == "detected").collect();
-    assert!(detected.iter().any(|it| it["text"].as_str().unwrap().starts_with("machine_ready_beep at ")), "{detected:?}");
+    assert!(
+        detected.iter().any(|it| it["text"].as_str().unwrap().starts_with("machine_ready_beep at ")),
+        "{detected:?}"
+    );
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         sources: vec![],
         caller_id: None,
         ping_every: None,
+        capabilities: None,
     };
     change(&mut trunk);
     move |config| {

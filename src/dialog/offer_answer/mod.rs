@@ -169,6 +169,11 @@ impl Negotiation {
         self.local.ip()
     }
 
+    /// What our media session can do.
+    pub(crate) const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// What holds for securing our media.
     pub(crate) const fn srtp_terms(&self) -> SrtpTerms {
         self.terms
