@@ -36,7 +36,7 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
+            trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
             agent,
         };
         self.journal(call, offered);

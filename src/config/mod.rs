@@ -20,6 +20,7 @@ mod sip;
 mod sip_limits;
 mod sounds;
 mod tls;
+mod trunk_inbound;
 mod trunks;
 mod users;
 mod written;
@@ -42,6 +43,7 @@ pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
 pub use sounds::Sounds;
 pub use tls::{SipTls, TlsClients, TrunkTls};
+pub use trunk_inbound::TrunkInbound;
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -121,6 +123,10 @@ impl Config {
         for Malformed { origin, message } in written::overlay(&mut tree, environment) {
             problems.add(origin, message);
         }
+        if written::is_built_in(&tree, "agents") && written::is_off(&tree, "speech", "enabled") {
+            // Nobody wrote that the demo agent should answer, and without speech it cannot.
+            tree.remove("agents");
+        }
         let places = Places { directory: file.and_then(Path::parent).unwrap_or_else(|| Path::new("")), environment };
         let root = Section::root(&tree, &problems);
         let mut asked = BTreeMap::new();
@@ -131,7 +137,7 @@ impl Config {
         let agents = agents::read_agents(&root, &users, &places);
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let trunks = trunks::read_trunks(&root, &places);
+        let trunks = trunks::read_trunks(&root, &users, &places);
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
@@ -392,6 +398,47 @@ mod tests {
 
         let by_variable = parse("", &[("HOOKSWITCH_SIP__OPEN", "TRUE")]).unwrap();
         assert!(by_variable.sip.listeners.iter().all(|it| it.open));
+    }
+
+    #[test]
+    fn without_speech_no_agent_answers_unless_one_is_written() {
+        let off = "[speech]\nenabled = false";
+        let variable = [("HOOKSWITCH_SPEECH__ENABLED", "False")];
+        for config in [parse(off, &[]), parse("", &variable), Ok(built_in(&variable))] {
+            let config = config.unwrap();
+            assert_eq!((config.agents.len(), config.sip.open_agent), (0, None));
+        }
+        let agents = |text: &str, variables: &[(&str, &str)]| parse(text, variables).unwrap().agents.len();
+        assert_eq!(agents("[speech]\nenabled = true", &[]), 1);
+        assert_eq!(agents(&format!("{off}\n[agents.a]\npathway = 'builtin:demo'"), &[]), 1);
+        assert_eq!(agents(off, &[("HOOKSWITCH_AGENTS__DEMO__VOICE", "kal")]), 1);
+    }
+
+    #[test]
+    fn trunks_are_known_by_their_addresses_unless_they_are_by_something_else() {
+        let inbound = |text: &str, variables: &[(&str, &str)]| {
+            let text = format!("[trunks.a]\nuri = 'sip:a.example'\n{text}");
+            parse(&text, variables).map(|it| it.trunks["a"].inbound.clone())
+        };
+        assert_eq!(inbound("", &[]), Ok(TrunkInbound::default()));
+        let by_name = inbound("[trunks.a.inbound]\ncertificate_names = ['sbc.a.example']", &[]).unwrap();
+        assert_eq!((by_name.address, by_name.certificate_names.len(), by_name.registration), (false, 1, false));
+        let asked = "[trunks.a.inbound]\nusername = 'a'\npassword_env = 'P'\nregistration = true\naddress = true";
+        let asked = inbound(asked, &[("P", "secret")]).unwrap();
+        assert_eq!((asked.address, asked.registration), (true, true));
+        assert!(asked.account.is_some_and(|(name, password)| name == "a" && password.reveal() == "secret"));
+        check_error(
+            "[users.a]\npassword = 'x'\n[trunks.a]\nuri = 'sip:a.example'\n[trunks.a.inbound]\n\
+             certificate_names = ['*.a.example']\nusername = 'a'\npassword = 'x'\n\
+             [trunks.b]\nuri = 'sip:b.example'\n[trunks.b.inbound]\npassword = 'x'",
+            &[],
+            &[
+                "hookswitch.toml:3: [trunks.a] `username` of `inbound` is that of a user or of another trunk",
+                "hookswitch.toml:6: [trunks.a.inbound] certificate_names = \"*.a.example\": expected the name of a host \
+                 such as sbc.example.com; wildcards stand for nobody",
+                "hookswitch.toml:11: [trunks.b.inbound] a password is given, but no `username`",
+            ],
+        );
     }
 
     #[test]

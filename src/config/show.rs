@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, OnFax, OnMachine, Pathway, Recording,
-    RecordingPlace, Recordings, Secret, Sip, SipTls, Sounds, TlsClients, Trunk,
+    RecordingPlace, Recordings, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
 };
 use crate::sip::Uri;
 
@@ -205,6 +205,17 @@ impl Shown {
             self.text("srtp", srtp.as_str());
         }
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
+        let inbound = &trunk.inbound;
+        if *inbound != TrunkInbound::default() {
+            self.section(&format!("trunks.{}.inbound", quoted(name)));
+            self.plain("address", inbound.address);
+            self.plain("registration", inbound.registration);
+            self.list("certificate_names", inbound.certificate_names.iter());
+            if let Some((username, password)) = &inbound.account {
+                self.text("username", username);
+                self.secret("password", Some(password));
+            }
+        }
         let tls = &trunk.tls;
         let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));
         let paths = [("ca", tls.ca.as_ref()), ("certificate", certificate), ("key", key)];

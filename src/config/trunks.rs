@@ -11,6 +11,8 @@ use super::media::TrunkMedia;
 use super::network::parse_address;
 use super::reading::Section;
 use super::tls::TrunkTls;
+use super::trunk_inbound::TrunkInbound;
+use super::users::User;
 use crate::identity::Secret;
 use crate::limits;
 use crate::route::Network;
@@ -43,6 +45,8 @@ pub struct Trunk {
     pub caller_id: Option<String>,
     /// `codecs`, `ptime_ms`, `dtmf` and `srtp`: what is otherwise than in `[media]`.
     pub media: TrunkMedia,
+    /// `[trunks.NAME.inbound]`
+    pub inbound: TrunkInbound,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
@@ -66,13 +70,23 @@ impl Dns {
     }
 }
 
-pub(super) fn read_trunks(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, Trunk> {
+pub(super) fn read_trunks(
+    root: &Section<'_>,
+    users: &BTreeMap<String, User>,
+    places: &Places<'_>,
+) -> BTreeMap<String, Trunk> {
     let mut trunks = BTreeMap::new();
     for (name, section) in root.sections("trunks") {
         if check_number(&name).is_err() {
             section.complain_of_section("a trunk has a name such as \"acme\"");
         }
         if let Some(trunk) = read_trunk(&section, places) {
+            let name_of = |it: &Trunk| it.inbound.account.as_ref().map(|(name, _)| name.clone());
+            let own = name_of(&trunk);
+            let is_taken = |it: &String| users.contains_key(it) || trunks.values().any(|it| name_of(it) == own);
+            if own.as_ref().is_some_and(is_taken) {
+                section.complain_of_section("`username` of `inbound` is that of a user or of another trunk");
+            }
             trunks.insert(name, trunk);
         }
         section.finish();
@@ -139,6 +153,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         sources: sources.unwrap_or_default(),
         caller_id,
         media: TrunkMedia::read(section),
+        inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
@@ -157,7 +172,7 @@ fn parse_uri(text: &str) -> Result<Uri, String> {
 }
 
 /// What can stand in quotes as it is.
-fn parse_quotable(text: &str) -> Result<String, String> {
+pub(super) fn parse_quotable(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > limits::REALM_BYTES_MAX || !is_quotable(text) {
         let max = limits::REALM_BYTES_MAX;
         return Err(format!("expected 1 to {max} bytes without quotes, backslashes and control characters"));

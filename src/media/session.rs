@@ -150,7 +150,8 @@ pub struct Session {
     one_telling: OneTelling,
     /// Counts the peer's streams.
     streams: u32,
-    is_relaying: bool,
+    /// Since when packets are passed on, if they are.
+    relaying_since: Option<Instant>,
     /// A digit of the peer that has not ended was passed on packet by packet.
     digit_was_relayed: bool,
     outgoing: Outgoing,
@@ -183,13 +184,13 @@ impl Session {
             source: None,
             candidate: None,
             reception: Reception::default(),
-            incoming: Incoming::new(codec, now),
+            incoming: Incoming::new(codec),
             dtmf: DtmfReceiver::default(),
             hears_tones: config.hears_tones,
             tones: None,
             one_telling: OneTelling::default(),
             streams: 0,
-            is_relaying: false,
+            relaying_since: None,
             digit_was_relayed: false,
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
@@ -280,9 +281,9 @@ impl Session {
     }
 
     /// Writes a packet of the other leg's peer to `buffer`, to be sent to this one at once.
-    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8]) -> Option<Transmit> {
-        let payload_type = self.remote?.payload_type_of(packet.kind)?;
-        let len = self.outgoing.forward(packet, payload_type, buffer)?;
+    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8], now: Now) -> Option<Transmit> {
+        let payload_type = self.remote.as_ref()?.payload_type_of(packet.kind)?;
+        let len = self.outgoing.forward(packet, payload_type, buffer, now.instant)?;
         Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
     }
 
@@ -293,28 +294,27 @@ impl Session {
         is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
     }
 
-    /// From now on packets are passed on, with [`Session::handle_relay_tick`] and the two above.
-    pub fn begin_relay(&mut self) {
-        self.is_relaying = true;
-        self.incoming.splice();
+    /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
+    pub fn begin_relay(&mut self, now: Now) {
+        self.relaying_since = Some(now.instant);
+        self.incoming.rest();
         if let Some(format) = self.format() {
-            self.outgoing.begin_relay(format);
+            self.outgoing.begin_relay(format, self.next_tick - TICK);
         }
     }
 
-    /// Ends that: what is said and heard goes through the session again.
-    pub fn end_relay(&mut self) {
-        self.is_relaying = false;
-        self.incoming.splice();
-        self.outgoing.end_relay();
+    /// Ends that: what is said and heard goes through the session again, and its ticks are one [`TICK`] apart again.
+    pub fn end_relay(&mut self, now: Now) {
+        self.number = self.ticks(now);
+        self.relaying_since = None;
+        self.next_tick = now.instant + TICK;
+        self.outgoing.end_relay(now.instant);
         self.digit_was_relayed = self.dtmf.is_active();
     }
 
-    /// Lets 20 ms pass while packets are passed on; returns since when none has come, as [`Tick::inactive_for`].
-    pub fn handle_relay_tick(&mut self, now: Now) -> Duration {
-        self.number += 1;
-        self.next_tick += TICK;
-        self.outgoing.pass_tick();
+    /// Looks after reports and digits while packets are passed on; returns since when none has come, as
+    /// [`Tick::inactive_for`].
+    pub fn handle_relay_round(&mut self, now: Now) -> Duration {
         self.dtmf.handle_timeout(now);
         while let Some(event) = self.dtmf.poll_event(|_| true) {
             self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
@@ -323,9 +323,10 @@ impl Session {
         self.inactive_for(now)
     }
 
-    /// How many ticks there have been.
-    pub const fn ticks(&self) -> u64 {
-        self.number
+    /// How many ticks there have been, or would have been if no packets had been passed on.
+    pub fn ticks(&self, now: Now) -> u64 {
+        let passed = self.relaying_since.map_or(Duration::ZERO, |it| now.instant.saturating_duration_since(it));
+        self.number + u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(0)
     }
 
     /// Takes a datagram from the RTCP socket. It is read if it comes from the peer's host, and changes no address.
@@ -463,7 +464,7 @@ impl Session {
     }
 
     /// What the peer was sent in the last tick: silence during a digit, `None` if nothing was sent.
-    pub const fn sent_frame(&self) -> Option<&Frame> {
+    pub fn sent_frame(&self) -> Option<&Frame> {
         self.outgoing.frame()
     }
 
@@ -479,23 +480,23 @@ impl Session {
 
     /// Everything counted so far.
     pub fn report(&self, now: Now) -> Report {
-        let buffer = self.incoming.buffer();
-        let counts = buffer.counts();
+        let counts = self.incoming.counts();
         let (jitter, jitter_max) = self.reception.jitter();
         let clock_hz = self.clock_hz();
         let remote = self.control.remote();
+        let is_relaying = self.relaying_since.is_some();
         let received = Received {
             lost: self.reception.lost(),
             late: counts.late,
             duplicates: self.reception.duplicates(),
             skipped: counts.skipped,
-            concealed_frames: self.incoming.concealed_frames(),
-            recovered_frames: self.incoming.recovered_frames(),
-            shortened: self.incoming.shortened(),
+            concealed_frames: counts.concealed_frames,
+            recovered_frames: counts.recovered_frames,
+            shortened: counts.shortened,
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: if self.is_relaying { 0 } else { buffer.target_ms() },
-            delay_us: if self.is_relaying { 0 } else { buffer.delay_now_us(self.incoming.held(), now) },
+            target_ms: if is_relaying { 0 } else { self.incoming.target_ms() },
+            delay_us: if is_relaying { 0 } else { self.incoming.delay_us(now) },
             ..self.received
         };
         Report {
@@ -511,7 +512,7 @@ impl Session {
             remote,
             quality: self.quality(&received, &remote),
             remote_quality: self.remote_quality(&remote),
-            ticks: self.number,
+            ticks: self.ticks(now),
         }
     }
 
@@ -643,9 +644,9 @@ impl Session {
     }
 
     fn count_arrival(&mut self, timestamp: u32, remote: &RemoteMedia, now: Now) {
-        let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
-        let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
-        self.reception.handle_time(timestamp, arrival);
+        let (since, clock_hz) = (now - self.start, u64::from(remote.codec.clock_hz()));
+        let arrival = since.as_secs().wrapping_mul(clock_hz) + u64::from(since.subsec_micros()) * clock_hz / 1_000_000;
+        self.reception.handle_time(timestamp, low_bits(arrival));
     }
 
     fn report_if_due(&mut self, now: Now) {
@@ -707,7 +708,7 @@ impl Session {
         let has_sent = packets > std::mem::replace(&mut self.packets_reported, packets);
         let info = has_sent.then(|| SenderInfo {
             ntp: self.control.ntp(now),
-            timestamp: self.outgoing.timestamp(),
+            timestamp: self.outgoing.timestamp(now.instant),
             packets: low_bits(packets),
             octets: low_bits(octets),
         });

@@ -225,7 +225,8 @@ impl Endpoint {
             SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
-                sockets.expect_tls(*address, client.peer(name)?);
+                // Nothing is open yet.
+                drop(sockets.expect_tls(*address, client.peer(name)?));
             }
         }
         let shell = Shell {

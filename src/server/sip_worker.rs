@@ -16,7 +16,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
@@ -25,7 +25,7 @@ use crate::route::{AgentName, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
-use crate::server::connections::Connected;
+use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
@@ -35,22 +35,24 @@ use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
-use crate::transport::precedence::Patience;
-use crate::transport::{Dropped, Flow, Stats};
+use crate::transport::precedence::Intake;
+use crate::transport::{Dropped, Flow, Stats, TransportKind};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram, or the message of a websocket.
+    /// A UDP datagram.
     Datagram(Flow, Bytes),
+    /// The message of a websocket.
+    Message((Flow, ConnectionId), Bytes),
     /// A connection is open, accepted or asked for.
     Connected(Connected),
     /// Bytes of a connection.
-    Segment(Flow, Bytes),
+    Segment((Flow, ConnectionId), Bytes),
     /// A connection ended.
-    Disconnected(Flow),
-    /// Something could not be sent.
-    SendFailed(Flow),
+    Disconnected((Flow, ConnectionId)),
+    /// A connection that was asked for did not come about.
+    NotConnected(Flow),
     /// What came of a question to the name server.
     Answer(Question, Answer),
 }
@@ -201,7 +203,7 @@ struct Party {
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
-    patience: Patience,
+    intake: Intake,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
@@ -232,7 +234,7 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
-            patience: Patience::new(),
+            intake: Intake::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -296,22 +298,30 @@ impl SipWorker {
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        for _ in 1..SIP_INPUTS_PER_TURN_MAX {
-            if let Ok(input) = inputs.try_recv() {
-                self.handle_input(input);
-            } else if let Ok(invite) = invites.try_recv() {
-                self.handle_invite(invite);
-            } else {
-                return false;
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let start = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, start.instant));
+        loop {
+            for _ in 0..INPUTS_PER_LOOK {
+                if let Ok(input) = inputs.try_recv() {
+                    self.handle_input(input);
+                } else if let Ok(invite) = invites.try_recv() {
+                    self.handle_invite(invite);
+                } else {
+                    return false;
+                }
+            }
+            if clock::now().since(start) >= SIP_TURN_MAX {
+                return true;
             }
         }
-        true
     }
 
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
+        if self.intake.note(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -370,23 +380,47 @@ impl SipWorker {
         let now = clock::now();
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
-            Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(connected) => {
-                let Connected { flow, is_ours, identity, .. } = &connected;
-                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
-                self.shell.sockets.connected(connected);
+            // What came on a connection that is not the one of these addresses any more says nothing about the one that is.
+            Input::Message((flow, id), data) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.calls.handle_datagram(flow, data, now);
+                }
             }
+            Input::Segment((flow, id), data) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.calls.handle_segment(flow, data, now);
+                }
+            }
+            Input::Connected(connected) => self.handle_connected(connected, now),
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
-            Input::Disconnected(flow) => {
-                self.shell.sockets.close(flow);
-                self.calls.handle_disconnected(flow, now);
+            Input::Disconnected((flow, id)) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.shell.sockets.close(flow);
+                    self.calls.handle_disconnected(flow, now);
+                }
             }
-            Input::SendFailed(flow) => {
-                self.shell.sockets.close(flow);
+            Input::NotConnected(flow) => {
+                self.shell.sockets.give_up(flow);
                 self.calls.handle_send_failed(flow, now);
             }
         }
         self.perform_outputs();
+    }
+
+    fn handle_connected(&mut self, connected: Connected, now: Now) {
+        let Connected { flow, is_ours, identity, .. } = &connected;
+        let (flow, is_ours, identity) = (*flow, *is_ours, identity.clone());
+        if self.shell.sockets.has(flow) {
+            // The end of the one before is still to be heard of: nothing of it is the new one's.
+            self.shell.sockets.close(flow);
+            self.calls.handle_disconnected(flow, now);
+        }
+        // The core answers what it is handed, so the way has to be there first.
+        if self.shell.sockets.connected(connected) {
+            self.calls.handle_connected(flow, is_ours, identity, now);
+        } else {
+            self.calls.handle_disconnected(flow, now);
+        }
     }
 
     fn handle_command(&mut self, command: Command) {
@@ -452,10 +486,13 @@ impl SipWorker {
             Output::Send { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
                 if self.shell.sockets.send(flow, data).is_err() {
-                    self.calls.handle_send_failed(flow, clock::now());
+                    self.lose(flow);
                 }
             }
-            Output::Close { flow } => self.shell.sockets.close(flow),
+            Output::Close { flow } => {
+                self.shell.sockets.close(flow);
+                self.calls.handle_disconnected(flow, clock::now());
+            }
             Output::Received { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Received, flow, data));
             }
@@ -511,9 +548,23 @@ impl SipWorker {
 
     /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
     fn secure(&mut self, flow: Flow, server_name: &str, trunk: Option<&TrunkName>) {
-        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
-            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
-            self.calls.handle_send_failed(flow, clock::now());
+        match self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
+            Ok(closed) => closed.into_iter().for_each(|it| self.calls.handle_disconnected(it, clock::now())),
+            Err(reason) => {
+                tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+                self.calls.handle_send_failed(flow, clock::now());
+            }
+        }
+    }
+
+    /// What was written to the flow did not get out; a connection is gone then.
+    fn lose(&mut self, flow: Flow) {
+        let now = clock::now();
+        match flow.kind {
+            TransportKind::Udp => self.calls.handle_send_failed(flow, now),
+            TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                self.calls.handle_disconnected(flow, now);
+            }
         }
     }
 
@@ -717,6 +768,10 @@ fn tell_trunk(trunk: &str, event: TrunkEvent) {
     }
 }
 
+/// Between looks at the clock while a burst is worked off.
+const INPUTS_PER_LOOK: usize = 16;
+/// [`SIP_INPUTS_MAX`](crate::limits::SIP_INPUTS_MAX), as a number to divide by.
+const SIP_INPUTS: u32 = 8_192;
 /// What refuses requests that are in order.
 const LIMITS: [Dropped; 6] = [
     Dropped::TooManyTransactions,

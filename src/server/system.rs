@@ -12,7 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
+use crate::call::{
+    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+};
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
     TrunkTls, User,
@@ -336,7 +338,8 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         unknown_numbers: config.sip.open_agent.as_deref().map(Target::agent),
         ..Admission::default()
     };
-    let closed = Admission { users: !config.users.is_empty(), ..Admission::default() };
+    let has_accounts = !config.users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
+    let closed = Admission { users: has_accounts, ..Admission::default() };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
@@ -375,6 +378,10 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Nobody => Transfers::Refused,
                 TransfersFor::Users => Transfers::CarriedOut { for_known_sources: false },
                 TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
+            },
+            replacements: match config.sip.transfers {
+                TransfersFor::Nobody => Replacements::Refused,
+                TransfersFor::Users | TransfersFor::Known => Replacements::FromSameSource,
             },
             passed_headers: config.sip.pass_headers.clone(),
             user_agent: config.sip.user_agent.clone(),
@@ -481,7 +488,8 @@ pub(crate) fn target(to: &Number) -> Target {
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
-    (!users.is_empty()).then(|| UsersConfig {
+    let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
+    is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
             ..DigestServerConfig::new(config.sip.realm.clone())
@@ -509,6 +517,12 @@ pub(crate) fn trunk_config(media: &config::Media, (name, trunk): (&String, &Trun
         username,
         register_s: trunk.register.then(|| u32::try_from(trunk.expires.as_secs()).unwrap_or(u32::MAX)),
         sources: trunk.sources.clone(),
+        admission: TrunkAdmission {
+            by_address: trunk.inbound.address,
+            by_registration: trunk.inbound.registration,
+            certificate_names: trunk.inbound.certificate_names.clone(),
+            account: trunk.inbound.account.clone(),
+        },
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
         capabilities: (trunk.media != TrunkMedia::default()).then(|| Box::new(trunk_capabilities(media, &trunk.media))),

@@ -3,6 +3,7 @@
 //! Lines with `<` are what the peer or the shell does; all others are what [`Calls`] does about it, to its last timer:
 //! `>` a message that goes out, `!` another output, `#` an entry of the journal.
 
+mod admission;
 mod bridged;
 mod changes;
 mod incoming;

@@ -2,7 +2,7 @@
 
 use super::{CallsConfig, Peer, check_showing};
 use crate::auth::DigestAccount;
-use crate::call::{CallerId, Order, TrunkConfig, TrunkEvent};
+use crate::call::{CallerId, Order, TrunkAdmission, TrunkConfig, TrunkEvent};
 use crate::identity::{AccountId, Secret};
 use crate::locate::{Question, RecordKind, Records, Unanswered};
 use crate::route::{Admission, TrunkName};
@@ -60,6 +60,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         credentials: DigestAccount::new(vec!["carrier".to_owned()], "us er", Secret::new("secret")).ok(),
         register_s: None,
         sources: vec![],
+        admission: TrunkAdmission::default(),
         caller_id: None,
         ping_every: None,
         capabilities: None,

@@ -1,7 +1,7 @@
 //! Packets of two bridged legs that agreed on the same coding: each is sent on when it arrives, with a header of the
 //! other leg and nothing else done to it.
 //!
-//! That is so only while nobody needs to hear what is said: no recording, no listener, no digit of our own to be sent,
+//! Such a leg does not tick: once a second its reports are looked after. That is so only while nobody needs to hear what is said: no recording, no listener, no digit of our own to be sent,
 //! no side on hold. Whatever changes that goes through [`Legs::settle`].
 
 use std::net::SocketAddr;
@@ -14,11 +14,12 @@ use tokio::sync::mpsc;
 use super::{Leg, Legs, MediaEvent, WorkerMetrics};
 use crate::media::LegTransport;
 use crate::server::batched_udp::{ReceiveBatch, SendBatch};
+use crate::server::media_link::WorkerEnd;
 use crate::timer::Now;
 
 impl Legs {
     /// Begins or ends passing packets on between a leg and the one that it is bridged to, as things stand now.
-    pub(super) fn settle(&mut self, key: u64) {
+    pub(super) fn settle(&mut self, key: u64, now: Now) {
         let Some(place) = self.by_key.get(&key).copied() else {
             return;
         };
@@ -35,16 +36,63 @@ impl Legs {
             return;
         }
         for (place, other) in [(Some(place), partner), (partner, Some(place))] {
-            if let Some(leg) = place.and_then(|it| self.leg(it)) {
-                leg.relay_to(other.filter(|_| is_possible));
+            if let Some(place) = place {
+                self.relay_to(place, other.filter(|_| is_possible), now);
             }
         }
     }
 
-    /// Has the partner of a leg that is about to be closed speak for itself again.
-    pub(super) fn part(&mut self, leg: &Leg) {
-        if let Some(other) = leg.relays_to.and_then(|it| self.leg(it)) {
-            other.relay_to(None);
+    /// Has the partner of a leg that has been taken out speak for itself again.
+    pub(super) fn part(&mut self, leg: &Leg, now: Now) {
+        let Some(other) = leg.relays_to else {
+            return;
+        };
+        self.relaying -= 1;
+        self.relay_to(other, None, now);
+    }
+
+    /// A leg whose packets are passed on does not tick.
+    fn relay_to(&mut self, place: usize, other: Option<usize>, now: Now) {
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        match (leg.relays_to.is_some(), other.is_some()) {
+            (false, true) => {
+                self.slots.remove(place);
+                self.relaying += 1;
+                // Nobody listens to it, and nobody will.
+                leg.link = None;
+                leg.session.begin_relay(now);
+            }
+            (true, false) => {
+                self.relaying -= 1;
+                leg.session.end_relay(now);
+                leg.session.align(self.slots.insert(place, now.instant));
+            }
+            (false, false) | (true, true) => (),
+        }
+        leg.relays_to = other;
+    }
+
+    /// Looks after legs whose packets are passed on, if it is time for some of them.
+    pub(super) fn run_due_rounds(&mut self, send: &mut SendBatch, now: Now) {
+        let due = self.rounds.take_due(now.instant, self.open.len()).filter(|_| self.relaying > 0);
+        for place in due.into_iter().flatten() {
+            let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            if leg.relays_to.is_none() {
+                continue;
+            }
+            if leg.abandoned.load(Ordering::Relaxed) {
+                self.close(place, send, now);
+                continue;
+            }
+            let (metrics, events) = (&self.metrics, &self.events);
+            if catch_unwind(AssertUnwindSafe(|| leg.relay_round(send, metrics, events, now))).is_err() {
+                send.clear();
+                self.fail(place, now);
+            }
         }
     }
 
@@ -66,13 +114,14 @@ impl Legs {
                 queued += usize::from(from.pass_on(to, sender, datagram, send, metrics, now));
             }
             let sent = if queued > 0 { send.send(to.sockets.rtp.as_fd()) } else { 0 };
-            let failed = u64::try_from(queued.saturating_sub(sent)).unwrap_or(0);
-            metrics.send_failures.fetch_add(failed, Ordering::Relaxed);
+            if sent < queued {
+                metrics.send_failures.fetch_add(u64::try_from(queued - sent).unwrap_or(0), Ordering::Relaxed);
+            }
         }));
         if served.is_err() {
             send.clear();
-            self.fail(place);
-            self.fail(other);
+            self.fail(place, now);
+            self.fail(other, now);
         }
     }
 
@@ -99,10 +148,12 @@ impl Leg {
             return false;
         };
         send.push(|buffer| {
-            let transmit = to.session.forward(&packet, buffer)?;
-            let len = to.transport.protect(buffer, transmit.len).ok();
-            metrics.send_failures.fetch_add(u64::from(len.is_none()), Ordering::Relaxed);
-            Some((transmit.to, len?))
+            let transmit = to.session.forward(&packet, buffer, now)?;
+            let Ok(len) = to.transport.protect(buffer, transmit.len) else {
+                metrics.send_failures.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
+            Some((transmit.to, len))
         })
     }
 
@@ -112,29 +163,22 @@ impl Leg {
 
     /// Nobody but its partner hears this leg.
     fn is_unheard(&self) -> bool {
-        self.tap.is_none() && self.link.is_deserted() && !matches!(self.transport, LegTransport::WebRtc(_))
+        self.tap.is_none()
+            && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
+            && !matches!(self.transport, LegTransport::WebRtc(_))
     }
 
-    fn relay_to(&mut self, other: Option<usize>) {
-        match (self.relays_to.is_some(), other.is_some()) {
-            (false, true) => self.session.begin_relay(),
-            (true, false) => self.session.end_relay(),
-            (false, false) | (true, true) => (),
-        }
-        self.relays_to = other;
-    }
-
-    /// 20 ms of a leg whose packets are passed on: only its reports and its silence are looked after.
-    pub(super) fn relay_tick(
+    /// A second of a leg whose packets are passed on: only its reports and its silence are looked after.
+    fn relay_round(
         &mut self,
         send: &mut SendBatch,
         metrics: &WorkerMetrics,
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
     ) {
-        let inactive_for = self.session.handle_relay_tick(now);
+        let inactive_for = self.session.handle_relay_round(now);
         self.transmit(send, metrics);
         self.tell_inactivity(inactive_for, events);
-        self.publish_if_due(self.session.ticks(), metrics, now);
+        self.publish(metrics, now);
     }
 }
