@@ -116,6 +116,11 @@ impl Leg {
     }
 
     /// Takes note of what is agreed on. Whether the peer held us before.
+    pub(super) fn awaits_early_media(&self) -> bool {
+        matches!(&self.state, State::Ringing(it) if it.media.is_some() && it.tone != RingTone::EarlyMedia)
+            && self.remote.is_some()
+    }
+
     pub(super) fn note_media(&mut self, media: MediaDescription) -> bool {
         let was_held = self.is_held;
         self.is_held = !media.send;

@@ -39,7 +39,7 @@ use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
 pub use self::admission::TrunkAdmission;
-pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
+pub use self::config::{CallLimits, CallsConfig, OwnSounds, Replacements, Ring, RingTone, SessionTimers, Transfers};
 use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::leg::Leg;
@@ -94,6 +94,15 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// How it ends, once it does.
     end: Option<End>,
+}
+
+/// A sound of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Ringing at the other end.
+    Ringback,
+    /// Music on hold.
+    HoldMusic,
 }
 
 /// What is to be done, or known. Drain with [`Calls::poll_output`].
@@ -167,6 +176,13 @@ pub enum Output {
         digit: char,
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
+    },
+    /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
+    PlaySound {
+        /// The leg.
+        leg: LegId,
+        /// What; `None` for nothing any more.
+        sound: Option<Sound>,
     },
     /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
     CloseMedia {

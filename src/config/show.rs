@@ -330,6 +330,10 @@ impl Shown {
         self.list("allow", sounds.allow.iter());
         self.plain("http", sounds.http);
         self.plain("fetch_s", sounds.fetch.as_secs());
+        self.plain("ringback", sounds.ringback);
+        if let Some(music) = &sounds.hold_music {
+            self.text("hold_music", music);
+        }
         self.text("country", &sounds.country);
     }
 

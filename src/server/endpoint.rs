@@ -29,6 +29,7 @@ use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::sounds::CallSounds;
 use crate::server::tcp::{self, Acceptor};
 use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -79,6 +80,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) record: Option<Recording>,
     /// Who keeps the SIP messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
 }
 
 /// Who we are in TLS.
@@ -242,6 +245,7 @@ impl Endpoint {
             log,
             record: config.record,
             capture: config.capture,
+            sounds: config.sounds,
             status: Arc::clone(&status),
         };
         let now = clock::now();

@@ -33,6 +33,7 @@ use crate::server::ports::{PortPool, RtpSockets};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
+use crate::server::sounds::CallSounds;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
@@ -185,6 +186,8 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
     /// Who keeps the messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
@@ -521,6 +524,10 @@ impl SipWorker {
                 }
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
+            Output::PlaySound { leg, sound } => {
+                let clip = sound.and_then(|it| self.shell.sounds.get(it));
+                self.order_media(leg, |it| it.play(clip));
+            }
             Output::SendDigit { leg, digit, duration_ms } => {
                 if let Some(digit) = Digit::from_char(digit) {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));

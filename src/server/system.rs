@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{
-    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+    CallLimits, CallsConfig, HangUpCause, OwnSounds, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig,
+    UsersConfig,
 };
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
@@ -40,7 +41,7 @@ use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{Recordings, RecordingsError};
 use crate::server::sip_worker::NewCall;
-use crate::server::sounds::{Sounds, UnknownCountry};
+use crate::server::sounds::{CallSounds, SoundMissing, Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -98,6 +99,9 @@ pub enum StartError {
     /// The tones.
     #[error(transparent)]
     Sounds(#[from] UnknownCountry),
+    /// Music on hold.
+    #[error(transparent)]
+    HoldMusic(#[from] SoundMissing),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -121,14 +125,17 @@ impl System {
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
         let sounds = Arc::new(Sounds::new(&config.sounds)?);
+        let call_sounds = sounds.of_calls(&config.sounds)?;
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
-        let endpoint =
-            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
+        let endpoint = Endpoint::start(
+            EndpointConfig { capture: tap, sounds: call_sounds, ..endpoint_config(&config, record) },
+            log.clone(),
+        )?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -369,6 +376,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             listeners: vec![],
             sources: source_limits(&config.sip.limits),
             routes,
+            own_sounds: OwnSounds { ringback: config.sounds.ringback, hold_music: config.sounds.hold_music.is_some() },
             users: users_config(config),
             trunks: config.trunks.iter().map(|it| trunk_config(&config.media, it)).collect(),
             next_hop_after: config.sip.next_hop_after,
@@ -390,6 +398,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         },
         record,
         capture: None,
+        sounds: CallSounds::default(),
     }
 }
 

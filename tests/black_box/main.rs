@@ -19,6 +19,7 @@ mod sip_phone;
 mod speech_engine;
 
 mod bridged_media;
+mod bridged_sounds;
 mod call_ladders;
 mod calls_at_once;
 mod connection_limits;

@@ -38,6 +38,7 @@ use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::RtpSockets;
 use super::recorder::TapEnd;
+use crate::codec::Clip;
 use crate::identity::LegId;
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
 use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
@@ -202,6 +203,7 @@ enum Order {
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
+    Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -307,6 +309,8 @@ struct Leg {
     partner: Option<u64>,
     /// The place of that leg, while packets go there as they come.
     relays_to: Option<usize>,
+    /// What is played to its peer in the place of its partner, and how many samples of it are played.
+    sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
     abandoned: Arc<AtomicBool>,
@@ -367,6 +371,7 @@ impl Turn {
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
@@ -429,6 +434,7 @@ impl Legs {
             ready_at: now.instant,
             partner: None,
             relays_to: None,
+            sound: None,
             waiting_frames: 0,
             abandoned,
             published,
@@ -588,6 +594,7 @@ impl Leg {
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
+        self.play_sound();
         let tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
