@@ -344,7 +344,7 @@ impl CallActor {
             self.answered_by = Some(by);
             self.agent.handle_answered_by(by, now);
         }
-        if finding.is_fax() {
+        if finding.is_fax(self.is_placed) {
             self.handle_fax();
         } else if self.is_placed
             && let Some(cause) = finding.end_cause()

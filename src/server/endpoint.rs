@@ -248,8 +248,7 @@ impl Endpoint {
             sounds: config.sounds,
             status: Arc::clone(&status),
         };
-        let now = clock::now();
-        let captures = shell.capture.is_some();
+        let (now, captures) = (clock::now(), shell.capture.is_some());
         let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
         if config.listen.iter().any(|it| it.kind.is_websocket()) {
             calls.capabilities.browsers = Identity::generate().map(Arc::new);

@@ -197,10 +197,13 @@ impl AnswerDetector {
 
     fn judge_tone(&self, detected: Detected) -> Option<Answer> {
         match detected {
+            // A fax machine that is called does not sound like one that calls; a beep of 1,100 Hz does.
+            Detected::FaxCalling | Detected::Beep if self.voice_ms >= 600 => {
+                Some(Answer::MachineReady(Readiness::Beep))
+            }
             Detected::FaxCalling | Detected::FaxAnswering => Some(Answer::Fax),
             Detected::SpecialInformation => Some(Answer::Unavailable),
             // A beep without a greeting may be anything.
-            Detected::Beep if self.voice_ms >= 600 => Some(Answer::MachineReady(Readiness::Beep)),
             Detected::Beep | Detected::Ringback | Detected::Busy | Detected::Congestion | Detected::Silence => None,
         }
     }
