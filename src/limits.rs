@@ -152,6 +152,14 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// Levels of the index of an entry of History-Info (RFC 7044).
+pub const HISTORY_LEVELS_MAX: usize = 16;
+/// Entries of History-Info that are carried on.
+pub const HISTORY_ENTRIES_MAX: usize = 16;
+/// Redirections (3xx) that one call follows.
+pub const REDIRECTS_MAX: usize = 5;
+/// Addresses of one redirection that are looked at.
+pub const REDIRECT_TARGETS_MAX: usize = 8;
 /// Frames of 20 ms that wait on a bridged leg; what comes beyond is left out, so that no delay builds up.
 pub const BRIDGE_FRAMES_MAX: u16 = 4;
 /// Legs of one call at a time.
@@ -447,9 +455,11 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 
 /// Datagrams that one system call receives from or sends to one socket.
-pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 /// Sockets that one wait of a media thread reports.
 pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Hosts that are known to use one media address for several legs; more are found out about anew.
+pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

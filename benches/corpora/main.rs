@@ -1,7 +1,7 @@
 //! Two corpora and what the detectors make of them: who or what answers a call, and digits as tones. `run` beside this
 //! file makes the speech; noise, beeps, tones and what the telephone does to them are added here, from fixed seeds.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail anywhere")]
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench reads files, and prints a result")]
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,

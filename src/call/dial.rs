@@ -4,10 +4,11 @@
 use smallvec::SmallVec;
 
 use super::carried::Carried;
-use super::config::RingTone;
+use super::config::{HandOver, RingTone};
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
-use super::servers::Seeker;
+use super::redirect::{Following, Redirected, shown};
+use super::servers::{CallerId, Seeker};
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, Sound, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
@@ -21,7 +22,7 @@ use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
 
 /// Whom to call for a leg.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Errand {
     /// The leg that is to be connected.
     pub(super) waiting: u8,
@@ -30,6 +31,8 @@ pub(super) struct Errand {
     /// As whom.
     pub(super) from: Party,
     pub(super) carried: Carried,
+    /// Who pointed there, if somebody did.
+    pub(super) redirected: Option<Redirected>,
 }
 
 /// Why somebody is called for a leg.
@@ -42,7 +45,7 @@ pub(super) enum Why {
     /// The same, and it is our agent who is transferred: who is called takes the place of the peer.
     AgentSentOn { by: u8 },
     /// Our agent hands its caller over.
-    HandedOver,
+    HandedOver { how: HandOver },
 }
 
 /// Somebody is being called for a leg.
@@ -52,7 +55,11 @@ pub(super) struct Dialling {
     pub(super) why: Why,
     to: Pii<String>,
     /// Of those that refused, the one to tell of.
-    best: Option<End>,
+    pub(super) best: Option<End>,
+    /// Searches for servers that are under way.
+    searches: usize,
+    /// Where it may go if somebody points elsewhere; `None` where nobody is followed.
+    pub(super) following: Option<Box<Following>>,
 }
 
 /// One place where somebody can be reached.
@@ -73,48 +80,45 @@ impl Calls {
         if !is_free {
             return Err(Refusal::RequestPending);
         }
-        let Target { account, to } = &errand.target;
-        let (targets, to) = match to {
-            Destination::Agent(_) => return Err(Refusal::Declined),
-            Destination::User(name) => {
-                let (ways, to) = (self.ways_to_user(account, name, now)?, Pii::new(name.clone()));
-                return self.dial_at_once(call, errand, ways, to, now);
-            }
-            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, errand.why, now) => {
-                let to = Pii::new(uri.to_string());
-                return self.dial_at_once(call, errand, SmallVec::from_iter([way]), to, now);
-            }
-            Destination::Uri(uri) => (locate::Target::of(uri).into_iter().collect(), Pii::new(uri.to_string())),
-            Destination::Trunk(trunk, number) => (self.trunks.targets_of(trunk), Pii::new(number.clone())),
-        };
-        if targets.is_empty() {
-            return Err(Refusal::Failed);
-        }
-        self.begin_dialling(call, &errand, to);
-        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
-        Ok(())
-    }
-
-    fn dial_at_once(
-        &mut self,
-        call: CallId,
-        errand: Errand,
-        ways: SmallVec<[Way; 1]>,
-        to: Pii<String>,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        self.begin_dialling(call, &errand, to);
-        let dialled = self.dial_ways(call, errand, ways, now);
+        self.begin_dialling(call, &errand);
+        let dialled = self.pursue_errand(call, errand, now);
         if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
             held.dialling = None;
         }
         dialled
     }
 
-    fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
+    /// Calls whom `errand` names, for a leg for which somebody is being called already.
+    pub(super) fn pursue_errand(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
+        let Target { account, to } = &errand.target;
+        let targets = match to {
+            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::User(name) => {
+                let ways = self.ways_to_user(account, name, now)?;
+                return self.dial_ways(call, errand, ways, now);
+            }
+            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, &errand, now) => {
+                return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
+            }
+            Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
+            Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
+        };
+        if targets.is_empty() {
+            return Err(Refusal::Failed);
+        }
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) {
+            dialling.searches += 1;
+        }
+        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
+        Ok(())
+    }
+
+    fn begin_dialling(&mut self, call: CallId, errand: &Errand) {
+        let to = Pii::new(shown(&errand.target.to));
+        let following = self.follows_redirects().then(|| Box::new(Following::new(errand)));
         if let Some(held) = self.calls.get_mut(&call) {
             let (waiting, why) = (errand.waiting, errand.why);
-            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
+            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None, searches: 0, following }));
         }
     }
 
@@ -125,21 +129,33 @@ impl Calls {
         if !is_wanted {
             return;
         }
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) {
+            dialling.searches = dialling.searches.saturating_sub(1);
+        }
+        let is_redirected = errand.redirected.is_some();
         let dialled = self.way_to_servers(&errand, hops);
         let dialled = dialled.and_then(|it| self.dial_ways(call, errand, SmallVec::from_iter([it]), now));
         if let Err(refusal) = dialled {
+            // That nobody is where a side points is no fault of ours.
+            let (refusal, initiator) = if is_redirected {
+                (Refusal::TemporarilyUnavailable, Initiator::Remote)
+            } else {
+                (refusal, Initiator::Local)
+            };
             let sip_status = Some(refusal.status().code());
-            let end = End { cause: EndCause::Rejected, sip_status, initiator: Initiator::Local, reason: None };
-            self.fail_dialling(call, end, now);
+            let end = End { cause: EndCause::Rejected, sip_status, initiator, reason: None };
+            self.handle_branch_ended(call, end, now);
         }
     }
 
     fn dial_ways(&mut self, call: CallId, errand: Errand, ways: SmallVec<[Way; 1]>, now: Now) -> Result<(), Refusal> {
-        let Errand { waiting, why, target, from, carried } = errand;
+        let Errand { waiting, why, target, from, carried, redirected: _ } = errand;
         let waits = LegId { call, index: waiting };
+        let from = if matches!(target.to, Destination::User(_)) { from } else { from.seen_outside() };
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
-        for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
+        for (branch, way) in (0..).zip(ways) {
+            let Way { flow, other_flows, trunk, target: uri, path, to, caller } = way;
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
@@ -147,7 +163,8 @@ impl Calls {
                 continue;
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
-            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, from.is_private, &mut headers);
+            headers.extend(carried.history.headers(&uri, branch, &contact));
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from, &mut headers);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -199,16 +216,16 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            let (flow, target, path) = (it.flow, it.uri, it.path);
-            Some(Way { flow, other_flows: vec![], trunk: None, target, path, to, caller })
+            let (flow, other_flows, target, path) = (it.flow, it.other_flows, it.uri, it.path);
+            Some(Way { flow, other_flows, trunk: None, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
     }
 
-    /// The way to a URI that belongs to a trunk. Whom a peer asks for is not called with our credentials.
-    fn way_over_trunk(&self, uri: &Uri, why: Why, now: Now) -> Option<Way> {
-        let is_ours = matches!(why, Why::Routed | Why::HandedOver);
+    /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
+    fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
+        let is_ours = matches!(errand.why, Why::Routed | Why::HandedOver { .. }) && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
@@ -221,7 +238,7 @@ impl Calls {
         &mut self,
         trunk: Option<&TrunkName>,
         from: Uri,
-        is_private: bool,
+        party: &Party,
         headers: &mut Vec<(HeaderName, String)>,
     ) -> (Uri, Option<DigestAccount>) {
         let Some(trunk) = trunk else {
@@ -230,7 +247,8 @@ impl Calls {
         self.trunks.count_out(trunk);
         headers.extend(self.trunks.route_of(trunk));
         let credentials = self.trunks.credentials_of(trunk);
-        let caller_id = self.trunks.caller_id(trunk).filter(|_| !is_private);
+        let own = party.outside.as_deref().and_then(|it| self.trunks.calling(trunk, &CallerId::User(it.to_owned())));
+        let caller_id = own.or_else(|| self.trunks.caller_id(trunk)).filter(|_| !party.is_private);
         (caller_id.unwrap_or(from), credentials)
     }
 
@@ -241,6 +259,7 @@ impl Calls {
         if hops.iter().any(is_own) {
             return Err(Refusal::LoopDetected);
         }
+        self.check_redirected(errand, hops)?;
         let trunk = match &errand.target.to {
             Destination::Trunk(trunk, _) => Some(trunk.clone()),
             Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
@@ -300,7 +319,7 @@ impl Calls {
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.report_to(LegId { call: id.call, index: by }, status, now);
             }
-            Why::Routed | Why::HandedOver => (),
+            Why::Routed | Why::HandedOver { .. } => (),
         }
     }
 
@@ -349,30 +368,43 @@ impl Calls {
                 self.report_to(LegId { call: id.call, index: by }, StatusCode::OK, now);
                 self.take_place(id, waiting, now);
             }
-            Why::HandedOver => {
+            Why::HandedOver { how } => {
                 if let Some(call) = self.calls.get_mut(&id.call) {
                     call.has_agent = false;
                 }
                 self.join(waiting, id, now);
                 self.tell(Output::Transferred { call: id.call, outcome: TransferOutcome::Succeeded });
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
+                if how == HandOver::Released {
+                    self.release(waiting, id, now);
+                }
             }
         }
     }
 
     /// A leg that is called for another is over before it was answered.
     pub(super) fn handle_dialled_end(&mut self, id: LegId, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&id.call).and_then(|it| it.dialling.as_mut()) else {
+        // RFC 3261 §16.7, step 5: 6xx speaks for all places.
+        if end.sip_status.is_some_and(|it| it >= 600) {
+            self.drop_dialled(id.call, now);
+            self.follow_nobody(id.call);
+        }
+        let is_redirected = end.sip_status.is_some_and(|it| (300..400).contains(&it));
+        if !is_redirected || !self.follow_next(id.call, now) {
+            self.handle_branch_ended(id.call, end, now);
+        }
+    }
+
+    /// One of those who are called for a leg cannot be reached. If there is nobody else to call, nobody can.
+    fn handle_branch_ended(&mut self, call: CallId, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) else {
             return;
         };
         let best = dialling.best.filter(|it| rank(*it) <= rank(end)).unwrap_or(end);
         dialling.best = Some(best);
-        // RFC 3261 §16.7, step 5: 6xx speaks for all places.
-        if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, now);
-        }
-        if self.dialled(id.call).next().is_none() {
-            self.fail_dialling(id.call, best, now);
+        let is_searching = dialling.searches > 0;
+        if self.dialled(call).next().is_none() && !is_searching && !self.follow_next(call, now) {
+            self.fail_dialling(call, best, now);
         }
     }
 
@@ -394,7 +426,7 @@ impl Calls {
                     self.end_leg(waiting, &Refusal::Declined, None, now);
                 }
             }
-            Why::HandedOver => {
+            Why::HandedOver { .. } => {
                 self.tell(Output::Transferred { call, outcome });
                 self.tell_transferred(call, dialling.to, outcome);
             }
@@ -448,7 +480,7 @@ pub(super) fn relayed(end: End) -> Refusal {
     let code = match (end.cause, end.sip_status) {
         (EndCause::Rejected, Some(status)) => match status {
             403 | 404 | 410 | 480 | 482 | 483 | 484 | 486 | 488 | 600 | 603 | 604 | 606 | 607 => status,
-            // It is not there, or not any more; or it points elsewhere, where we do not follow.
+            // It is not there, or not any more; or it points elsewhere, where nobody follows.
             300..400 | 408 | 430 | 487 => 480,
             503 => 503,
             600.. => 603,

@@ -10,14 +10,17 @@ mod admission;
 mod bridge;
 mod carried;
 mod config;
+mod details;
 mod dial;
 mod event;
+mod history;
 #[cfg(test)]
 mod hostile;
 mod incoming;
 mod leg;
 mod outgoing;
 mod party;
+mod redirect;
 mod servers;
 #[cfg(test)]
 mod simulation;
@@ -39,9 +42,13 @@ use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
 pub use self::admission::TrunkAdmission;
-pub use self::config::{CallLimits, CallsConfig, OwnSounds, Replacements, Ring, RingTone, SessionTimers, Transfers};
+pub use self::config::{
+    CallLimits, CallsConfig, HandOver, OwnSounds, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
+};
+pub use self::details::variable;
 use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
+use self::history::History;
 use self::leg::Leg;
 use self::servers::Servers;
 pub use self::servers::{CallerId, Order};
@@ -92,6 +99,8 @@ struct Call {
     has_agent: bool,
     /// Somebody is being called for one of its legs.
     dialling: Option<Box<Dialling>>,
+    /// Whom it was sent to before, if it came in.
+    history: Option<Box<History>>,
     /// How it ends, once it does.
     end: Option<End>,
 }
@@ -205,8 +214,8 @@ pub enum Output {
         to: Pii<String>,
         /// The trunk it came over.
         trunk: Option<TrunkName>,
-        /// Header fields that carriers and PBXs tell about the call, by name.
-        headers: Vec<(String, Pii<String>)>,
+        /// What else the INVITE tells of the call, by the names of variables.
+        details: Vec<(String, Pii<String>)>,
     },
     /// The call is answered, by either side.
     Answered {
@@ -315,8 +324,10 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs, those that are ending included.
+    /// Dialogs that are not over.
     pub dialogs: usize,
+    /// Dialogs that are over, and wait out their last timers.
+    pub ended_dialogs: usize,
     /// 2xx of ours that wait for their ACK.
     pub unacknowledged: usize,
     /// Transactions, those that wait out their last timer included.
@@ -438,10 +449,11 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
-    /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
+    /// The media session of a call is at another address from here on: its peer is told by a re-INVITE, or before the answer
+    /// by an UPDATE if it takes that.
     pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
         if let Some(held) = self.legs.get_mut(&leg) {
-            held.local = Some(address);
+            held.note_moved(address);
             if let Some(dialog) = held.dialog {
                 self.dialogs.move_media(dialog, address, now);
             }
@@ -501,11 +513,10 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
-    /// The agent of an answered call hands its caller over to `target`, who is called for that: they hear each other as soon
-    /// as `target` answers, and the agent is out of the call. An [`Output::Transferred`] tells the outcome; until then, and
-    /// if it is not a success, the agent keeps its caller.
-    pub fn hand_over(&mut self, call: CallId, target: Target, now: Now) {
-        self.start_handing_over(call, target, now);
+    /// The agent of an answered call hands its caller over to `target`: as soon as that has answered, the agent is out of the
+    /// call. An [`Output::Transferred`] tells the outcome; until then, and if it is not a success, the agent keeps its caller.
+    pub fn hand_over(&mut self, call: CallId, target: Target, how: HandOver, now: Now) {
+        self.start_handing_over(call, target, how, now);
         self.drain_dialogs(now);
     }
 
@@ -574,10 +585,10 @@ impl Calls {
 
     /// How much is held right now.
     pub fn counts(&self) -> Counts {
-        let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
+        let [dialogs, ended_dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
         let calls = self.calls.len() + self.servers.orders();
         let farewells = self.trunks.farewells();
-        Counts { calls, dialogs, unacknowledged, transactions, streams, farewells }
+        Counts { calls, dialogs, ended_dialogs, unacknowledged, transactions, streams, farewells }
     }
 
     /// Where users are, if there are any.
@@ -656,7 +667,7 @@ impl Calls {
 impl Call {
     /// A call with its first leg.
     fn new(has_agent: bool) -> Self {
-        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, end: None }
+        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, history: None, end: None }
     }
 
     /// The numbers of its legs, in order.

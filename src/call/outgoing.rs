@@ -38,6 +38,7 @@ impl Calls {
             flow: outbound.flow,
             trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
             agent,
+            details: vec![],
         };
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;

@@ -232,6 +232,7 @@ impl Calls {
                 continue;
             };
             if let Some(server_name) = hop.server_name.clone() {
+                flows.extend(self.dialogs.reusable(flow, &server_name));
                 self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
             }
             flows.push(flow);
@@ -308,6 +309,7 @@ impl Calls {
             flow: self.servers.nowhere(),
             trunk: order.trunk.clone(),
             agent: order.agent.clone(),
+            details: vec![],
         };
         self.journal(call, offered);
         let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };

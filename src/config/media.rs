@@ -1,6 +1,7 @@
 //! `[media]`: which codecs calls may have, how audio is packed (RFC 3264 §5.1, §6.1), and whether it is secured
 //! (RFC 4568).
 
+use super::network::PortRange;
 use super::reading::Section;
 use crate::codec::AudioCodec;
 use crate::srtp::SrtpPolicy;
@@ -20,6 +21,9 @@ pub struct Media {
     pub srtp: SrtpPolicy,
     /// `srtp_keys_in_clear`: whether keys are told over signalling that others can read.
     pub srtp_keys_in_clear: bool,
+    /// `shared_port`: the RTP port that the legs of the first media thread share, if their trunks allow it; the next
+    /// threads have the next pairs of ports.
+    pub shared_port: Option<u16>,
 }
 
 impl Default for Media {
@@ -32,6 +36,7 @@ impl Default for Media {
             ptime_ms: 20,
             srtp: SrtpPolicy::default(),
             srtp_keys_in_clear: true,
+            shared_port: None,
         }
     }
 }
@@ -84,7 +89,7 @@ fn read_srtp(section: &Section<'_>) -> Option<SrtpPolicy> {
 }
 
 impl Media {
-    pub(super) fn read(section: &Section<'_>) -> Self {
+    pub(super) fn read(section: &Section<'_>, ports: &PortRange) -> Self {
         let defaults = Self::default();
         let codecs = read_codecs(section);
         let prefers_ours = section.parsed("prefer", |text| match text {
@@ -95,7 +100,14 @@ impl Media {
         let ptime_ms = read_ptime(section);
         let srtp = read_srtp(section);
         let srtp_keys_in_clear = section.boolean("srtp_keys_in_clear");
+        let shared_port = section.number("shared_port", 1_024..=65_534).and_then(|it| u16::try_from(it).ok());
+        if let Some(port) = shared_port
+            && (port % 2 != 0 || (ports.first..=ports.last).contains(&port))
+        {
+            section.complain("shared_port", "expected an even port outside of `ports` of [rtp]");
+        }
         Self {
+            shared_port,
             srtp: srtp.unwrap_or_default(),
             srtp_keys_in_clear: srtp_keys_in_clear.unwrap_or(defaults.srtp_keys_in_clear),
             codecs: codecs.unwrap_or(defaults.codecs),

@@ -25,6 +25,9 @@ impl Display for Config {
         shown.plain("ptime_ms", self.media.ptime_ms);
         shown.text("srtp", self.media.srtp.as_str());
         shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
+        if let Some(port) = self.media.shared_port {
+            shown.plain("shared_port", port);
+        }
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());
@@ -78,6 +81,10 @@ impl Display for Config {
     }
 }
 
+const fn redirects(follows: bool) -> &'static str {
+    if follows { "follow" } else { "refuse" }
+}
+
 struct Shown(String);
 
 impl Shown {
@@ -103,12 +110,15 @@ impl Shown {
         self.advertise(&sip.advertise);
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
+        self.plain("authentication_info", sip.authentication_info);
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
         self.text("transfers", sip.transfers.as_str());
         self.list("pass_headers", sip.pass_headers.iter());
+        self.list("expose_headers", sip.expose_headers.iter());
+        self.text("redirects", redirects(sip.follows_redirects));
         self.list("origins", sip.origins.iter());
         self.tls(&sip.tls);
         let limits = &sip.limits;
@@ -204,6 +214,8 @@ impl Shown {
         if let Some(srtp) = media.srtp {
             self.text("srtp", srtp.as_str());
         }
+        self.text("redirects", redirects(trunk.follows_redirects));
+        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {
@@ -239,6 +251,7 @@ impl Shown {
         if !agent.transfers.is_empty() {
             self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
+        self.text("transfer_by", agent.transfer_by.as_str());
         let has_own_words = matches!(agent.brain, Brain::Model(_));
         if has_own_words {
             if let Some(greeting) = &agent.greeting {

@@ -27,6 +27,7 @@ use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
+use crate::server::shared_ports::{SharedPorts, SharedPortsConfig};
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
 use crate::server::sounds::CallSounds;
@@ -64,6 +65,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) dns: Vec<SocketAddr>,
     /// Ports for media.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// Those that many legs share.
+    pub(crate) shared_ports: SharedPortsConfig,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
     /// Media threads.
@@ -237,6 +240,7 @@ impl Endpoint {
             inputs,
             sockets,
             ports: Arc::clone(&ports),
+            shared_ports: SharedPorts::new(config.shared_ports),
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
@@ -320,12 +324,14 @@ impl EndpointHandle {
             rtp.packets_out += value(&worker.packets_out);
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
+            rtp.packets_unmatched += value(&worker.unmatched);
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
             rtp.packets_unauthenticated += value(&worker.unauthenticated);
             rtp.packets_replayed += value(&worker.replayed);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }
+        snapshot.rtp.shared_port_conflicts = status.shared_port_conflicts;
         let ports = self.ports.counts();
         let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
         snapshot.ports = PortsSnapshot {
@@ -400,6 +406,7 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
         registered: trunk.registers.then_some(registered),
         registrations_accepted: stats.accepted,
         registrations_failed: stats.failed,
+        registration_failures: trunk.registration_failures.iter().map(|(it, count)| (it.name(), *count)).collect(),
         gateways: count(trunk.gateways.len()),
         gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
         calls_in: trunk.calls.0,

@@ -33,6 +33,7 @@ mod overload;
 mod playing;
 mod recordings;
 mod secure_streams;
+mod shared_media;
 mod silent_callers;
 mod speech_failures;
 mod starting;

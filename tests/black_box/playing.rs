@@ -129,6 +129,7 @@ pub(crate) fn wav_of_tone(hz: u16, ms: u32) -> Vec<u8> {
     let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
     for at in 0..16 * ms {
         let phase = f64::from(at) * f64::from(hz) / 16_000.0;
+        #[expect(clippy::cast_possible_truncation, reason = "a quarter of full scale")]
         writer.write_sample((8_000.0 * (std::f64::consts::TAU * phase).sin()) as i16).unwrap();
     }
     writer.finalize().unwrap();

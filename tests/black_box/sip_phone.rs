@@ -286,9 +286,15 @@ impl Phone {
     /// Calls `number`; the final response, which is acknowledged.
     #[track_caller]
     pub(crate) fn invite(&mut self, number: &str) -> Message {
-        self.number = number.to_owned();
         let offer = self.sdp("sendrecv");
-        self.invite_with(&[], &offer)
+        self.invite_offering(number, &offer)
+    }
+
+    /// The same, with an offer of one's own.
+    #[track_caller]
+    pub(crate) fn invite_offering(&mut self, number: &str, offer: &str) -> Message {
+        self.number = number.to_owned();
+        self.invite_with(&[], offer)
     }
 
     /// Calls `number` and gives up while it rings; the final response to the INVITE, which is acknowledged.

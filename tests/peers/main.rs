@@ -8,13 +8,23 @@
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the programs said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
+#[path = "../black_box/carrier.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod carrier;
 #[path = "../black_box/http_client.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod http_client;
+#[path = "../black_box/rtp_peer.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod rtp_peer;
 #[path = "../black_box/server_process.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod server_process;
+#[path = "../black_box/sip_phone.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod sip_phone;
 
+#[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
 mod baresip;
 mod kamailio;
@@ -23,4 +33,5 @@ mod conversations;
 mod probes;
 mod proxied;
 mod secured;
+mod secured_media;
 mod telephones;

@@ -144,6 +144,7 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         caller_id: None,
         ping_every: None,
         capabilities: None,
+        redirects: crate::call::Redirects::Refused,
     }];
     let closed = Admission { users: has_users, ..Admission::default() };
     config.listeners.push((Listener::new(flow.kind, flow.local), closed));
@@ -152,5 +153,6 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         digest: DigestServerConfig::new("ours"),
         registrar: RegistrarConfig::default(),
         users: vec![],
+        caller_ids: std::collections::BTreeMap::new(),
     });
 }

@@ -6,11 +6,14 @@
 mod admission;
 mod bridged;
 mod changes;
+mod early_offers;
 mod incoming;
 mod next_hop;
 mod outgoing;
 mod parties;
 mod reasons;
+mod redirects;
+mod referrals;
 mod refreshes;
 mod refusals;
 mod reliable;

@@ -64,6 +64,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         caller_id: None,
         ping_every: None,
         capabilities: None,
+        redirects: crate::call::Redirects::Refused,
     };
     change(&mut trunk);
     move |config| {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::reinvite::Reinvite;
 use super::reliable::Provisionals;
 use super::unacknowledged::{Due, Unacknowledged};
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
@@ -36,6 +37,8 @@ pub(crate) struct Incoming {
     pub(in crate::dialog) provisionals: Provisionals,
     /// The call is to be answered once the PRACK is there.
     pub(super) wants_answer: Option<SocketAddr>,
+    /// What the peer is to be told before or after the answer.
+    pub(in crate::dialog) reinvite: Reinvite,
 }
 
 impl Session {
@@ -78,6 +81,7 @@ impl Session {
             is_agreed: false,
             provisionals,
             wants_answer: None,
+            reinvite: Reinvite::default(),
         };
         let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
         session.server = Some(server);
@@ -108,7 +112,7 @@ impl Session {
             return;
         }
         incoming.fix_answer(local, shared);
-        let Incoming { server, request, dialog, answered, timer, is_agreed, provisionals, .. } = *incoming;
+        let Incoming { server, request, dialog, answered, timer, is_agreed, provisionals, reinvite, .. } = *incoming;
         let late_prack = provisionals.late(&request);
         let (negotiation, description, media, offer) = match answered {
             Some((negotiation, answer, media)) => {
@@ -127,9 +131,9 @@ impl Session {
         shared.count_unacknowledged(false, machine.is_some());
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
-            negotiation,
             unacknowledged: machine.map(|machine| AwaitedAck { server, machine, offer }),
-            reinvite: super::reinvite::Reinvite::default(),
+            reinvite: reinvite.after_the_answer(&negotiation),
+            negotiation,
             timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             late_prack,
             asking: None,

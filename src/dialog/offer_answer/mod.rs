@@ -174,6 +174,11 @@ impl Negotiation {
         &self.capabilities
     }
 
+    /// Whether peers are told this already: that they are held or not, and where our media session is.
+    pub(crate) fn tells(&self, holds: Option<bool>, local: Option<SocketAddr>) -> bool {
+        holds.is_none_or(|it| it == self.holds) && local.is_none_or(|it| it == self.local)
+    }
+
     /// What holds for securing our media.
     pub(crate) const fn srtp_terms(&self) -> SrtpTerms {
         self.terms

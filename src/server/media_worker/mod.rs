@@ -12,9 +12,10 @@
 mod bridge;
 mod metrics;
 mod relay;
+mod shared;
 mod slots;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
@@ -32,14 +33,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
+use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
-use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
+use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
-use super::ports::RtpSockets;
+use super::ports::LegSockets;
 use super::recorder::TapEnd;
 use crate::codec::Clip;
-use crate::identity::LegId;
+use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
 use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
@@ -60,8 +62,9 @@ pub struct MediaWorkers {
 pub struct OpenLeg {
     /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
     pub leg: LegId,
-    /// Given back to their pool when the leg is closed.
-    pub sockets: RtpSockets,
+    /// Its own are given back to their pool when the leg is closed. Shared ones are those of its thread
+    /// ([`MediaWorkers::thread_of`]).
+    pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
     /// The keys of its media, if they are secured.
@@ -126,14 +129,18 @@ impl MediaWorkers {
     ///
     /// [`MediaBusy`].
     pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
-        let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
-        let hash = foldhash::fast::FixedState::default().hash_one(open.leg.call);
-        let index = usize::try_from(hash % threads).unwrap_or(0);
-        let handle = self.workers.get(index).ok_or(MediaBusy)?.handle.clone();
+        let handle = self.workers.get(self.thread_of(open.leg.call)).ok_or(MediaBusy)?.handle.clone();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
         Ok(MediaLeg { key, handle, abandoned, is_closing: false })
+    }
+
+    /// The thread on which the legs of a call are, counted from zero.
+    pub fn thread_of(&self, call: CallId) -> usize {
+        let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
+        let hash = foldhash::fast::FixedState::default().hash_one(call);
+        usize::try_from(hash % threads).unwrap_or(0)
     }
 
     /// The counters of each thread.
@@ -235,6 +242,8 @@ impl Worker {
                 open: vec![],
                 vacant: vec![],
                 by_key: BTreeMap::new(),
+                shared: vec![],
+                by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
                 events,
                 untold: VecDeque::new(),
@@ -244,7 +253,15 @@ impl Worker {
             send: SendBatch::new(),
             ready: vec![],
         };
-        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || turn.run())?;
+        let run = move || {
+            if let Err(error) = prefer_this_thread()
+                && index == 0
+            {
+                tracing::info!(%error, "media threads have no more than ordinary priority");
+            }
+            turn.run();
+        };
+        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(run)?;
         Ok(Self { handle: Handle { orders, waker }, metrics, stop, thread: Some(thread) })
     }
 }
@@ -283,6 +300,10 @@ struct Legs {
     /// Places of `open` that are `None`.
     vacant: Vec<usize>,
     by_key: BTreeMap<u64, usize>,
+    /// The ports that many legs share.
+    shared: Vec<SharedEnd>,
+    /// The place of the leg whose peer is at an address, by the token of the shared socket.
+    by_address: HashMap<(u64, SocketAddr), usize, foldhash::fast::RandomState>,
     metrics: Arc<WorkerMetrics>,
     events: mpsc::Sender<MediaEvent>,
     /// Legs whose failure has found no room in `events`; at most as many as have failed since there was some.
@@ -293,7 +314,11 @@ struct Legs {
 struct Leg {
     id: LegId,
     key: u64,
-    sockets: RtpSockets,
+    sockets: LegSockets,
+    /// The index of its shared ports, if it has no own.
+    shared: Option<usize>,
+    /// Under which it is in `by_address`.
+    addresses: [Option<(u64, SocketAddr)>; 2],
     transport: LegTransport,
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
@@ -341,6 +366,7 @@ impl Turn {
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);
+            self.legs.flush();
             self.legs.tell_failures();
         }
         let now = clock::now();
@@ -361,6 +387,7 @@ impl Turn {
                         leg.transport.update(keys.as_deref(), now.instant);
                         leg.session.update(*remote, now);
                     }
+                    self.legs.find_by_address(key, &remote);
                     self.legs.settle(key, now);
                 }
                 Order::Record { key, tap } => {
@@ -400,23 +427,28 @@ impl Legs {
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
         let transport = match browser {
             Some(browser) => {
-                let local = sockets.rtp.local_addr().ok();
+                let local = sockets.rtp().local_addr().ok();
                 local.and_then(|it| LegTransport::to_browser(&browser, it, now.instant))
             }
             None => Some(LegTransport::new(keys.as_deref())),
         };
-        let added =
-            self.poll.add(sockets.rtp.as_fd(), token).and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1));
+        let added = match &sockets {
+            LegSockets::Own(own) => {
+                let both = self.poll.add(own.rtp.as_fd(), token);
+                both.and_then(|()| self.poll.add(own.rtcp.as_fd(), token | 1)).map(|()| None)
+            }
+            LegSockets::Shared(pair) => self.share(pair).map(Some),
+        };
         if let Err(error) = &added {
             tracing::error!(%error, leg = %id, "epoll");
         }
-        let Some(transport) = transport.filter(|_| has_room && added.is_ok()) else {
+        let (Some(transport), Ok(shared)) = (transport.filter(|_| has_room), added) else {
             // What was added leaves the set when its socket is closed.
             self.vacant.extend((place < self.open.len()).then_some(place));
             self.untold.push_back(id);
             return;
         };
-        let browser_address = session.remote.map(|it| it.rtp);
+        let remote = session.remote;
         let mut session = Session::new(session, &mut self.rng, now);
         session.align(self.slots.insert(place, now.instant));
         let published = Report::default();
@@ -424,8 +456,10 @@ impl Legs {
             id,
             key,
             sockets,
+            shared,
+            addresses: [None; 2],
             transport,
-            browser_address,
+            browser_address: remote.map(|it| it.rtp),
             session,
             link: Some(link),
             tap,
@@ -445,6 +479,9 @@ impl Legs {
             None => self.open.push(leg),
         }
         self.by_key.insert(key, place);
+        if let Some(remote) = remote {
+            self.find_by_address(key, &remote);
+        }
         self.metrics.legs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -472,6 +509,9 @@ impl Legs {
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
         self.part(&leg, now);
+        for address in leg.addresses.iter().flatten() {
+            self.by_address.remove(address);
+        }
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
@@ -481,12 +521,15 @@ impl Legs {
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
     fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+        if token & SHARED_TOKEN != 0 {
+            return self.receive_shared(token, batch, send, now);
+        }
         let place = usize::try_from(token >> 1).unwrap_or(usize::MAX);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
         };
         let is_rtcp = token & 1 == 1;
-        let socket = if is_rtcp { &leg.sockets.rtcp } else { &leg.sockets.rtp };
+        let socket = if is_rtcp { leg.sockets.rtcp() } else { leg.sockets.rtp() };
         // A stream brings one packet at a time; where more come, they wait in a batch.
         let is_burst = now.instant.saturating_duration_since(std::mem::replace(&mut leg.ready_at, now.instant)) < BURST;
         let received = if is_burst { batch.receive(socket.as_fd()) } else { batch.receive_one(socket.as_fd()) };
@@ -495,7 +538,7 @@ impl Legs {
             return;
         }
         if let Some(other) = leg.relays_to.filter(|_| !is_rtcp) {
-            return self.relay((place, other), batch, send, now);
+            return self.relay((place, other), batch.iter_mut(), send, now);
         }
         let served = catch_unwind(AssertUnwindSafe(|| {
             for (from, datagram) in batch.iter_mut() {
@@ -688,8 +731,8 @@ impl Leg {
                 return;
             }
             let socket = match kind {
-                TransmitKind::Rtp => &self.sockets.rtp,
-                TransmitKind::Rtcp => &self.sockets.rtcp,
+                TransmitKind::Rtp => self.sockets.rtp(),
+                TransmitKind::Rtcp => self.sockets.rtcp(),
             };
             if send.send(socket.as_fd()) == 0 {
                 metrics.send_failures.fetch_add(1, Ordering::Relaxed);
@@ -699,7 +742,7 @@ impl Leg {
 }
 
 /// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
-fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &RtpSockets, now: Now) {
+fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &LegSockets, now: Now) {
     peer.handle_timeout(now.instant);
     let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
     while let Some(transmit) = session.poll_transmit(&mut packet) {
@@ -711,7 +754,7 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
     loop {
         let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
         if !is_queued || send.is_full() {
-            send.send(sockets.rtp.as_fd());
+            send.send(sockets.rtp().as_fd());
         }
         if !is_queued {
             return;
@@ -720,6 +763,8 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
 }
 
 const WAKER_TOKEN: u64 = u64::MAX;
+/// Set in the tokens of shared sockets; the lowest bit stands for RTCP, as in those of legs.
+const SHARED_TOKEN: u64 = 1 << 62;
 const ORDERS_PER_TURN: usize = 64;
 /// Packets of one peer come further apart than this, unless they come in a burst.
 const BURST: Duration = Duration::from_millis(2);
@@ -738,7 +783,7 @@ mod tests {
     use crate::media::{Latching, PlayoutFrame};
     use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
-    use crate::server::ports::PortPool;
+    use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
     use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
 
@@ -1004,6 +1049,76 @@ mod tests {
     }
 
     #[test]
+    fn legs_share_a_port_and_are_told_apart_by_their_peers() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called, mut third) = (Phone::new(), Phone::new(), Phone::new());
+        let ip = caller.address().ip();
+        let pair = (15_500..15_600).step_by(2).find_map(|port| SharedPair::bind(ip, port).ok());
+        let pair = Arc::new(pair.unwrap());
+        let open = |phone: &Phone| bench.open_on(LegSockets::Shared(Arc::clone(&pair)), phone, None);
+        let ((leg, mut task), (other, other_task)) = (open(&caller), open(&called));
+        // One with ports of its own beside them.
+        let (own, own_task) = bench.open(&third, None);
+        caller.receive();
+        called.receive();
+        third.receive();
+        assert_eq!((caller.peer, called.peer), (Some(pair.rtp_address()), Some(pair.rtp_address())));
+        assert_ne!(third.peer, caller.peer);
+        let hears = |task: &mut TaskEnd| {
+            let heard = std::iter::from_fn(|| task.poll_tick()).filter(|it| it.tick.heard != Heard::Nothing);
+            heard.count() > 0
+        };
+        while !hears(&mut task) {
+            caller.send(&[0x80; 160]);
+            called.receive();
+        }
+        drop((task, other_task, own_task));
+        leg.bridge(&other).unwrap();
+        called.wait_for_long(&mut caller, &[7; 240]);
+        caller.wait_for_long(&mut called, &[8; 240]);
+        let metrics = bench.workers.metrics().next().unwrap();
+        let ticks = || metrics.ticks.load(Ordering::Relaxed);
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 0);
+        // Between a shared port and one that is not.
+        leg.bridge(&own).unwrap();
+        third.wait_for_long(&mut caller, &[9; 240]);
+        caller.wait_for_long(&mut third, &[10; 240]);
+        let stranger = UdpSocket::bind((ip, 0)).unwrap();
+        stranger.send_to(&[0x80; 172], pair.rtp_address()).unwrap();
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 1);
+        let report = leg.close().blocking_recv().unwrap();
+        assert_eq!((report.received.lost, report.dropped.strangers), (0, 0));
+        caller.send(&[7; 240]);
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 2);
+        drop((other, own));
+        bench.wait_until(|it| it.legs() == 0);
+        assert!(ticks() > 0);
+    }
+
+    #[test]
+    fn legs_whose_packets_are_passed_on_do_not_tick() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        called.receive();
+        leg.bridge(&other).unwrap();
+        called.wait_for_long(&mut caller, &[7; 240]);
+        let metrics = bench.workers.metrics().next().unwrap();
+        let before = metrics.ticks.load(Ordering::Relaxed);
+        for _ in 0..50 {
+            caller.send(&[8; 240]);
+            while called.receive_whole().1 != [8; 240] {}
+        }
+        // Their rounds have told of some packets before they tick again.
+        bench.wait_until(|_| metrics.packets_in.load(Ordering::Relaxed) > 0);
+        assert_eq!(metrics.ticks.load(Ordering::Relaxed), before);
+        leg.unbridge().unwrap();
+        while called.receive_whole().1.len() != 160 {}
+        bench.wait_until(|_| metrics.ticks.load(Ordering::Relaxed) > before);
+    }
+
+    #[test]
     fn garbage_and_strangers_do_no_harm() {
         let bench = Bench::new(1);
         let mut phone = Phone::new();
@@ -1040,10 +1155,14 @@ mod tests {
         }
 
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
+            let sockets = self.pool.allocate(phone.address().ip()).unwrap();
+            self.open_on(LegSockets::Own(sockets), phone, inactivity)
+        }
+
+        fn open_on(&self, sockets: LegSockets, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
             let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
-            let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg {
                 leg: self.last_leg(),
                 sockets,
