@@ -120,6 +120,11 @@ impl Leg {
         }
     }
 
+    pub(super) fn awaits_early_media(&self) -> bool {
+        matches!(&self.state, State::Ringing(it) if it.media.is_some() && it.tone != RingTone::EarlyMedia)
+            && self.remote.is_some()
+    }
+
     /// Takes note of what is agreed on. Whether the peer held us before. One that we hold may say that it does not want to
     /// hear us either, which holds nobody.
     pub(super) fn note_media(&mut self, media: MediaDescription) -> bool {

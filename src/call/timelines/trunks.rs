@@ -63,6 +63,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         admission: TrunkAdmission::default(),
         caller_id: None,
         ping_every: None,
+        capabilities: None,
         redirects: crate::call::Redirects::Refused,
     };
     change(&mut trunk);
