@@ -295,29 +295,7 @@ impl Parties {
                 | Output::Secure { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. } => continue,
-                Output::Journal { event, .. } => match event {
-                    Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
-                    Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
-                    Event::LegRinging { leg } => format!("# LegRinging {leg}"),
-                    Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
-                    Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
-                    Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
-                    Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
-                    Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event @ (Event::Offered { .. }
-                    | Event::Ringing
-                    | Event::EarlyMedia
-                    | Event::Answered { .. }
-                    | Event::Held
-                    | Event::Resumed
-                    | Event::Digit { .. }
-                    | Event::TransferStarted { .. }
-                    | Event::Replaced { .. }
-                    | Event::Ended(_)) => {
-                        let text = format!("{event:?}");
-                        format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
-                    }
-                },
+                Output::Journal { event, .. } => told(&event),
             };
             self.log.push(format!("{} {line}", self.at()));
         }
@@ -362,6 +340,33 @@ impl Parties {
                 }
                 format!("> {name} {status} {}{}{shown}", headers.cseq().method, show_sdp(response.body()))
             }
+        }
+    }
+}
+
+/// A line of the log for an event of the journal.
+fn told(event: &Event) -> String {
+    match event {
+        Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
+        Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
+        Event::LegRinging { leg } => format!("# LegRinging {leg}"),
+        Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
+        Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
+        Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
+        Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
+        Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
+        event @ (Event::Offered { .. }
+        | Event::Ringing
+        | Event::EarlyMedia
+        | Event::Answered { .. }
+        | Event::Held
+        | Event::Resumed
+        | Event::Digit { .. }
+        | Event::TransferStarted { .. }
+        | Event::Replaced { .. }
+        | Event::Ended(_)) => {
+            let text = format!("{event:?}");
+            format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
         }
     }
 }
