@@ -43,6 +43,16 @@ pub(super) enum Why {
     AgentSentOn { by: u8 },
     /// Our agent hands its caller over.
     HandedOver,
+    /// Somebody outside of the call has this leg's place taken.
+    Redirected { by: u8 },
+    /// A supervisor is to hear the call, beside whoever talks in it.
+    Aside,
+}
+
+impl Why {
+    const fn is_aside(self) -> bool {
+        matches!(self, Self::Aside)
+    }
 }
 
 /// Somebody is being called for a leg.
@@ -69,7 +79,8 @@ struct Way {
 impl Calls {
     /// Calls whom `errand` names: users at once, others as soon as their servers are found.
     pub(super) fn dial(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
-        let is_free = self.calls.get(&call).is_some_and(|it| it.dialling.is_none());
+        let is_aside = errand.why.is_aside();
+        let is_free = self.calls.get_mut(&call).is_some_and(|it| it.dialling(is_aside).is_none());
         if !is_free {
             return Err(Refusal::RequestPending);
         }
@@ -104,9 +115,10 @@ impl Calls {
         now: Now,
     ) -> Result<(), Refusal> {
         self.begin_dialling(call, &errand, to);
+        let is_aside = errand.why.is_aside();
         let dialled = self.dial_ways(call, errand, ways, now);
         if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
-            held.dialling = None;
+            *held.dialling(is_aside) = None;
         }
         dialled
     }
@@ -114,14 +126,16 @@ impl Calls {
     fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
         if let Some(held) = self.calls.get_mut(&call) {
             let (waiting, why) = (errand.waiting, errand.why);
-            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None }));
+            *held.dialling(why.is_aside()) = Some(Box::new(Dialling { waiting, why, to, best: None }));
         }
     }
 
     /// The servers are found of somebody who is to be called for a leg; none, if there are none.
     pub(super) fn handle_errand_located(&mut self, call: CallId, errand: Errand, hops: &[Hop], now: Now) {
         // Whoever waited may be gone.
-        let is_wanted = self.dialling_of(call).is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
+        let is_aside = errand.why.is_aside();
+        let dialling = self.dialling_of(call, is_aside);
+        let is_wanted = dialling.is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
         if !is_wanted {
             return;
         }
@@ -130,7 +144,7 @@ impl Calls {
         if let Err(refusal) = dialled {
             let sip_status = Some(refusal.status().code());
             let end = End { cause: EndCause::Rejected, sip_status, initiator: Initiator::Local, reason: None };
-            self.fail_dialling(call, end, now);
+            self.fail_dialling(call, is_aside, end, now);
         }
     }
 
@@ -152,6 +166,7 @@ impl Calls {
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
                 account: target.account.clone(),
+                agent: None,
                 to,
                 from: from_uri,
                 display_name,
@@ -170,6 +185,9 @@ impl Calls {
             return Err(Refusal::Failed);
         }
         for leg in added {
+            if let Some(held) = self.legs.get_mut(&leg) {
+                held.is_aside = why.is_aside();
+            }
             self.start_leg(leg, waits, why, now);
         }
         Ok(())
@@ -208,7 +226,7 @@ impl Calls {
 
     /// The way to a URI that belongs to a trunk. Whom a peer asks for is not called with our credentials.
     fn way_over_trunk(&self, uri: &Uri, why: Why, now: Now) -> Option<Way> {
-        let is_ours = matches!(why, Why::Routed | Why::HandedOver);
+        let is_ours = !matches!(why, Why::Asked { .. } | Why::AgentSentOn { .. });
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
@@ -278,6 +296,7 @@ impl Calls {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
+        let is_aside = leg.is_aside;
         let is_first = status == StatusCode::RINGING && !std::mem::replace(&mut leg.is_ringing_told, true);
         if is_first {
             self.journal(id.call, Event::LegRinging { leg: id.index });
@@ -286,7 +305,7 @@ impl Calls {
         if let Some(remote) = media {
             self.update_media(id, remote);
         }
-        let Some((waiting, why)) = self.dialling_of(id.call) else {
+        let Some((waiting, why)) = self.dialling_of(id.call, is_aside) else {
             return;
         };
         match why {
@@ -300,16 +319,17 @@ impl Calls {
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.report_to(LegId { call: id.call, index: by }, status, now);
             }
-            Why::Routed | Why::HandedOver => (),
+            Why::Routed | Why::HandedOver | Why::Redirected { .. } | Why::Aside => (),
         }
     }
 
     /// A leg that is called for another is answered: the first one wins.
     pub(super) fn handle_dialled_answer(&mut self, id: LegId, media: Option<MediaDescription>, now: Now) {
-        let Some((waiting, why)) = self.dialling_of(id.call) else {
+        let is_aside = self.legs.get(&id).is_some_and(|it| it.is_aside);
+        let Some((waiting, why)) = self.dialling_of(id.call, is_aside) else {
             return;
         };
-        let dialling = self.calls.get_mut(&id.call).and_then(|it| it.dialling.take());
+        let dialling = self.calls.get_mut(&id.call).and_then(|it| it.dialling(is_aside).take());
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dialled = false;
             if let Some(media) = &media {
@@ -317,7 +337,7 @@ impl Calls {
             }
         }
         self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.as_ref().map(|it| it.codec) });
-        self.drop_dialled(id.call, now);
+        self.drop_dialled(id.call, is_aside, now);
         if let (Some(media), false) = (media, matches!(why, Why::AgentSentOn { .. })) {
             self.update_media(id, media);
         }
@@ -346,27 +366,33 @@ impl Calls {
                 self.tell(Output::Transferred { call: id.call, outcome: TransferOutcome::Succeeded });
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
             }
+            Why::Redirected { by } => {
+                self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
+                self.join(waiting, id, now);
+                self.drop_leg(LegId { call: id.call, index: by }, now);
+            }
+            Why::Aside => self.tell(Output::Supervising { leg: id }),
         }
     }
 
     /// A leg that is called for another is over before it was answered.
-    pub(super) fn handle_dialled_end(&mut self, id: LegId, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&id.call).and_then(|it| it.dialling.as_mut()) else {
+    pub(super) fn handle_dialled_end(&mut self, id: LegId, is_aside: bool, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&id.call).and_then(|it| it.dialling(is_aside).as_mut()) else {
             return;
         };
         let best = dialling.best.filter(|it| rank(*it) <= rank(end)).unwrap_or(end);
         dialling.best = Some(best);
         // RFC 3261 §16.7, step 5: 6xx speaks for all places.
         if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, now);
+            self.drop_dialled(id.call, is_aside, now);
         }
-        if self.dialled(id.call).next().is_none() {
-            self.fail_dialling(id.call, best, now);
+        if self.dialled(id.call, is_aside).next().is_none() {
+            self.fail_dialling(id.call, is_aside, best, now);
         }
     }
 
-    fn fail_dialling(&mut self, call: CallId, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.take()) else {
+    fn fail_dialling(&mut self, call: CallId, is_aside: bool, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).take()) else {
             return;
         };
         let waiting = LegId { call, index: dialling.waiting };
@@ -387,29 +413,45 @@ impl Calls {
                 self.tell(Output::Transferred { call, outcome });
                 self.tell_transferred(call, dialling.to, outcome);
             }
+            Why::Redirected { by } => {
+                self.tell_transferred(call, dialling.to, outcome);
+                // Whom it talked to has left, and nobody else is there.
+                if !self.legs.contains_key(&LegId { call, index: by }) {
+                    self.end_leg(waiting, &Refusal::Declined, None, now);
+                }
+            }
+            Why::Aside => self.tell(Output::SupervisorGone { call }),
         }
     }
 
     /// Gives up every leg that is called for another.
-    pub(super) fn drop_dialled(&mut self, call: CallId, now: Now) {
-        let dialled: SmallVec<[LegId; 4]> = self.dialled(call).collect();
+    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, now: Now) {
+        let dialled: SmallVec<[LegId; 4]> = self.dialled(call, is_aside).collect();
         for id in dialled {
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.is_dropped = true;
-            }
-            self.end_leg(id, &Refusal::Declined, None, now);
+            self.drop_leg(id, now);
         }
     }
 
-    fn dialled(&self, call: CallId) -> impl Iterator<Item = LegId> {
-        let legs = self.calls.get(&call).map(Call::legs).into_iter().flatten();
-        let ids = legs.map(move |index| LegId { call, index });
-        ids.filter(|it| self.legs.get(it).is_some_and(|it| it.is_dialled && !it.is_dropped))
+    /// Ends a leg without which the call goes on.
+    fn drop_leg(&mut self, id: LegId, now: Now) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.is_dropped = true;
+        }
+        self.end_leg(id, &Refusal::Declined, None, now);
     }
 
-    /// The leg that waits, and why, if somebody is being called for it.
-    fn dialling_of(&self, call: CallId) -> Option<(LegId, Why)> {
-        let dialling = self.calls.get(&call)?.dialling.as_ref()?;
+    fn dialled(&self, call: CallId, is_aside: bool) -> impl Iterator<Item = LegId> {
+        let legs = self.calls.get(&call).map(Call::legs).into_iter().flatten();
+        let ids = legs.map(move |index| LegId { call, index });
+        ids.filter(move |it| {
+            self.legs.get(it).is_some_and(|it| it.is_dialled && it.is_aside == is_aside && !it.is_dropped)
+        })
+    }
+
+    /// The leg that waits, and why, if somebody is being called for it, or beside it.
+    fn dialling_of(&self, call: CallId, is_aside: bool) -> Option<(LegId, Why)> {
+        let call_of = self.calls.get(&call)?;
+        let dialling = if is_aside { &call_of.aside } else { &call_of.dialling }.as_ref()?;
         Some((LegId { call, index: dialling.waiting }, dialling.why))
     }
 

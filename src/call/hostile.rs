@@ -186,6 +186,7 @@ impl Victim {
             let account = AccountId::default();
             self.calls.place(
                 Outbound {
+                    agent: None,
                     account,
                     to,
                     from,
@@ -249,7 +250,9 @@ impl Victim {
                         }
                     }
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }

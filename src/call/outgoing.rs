@@ -36,7 +36,7 @@ impl Calls {
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
             trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
-            agent: None,
+            agent: outbound.agent.clone(),
         };
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;

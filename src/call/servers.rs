@@ -12,7 +12,7 @@ use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
 use crate::identity::{AccountId, CallId, Pii};
 use crate::locate::{Hop, LocateId, Locator, NotLocated, Reach, Target};
-use crate::route::{Admission, TrunkName};
+use crate::route::{Admission, AgentName, TrunkName};
 use crate::sip::{HeaderName, Uri};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
@@ -32,6 +32,8 @@ pub struct Order {
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks; over a trunk, its own.
     pub credentials: Option<DigestAccount>,
+    /// The agent who is to talk.
+    pub agent: Option<AgentName>,
     /// The trunk to take; `None` for the servers of `to` itself.
     pub trunk: Option<TrunkName>,
 }
@@ -255,6 +257,7 @@ impl Calls {
         let keeps_transport = order.trunk.as_ref().is_some_and(|it| self.trunks.pins_transport(it));
         let outbound = Outbound {
             account: order.account,
+            agent: order.agent,
             to,
             from,
             display_name: order.display_name,
@@ -305,7 +308,7 @@ impl Calls {
             to: Pii::new(order.to.to_string()),
             flow: self.servers.nowhere(),
             trunk: order.trunk.clone(),
-            agent: None,
+            agent: order.agent.clone(),
         };
         self.journal(call, offered);
         let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };

@@ -411,6 +411,7 @@ impl Simulation {
                 let account = DigestAccount::new(vec!["ours".to_owned()], "caller", Secret::new("secret"));
                 let account = account.expect("plain names");
                 let outbound = Outbound {
+                    agent: None,
                     account: AccountId::default(),
                     to: Uri::sip(Some("100"), "192.0.2.2", None).expect("a URI"),
                     from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),
@@ -507,7 +508,9 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. }
+            Output::Supervising { .. }
+            | Output::SupervisorGone { .. }
+            | Output::StartAgent { .. }
             | Output::Received { .. }
             | Output::CallIdKnown { .. }
             | Output::Digit { .. }

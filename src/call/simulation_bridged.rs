@@ -246,6 +246,7 @@ impl Simulation {
         let uri = |it: String| it.parse().expect("a URI");
         let flow = Flow { kind: TransportKind::Udp, local: address(CALLER), remote: address(US) };
         let outbound = Outbound {
+            agent: None,
             account: AccountId::default(),
             to: uri(format!("sip:{number}@192.0.2.2")),
             from: uri(format!("sip:{number}@192.0.2.1")),
@@ -315,7 +316,9 @@ impl Simulation {
                 let answer = Ok((Records::Addresses(ours), Duration::from_secs(60)));
                 self.sides[side].handle_answer(&question, answer, self.now);
             }
-            Output::UpdateMedia { .. }
+            Output::Supervising { .. }
+            | Output::SupervisorGone { .. }
+            | Output::UpdateMedia { .. }
             | Output::StartAgent { .. }
             | Output::Digit { .. }
             | Output::SendDigit { .. }

@@ -46,8 +46,11 @@ pub(super) struct Outgoing {
     event: Option<(Header, [u8; 4])>,
     /// What our silence sounds like is to be told.
     noise: Option<Header>,
-    /// What the peer was sent in this tick.
+    /// What the peer was sent in this tick, and the same without what was mixed in.
     frame: Option<Frame>,
+    played: Option<Frame>,
+    /// To be heard in the next tick beside what is played then.
+    mixed_in: Option<Frame>,
     /// What is passed on, and the timestamp at which the last of it ends.
     numbering: Numbering,
     relayed_until: Option<u32>,
@@ -90,6 +93,8 @@ impl Outgoing {
             event: None,
             noise: None,
             frame: None,
+            played: None,
+            mixed_in: None,
             numbering: Numbering::default(),
             relayed_until: None,
             packets: 0,
@@ -131,7 +136,8 @@ impl Outgoing {
         self.event = None;
         self.noise = None;
         self.flush = false;
-        self.frame = None;
+        (self.frame, self.played) = (None, None);
+        let mixed_in = self.mixed_in.take();
         let Some(format) = may else {
             self.held = 0;
             self.was_silent = true;
@@ -154,13 +160,17 @@ impl Outgoing {
         }
         let tone = self.next_tone(rate);
         let next = if tone.is_some() { None } else { self.playout.next() };
-        let is_quiet = tone.is_none() && next.is_none() && !self.has_tail;
+        let is_quiet = tone.is_none() && next.is_none() && !self.has_tail && mixed_in.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
             self.leave_out(payload_type, rate);
             return None;
         }
-        let frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
+        let mut frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
+        self.played = Some(frame);
+        if let Some(other) = mixed_in {
+            frame.mix_in(&other);
+        }
         if self.held == 0 {
             self.held_at = self.timestamp;
         }
@@ -211,6 +221,11 @@ impl Outgoing {
         self.dtmf.is_busy() || self.tone.is_some() || !self.tones.is_empty()
     }
 
+    /// Beside what is played in the next tick.
+    pub(super) const fn mix_in(&mut self, frame: Frame) {
+        self.mixed_in = Some(frame);
+    }
+
     /// From now on packets are passed on. What was still to be said is forgotten.
     pub(super) fn begin_relay(&mut self, format: Format) {
         self.change_format(format);
@@ -218,7 +233,7 @@ impl Outgoing {
         self.held = 0;
         self.event = None;
         self.noise = None;
-        self.frame = None;
+        (self.frame, self.played, self.mixed_in) = (None, None, None);
         self.numbering.restart();
     }
 
@@ -268,6 +283,10 @@ impl Outgoing {
 
     pub(super) const fn frame(&self) -> Option<&Frame> {
         self.frame.as_ref()
+    }
+
+    pub(super) const fn played(&self) -> Option<&Frame> {
+        self.played.as_ref()
     }
 
     pub(super) const fn packets(&self) -> u64 {

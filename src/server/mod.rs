@@ -2,6 +2,7 @@
 
 pub mod agents;
 mod api_keys;
+mod attendant;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
@@ -19,6 +20,7 @@ pub mod health;
 pub mod http;
 mod interfaces;
 mod leg_media;
+mod live_calls;
 pub mod logging;
 pub mod media_link;
 pub mod media_worker;

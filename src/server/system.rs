@@ -32,9 +32,10 @@ use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
+use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::provider::SocketAddress;
-use crate::server::recordings::{Recordings, RecordingsError};
+use crate::server::recordings::{Recordings, RecordingsError, http as recordings_http};
 use crate::server::sip_worker::NewCall;
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
@@ -142,8 +143,13 @@ impl System {
         });
         let group = task::Group::new();
         recordings.spawn(&group);
-        metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
-        let api = http::api(calls::http::routes(journal.clone()), api_keys);
+        let counted = Arc::clone(&recordings);
+        metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
+        let seen = log.clone();
+        let read = calls::http::routes(journal.clone(), Arc::new(move || seen.live()));
+        let live = LiveCalls::new(&config, handle.worker.clone(), log.clone(), journal.clone());
+        let kept = recordings_http::routes(journal.clone(), Arc::clone(&recordings));
+        let api = http::api(read.merge(live_calls::routes(live)).merge(kept), api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
@@ -429,7 +435,7 @@ fn connection_limits(config: &SipLimits) -> ConnectionLimits {
 }
 
 /// Who answers which number, and whom users can call.
-fn routes(config: &Config) -> Routes {
+pub(crate) fn routes(config: &Config) -> Routes {
     let mut routes = Routes::default();
     for (number, to) in &config.numbers {
         routes.insert_number(number, target(to));

@@ -80,6 +80,23 @@ impl Carrier {
         self.socket.send_to(text.as_bytes(), request.from).unwrap();
     }
 
+    /// Ends the call that was last answered, and waits until that is acknowledged.
+    #[track_caller]
+    pub(crate) fn hang_up(&self, invite: &Received) {
+        let field = |name: &str| invite.message.header(name).unwrap().to_owned();
+        let text = format!(
+            "BYE {} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-bye-{}\r\nFrom: {};tag=carrier\r\nTo: {}\r\n\
+             Call-ID: {}\r\nCSeq: 1 BYE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n",
+            field("Contact").trim_matches(['<', '>']),
+            self.address,
+            self.address.port(),
+            field("To"),
+            field("From"),
+            field("Call-ID"),
+        );
+        self.socket.send_to(text.as_bytes(), invite.from).unwrap();
+    }
+
     /// Asks for credentials of `realm`.
     pub(crate) fn challenge(&self, request: &Received, realm: &str, nonce: &str) {
         let field = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5");

@@ -25,6 +25,10 @@ pub(crate) fn get_with(server: SocketAddr, path: &str, headers: &str) -> Option<
     let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n").ok()?;
+    answer(stream)
+}
+
+fn answer(mut stream: TcpStream) -> Option<Answer> {
     let mut bytes = vec![];
     stream.read_to_end(&mut bytes).ok()?;
     let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
@@ -32,6 +36,19 @@ pub(crate) fn get_with(server: SocketAddr, path: &str, headers: &str) -> Option<
     let bytes = bytes.split_off(end + 4);
     let body = String::from_utf8_lossy(&bytes).into_owned();
     Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, head, body, bytes })
+}
+
+/// Another method, with a body.
+pub(crate) fn send(server: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    )
+    .ok()?;
+    answer(stream)
 }
 
 /// Reads `/metrics`.

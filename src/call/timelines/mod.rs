@@ -13,6 +13,7 @@ mod reasons;
 mod refreshes;
 mod refusals;
 mod reliable;
+mod supervised;
 mod transfers;
 mod transfers_carried_out;
 mod trunks;
@@ -181,6 +182,7 @@ impl Peer {
     fn place(&mut self, headers: Vec<(HeaderName, String)>, credentials: Option<DigestAccount>) {
         let uri = |it: &str| it.parse().expect("a URI");
         let outbound = Outbound {
+            agent: None,
             account: AccountId::default(),
             to: uri("sip:peer@192.0.2.9"),
             from: uri("sip:us@192.0.2.1"),
@@ -303,6 +305,8 @@ impl Peer {
                 Output::CloseMedia { .. } => "! close-media".to_owned(),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),

@@ -34,6 +34,7 @@ impl Peer {
     /// Orders a call. Options: `trunk`, `to`.
     pub(super) fn order(&mut self, options: &std::collections::BTreeMap<&str, &str>) {
         let order = Order {
+            agent: None,
             account: AccountId::default(),
             to: options.get("to").copied().unwrap_or("tel:+4930123").parse().expect("a URI"),
             from: CallerId::OfTrunk,

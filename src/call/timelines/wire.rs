@@ -90,6 +90,7 @@ fn our_invite_and_a_connection_that_is_refused() {
     let flow = shell.flow("198.51.100.2:5060");
     let uri = |it: &str| it.parse().expect("a URI");
     let outbound = Outbound {
+        agent: None,
         account: AccountId::default(),
         to: uri("sip:bob@example.org;x=y?Route=%3Csip:evil%3E"),
         from: uri("sip:100@example.com"),
@@ -187,7 +188,9 @@ impl Shell {
                     let address = std::net::SocketAddr::new(ip.parse().expect("an address"), 20_000);
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }

@@ -60,6 +60,7 @@ impl Legs {
             }
         }
         self.settle(a);
+        self.seat_of(a);
     }
 
     pub(super) fn unbridge(&mut self, key: u64) {
@@ -71,6 +72,7 @@ impl Legs {
         }
         self.settle(key);
         self.settle(partner);
+        self.seat_of(key);
     }
 
     /// Brings a leg what its partner's peer said.

@@ -13,6 +13,7 @@ mod bridge;
 mod metrics;
 mod relay;
 mod slots;
+mod supervise;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
@@ -32,15 +33,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
+use self::relay::Ear;
 use self::slots::Slots;
+pub use self::supervise::Speech;
+use self::supervise::{Desk, Said, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::RtpSockets;
 use super::recorder::TapEnd;
-use crate::identity::LegId;
+use crate::codec::Frame;
+use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
 use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
@@ -202,6 +207,7 @@ enum Order {
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
+    Supervise { key: u64, speech: Option<Speech> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -231,6 +237,7 @@ impl Worker {
                 open: vec![],
                 vacant: vec![],
                 by_key: BTreeMap::new(),
+                supervisors: BTreeMap::new(),
                 metrics: Arc::clone(&metrics),
                 events,
                 untold: VecDeque::new(),
@@ -276,6 +283,8 @@ struct Legs {
     /// Places of `open` that are `None`.
     vacant: Vec<usize>,
     by_key: BTreeMap<u64, usize>,
+    /// The supervisors of calls, by their keys.
+    supervisors: BTreeMap<CallId, u64>,
     metrics: Arc<WorkerMetrics>,
     events: mpsc::Sender<MediaEvent>,
     /// Legs whose failure has found no room in `events`; at most as many as have failed since there was some.
@@ -301,6 +310,14 @@ struct Leg {
     relays_to: Option<usize>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
+    /// What is said while packets are passed on, if somebody wants to know.
+    ear: Option<Box<Ear>>,
+    /// The key of the leg of the supervisor who hears this one.
+    watcher: Option<u64>,
+    /// Of the supervisor, if that is to be heard here.
+    voice: Option<Box<Voice>>,
+    /// Of a supervisor's leg.
+    desk: Option<Box<Desk>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -358,6 +375,7 @@ impl Turn {
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b),
                 Order::Unbridge { key } => self.legs.unbridge(key),
+                Order::Supervise { key, speech } => self.legs.supervise(key, speech),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
@@ -420,6 +438,10 @@ impl Legs {
             partner: None,
             relays_to: None,
             waiting_frames: 0,
+            ear: None,
+            watcher: None,
+            voice: None,
+            desk: None,
             abandoned,
             published,
         };
@@ -454,6 +476,7 @@ impl Legs {
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
+        self.seat(leg.id.call);
         Some(leg)
     }
 
@@ -512,10 +535,26 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
+        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let other = leg.relays_to.filter(|_| leg.tap.is_some());
+        let other_said = other.and_then(|it| self.overheard(it));
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let ticked =
+            catch_unwind(AssertUnwindSafe(|| leg.tick(other_said.as_ref(), send, &self.metrics, &self.events, now)));
         match ticked {
-            Ok(Some(passed)) => self.pass(passed),
-            Ok(None) => (),
+            Ok(Ticked { passed, said }) => {
+                if let Some(passed) = passed {
+                    self.pass(passed);
+                }
+                if let Some(watcher) = watcher {
+                    self.tell_supervisor(watcher, index, &said);
+                }
+                if let Some(frame) = said.heard.filter(|_| speaks) {
+                    self.speak(place, &frame);
+                }
+            }
             Err(_) => {
                 // What it was about to send must not leave from the socket of another leg.
                 send.clear();
@@ -548,14 +587,16 @@ impl Legs {
 impl Leg {
     fn tick(
         &mut self,
+        other_said: Option<&Frame>,
         send: &mut SendBatch,
         metrics: &WorkerMetrics,
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
-    ) -> Option<Passed> {
+    ) -> Ticked {
+        let is_watched = self.watcher.is_some();
         if self.relays_to.is_some() {
-            self.relay_tick(send, metrics, events, now);
-            return None;
+            let heard = self.relay_tick(other_said, send, metrics, events, now);
+            return Ticked { passed: None, said: Said { heard: heard.filter(|_| is_watched), played: None } };
         }
         while let Some(command) = self.link.command() {
             let is_refused = match command {
@@ -568,25 +609,34 @@ impl Leg {
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
-        let tick = self.session.handle_tick(now);
+        self.hear_call();
+        let voice = self.voice.as_mut().and_then(|it| it.take());
+        if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
+            self.session.mix_in(frame);
+        }
+        let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
         if let Some(tap) = &mut self.tap {
-            let heard = match &tick.heard {
-                Heard::Audio(frame) | Heard::Concealed(frame) => Some(frame),
-                Heard::Nothing => None,
-            };
-            tap.tick(tick.number, heard, self.session.sent_frame());
+            tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
         self.tell_inactivity(tick.inactive_for, events);
         self.publish_if_due(tick.number, metrics, now);
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
+        let mut said = Said::default();
+        if is_watched || self.desk.is_some() {
+            said.heard = audio(&tick.heard);
+            said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
+        }
+        if let Some(it) = &self.voice {
+            tick.heard = it.heard_by_agent(tick.heard, voice);
+        }
         self.link.tick(tick);
-        passed
+        Ticked { passed, said }
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
@@ -690,6 +740,12 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
     }
 }
 
+/// What comes of a leg's tick for other legs.
+struct Ticked {
+    passed: Option<Passed>,
+    said: Said,
+}
+
 const WAKER_TOKEN: u64 = u64::MAX;
 const ORDERS_PER_TURN: usize = 64;
 /// Once a second.
@@ -702,7 +758,7 @@ mod tests {
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
-    use crate::media::{Latching, PlayoutFrame};
+    use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::{Header, Packet};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::PortPool;

@@ -198,7 +198,7 @@ impl Line {
         Ok(Self {
             call,
             endpoint: endpoint.handle,
-            link: new.link,
+            link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
             listening: Listening::to_called(rate),
@@ -226,7 +226,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);
@@ -341,6 +341,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
     let (account, to) = (AccountId::default(), target.uri.clone());
     let placed = if let Some(trunk) = &target.trunk {
         let order = Order {
+            agent: None,
             account,
             to,
             from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
@@ -360,6 +361,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
         let flow = flows.next().context("the phone does not listen")?;
         let from = Uri::at(Some(user), flow.local);
         let outbound = Outbound {
+            agent: None,
             account,
             to,
             from: from.map_err(|error| anyhow::anyhow!("`{user}` cannot be a user: {error}"))?,

@@ -1,6 +1,8 @@
 //! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
+mod live;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use self::live::Supervisor;
+pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
 use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
 use crate::capture;
@@ -79,6 +83,8 @@ pub(crate) enum Command {
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>),
+    /// Do something with a call that is under way, and tell whether that is done or begun.
+    Live(CallId, Box<LiveOrder>, oneshot::Sender<Result<(), LiveRefused>>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -106,6 +112,8 @@ pub(crate) struct Status {
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
     pub(crate) trunks: Vec<TrunkState>,
+    /// Supervisors who hear a call, or are called for that; and the total of those who came to hear one.
+    pub(crate) supervisors: (usize, u64),
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -122,8 +130,10 @@ pub(crate) struct NewCall {
     pub(crate) from: Pii<String>,
     /// Who is called.
     pub(crate) to: Pii<String>,
-    /// The audio of its leg.
-    pub(crate) link: TaskEnd,
+    /// The audio of its leg; `None` if two people talk, and only their call is to be attended to.
+    pub(crate) link: Option<TaskEnd>,
+    /// What it is heard and recorded at.
+    pub(crate) rate: SampleRate,
     /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
     pub(crate) signals: mpsc::Receiver<Signal>,
 }
@@ -137,6 +147,8 @@ pub(crate) enum Signal {
     Answered,
     /// A digit in an INFO.
     Digit(char),
+    /// What is to become of the call's recording.
+    Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
     Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
@@ -193,8 +205,13 @@ pub(crate) struct SipWorker {
     links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
+    /// Of calls that have one.
+    supervisors: BTreeMap<CallId, Supervisor>,
+    supervised: u64,
+    /// Calls that somebody has hung up through the API.
+    ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
-    placed: BTreeMap<CallId, (Pii<String>, Pii<String>)>,
+    placed: BTreeMap<CallId, (Pii<String>, Pii<String>, Option<AgentName>)>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
     new_call_drops: u64,
@@ -219,6 +236,9 @@ impl SipWorker {
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
+            supervisors: BTreeMap::new(),
+            supervised: 0,
+            ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
             new_call_drops: 0,
@@ -317,6 +337,7 @@ impl SipWorker {
             journal_refusals: self.journal_refusals,
             users: self.users(),
             trunks: self.calls.trunks(now),
+            supervisors: (self.supervisors.len(), self.supervised),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -370,7 +391,7 @@ impl SipWorker {
         let now = clock::now();
         match command {
             Command::Place(outbound, reply) => {
-                let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
+                let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()), None);
                 let call = self.calls.place(*outbound, now);
                 self.placed.insert(call, ends);
                 if reply.send(call).is_err() {
@@ -379,9 +400,9 @@ impl SipWorker {
                 }
             }
             Command::Order(order, reply) => {
-                let to = Pii::new(order.to.to_string());
+                let (to, agent) = (Pii::new(order.to.to_string()), order.agent.clone());
                 let call = self.calls.order(*order, now);
-                self.placed.insert(call, (Pii::default(), to));
+                self.placed.insert(call, (Pii::default(), to, agent));
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -389,6 +410,7 @@ impl SipWorker {
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
+            Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -455,8 +477,11 @@ impl SipWorker {
                     self.order_media(a, |it| it.bridge(&other));
                     self.legs.insert(b, other);
                 }
+                self.direct_supervisor(a.call);
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
+            Output::Supervising { leg } => self.supervisor_answered(leg),
+            Output::SupervisorGone { call } => self.supervisor_gone(call),
             Output::SendDigit { leg, digit, duration_ms } => {
                 if let Some(digit) = Digit::from_char(digit) {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
@@ -494,8 +519,8 @@ impl SipWorker {
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
-                if let Some((from, to)) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg, None, from, to);
+                if let Some((from, to, agent)) = self.placed.remove(&leg.call) {
+                    self.start_actor(leg, agent, from, to);
                 }
             }
             None => {
@@ -554,7 +579,8 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let new = NewCall { call, agent, from, to, link, signals: queue };
+        let rate = link.rate();
+        let new = NewCall { call, agent, from, to, link: Some(link), rate, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
@@ -593,12 +619,14 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.supervisors.remove(&call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
             return;
         }
-        let cause = self.is_hanging_up.then_some(EndCause::Drained);
+        let by_operator = self.ended_by_operator.remove(&call).then_some(EndCause::HangUp);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained).or(by_operator);
         match self.actors.remove(&call) {
             Some(actor) => {
                 if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {
