@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::carrier::{Carrier, Received};
 use crate::http_client::{self, Answer};
+use crate::rtp_peer::TICK;
 use crate::server_process::Server;
 use crate::sip_phone::{ANSWER_MAX, Phone};
 use crate::tone_peer::{TonePeer, talk};
@@ -211,6 +212,32 @@ fn a_call_between_two_people_is_recorded_while_its_packets_are_passed_on() {
     assert_eq!(it.post("/recording", r#"{"action": "start", "consent": "given"}"#), 409, "the call is over");
 }
 
+/// The gaps between the packets that the called side gets, before, while and after the call is recorded and a supervisor
+/// listens: run with `--nocapture` for the figures.
+#[test]
+fn the_timing_of_what_is_passed_on_is_the_same_with_a_recording() {
+    let mut it = Talking::start();
+    talk(&mut [&mut it.caller, &mut it.called], 20, SECOND);
+    let mut medians = vec![];
+    for (name, request) in [
+        ("plain", ("GET", "", "")),
+        ("recorded", ("POST", "/recording", r#"{"action": "start", "consent": "given"}"#)),
+        ("plain again", ("POST", "/recording", r#"{"action": "stop"}"#)),
+    ] {
+        assert!(it.ask(request.0, request.1, request.2).status < 300);
+        let from = it.called.heard.len();
+        talk(&mut [&mut it.caller, &mut it.called], 20, SECOND * 4);
+        it.called.assert_unbroken(from);
+        let mut gaps: Vec<_> = it.called.heard[from..].windows(2).map(|it| it[1].at - it[0].at).collect();
+        gaps.sort_unstable();
+        let at = |part: usize| gaps[(gaps.len() - 1) * part / 1_000].as_micros();
+        println!("{name}: {} gaps, us: p50 {} p95 {} p99 {}", gaps.len(), at(500), at(950), at(990));
+        assert!(gaps.len() > 150, "{}", gaps.len());
+        medians.push(gaps[gaps.len() / 2]);
+    }
+    assert!(medians.iter().all(|it| it.abs_diff(TICK) < TICK / 10), "{medians:?}");
+}
+
 /// The caller on the left, the called side on the right, and a second of silence in between.
 fn check_channels(bytes: &[u8]) {
     let mut reader = hound::WavReader::new(bytes).unwrap();
@@ -293,7 +320,7 @@ fn keys_are_pressed_and_a_call_is_ended_from_outside() {
     assert!(it.phone.stay(crate::rtp_peer::Sends::Silence, ANSWER_MAX).bye.is_some());
     assert!(it.server.wait(ANSWER_MAX, || it.post("/end", "") == 409));
     let record: Value = serde_json::from_str(&it.ask("GET", "", "").body).unwrap();
-    assert_eq!(record["ended_by"].as_str(), Some("operator"), "{record}");
+    assert_eq!(record["initiator"].as_str(), Some("operator"), "{record}");
     assert_eq!(ask(&it.server, "POST", "/v1/calls/call_00000000000000000000000000000001/end", "").status, 404);
     let calls: Value = serde_json::from_str(&ask(&it.server, "GET", "/v1/calls?state=live", "").body).unwrap();
     assert_eq!(calls["calls"].as_array().map(Vec::len), Some(0));
