@@ -139,7 +139,6 @@ impl Pair {
 
     fn place(&mut self, number: usize) {
         let outbound = Outbound {
-            agent: None,
             account: AccountId::default(),
             to: Uri::sip(Some("100"), "192.0.2.2", None).expect("a URI"),
             from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),

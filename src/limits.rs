@@ -456,7 +456,7 @@ pub const EPOLL_EVENTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.
-pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 2_500;
+pub const MEDIA_LEGS_PER_THREAD_MAX: usize = 8_000;
 /// Ticks that wait for a leg's task; later ones are dropped and counted.
 pub const LEG_TICKS_MAX: usize = 50;
 /// Commands that wait for a leg; more are refused.
@@ -473,25 +473,37 @@ pub const RECORDING_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
 pub const CLIP_BYTES_MAX: usize = 32 << 20;
 /// How long fetching a file that is played may take.
 pub const CLIP_FETCH_MAX: Duration = Duration::from_secs(15);
+/// The most that may be configured for it.
+pub const CLIP_FETCH_CONFIGURED_S_MAX: u32 = 300;
+/// Files that are fetched and decoded at a time; others wait.
+pub const CLIP_FETCHES_MAX: usize = 8;
+/// Files whose audio is shared by those who play them; of others each has its own.
+pub const CLIPS_SHARED_MAX: usize = 1_024;
 /// Uploads of recordings at a time; others wait on the disk.
 pub const RECORDING_UPLOADS_MAX: usize = 4;
 /// A larger recording is uploaded in parts of so many bytes. A bucket takes 10,000 parts of at least 5 MiB.
 pub const RECORDING_UPLOAD_PART_BYTES: usize = 8 << 20;
 /// Datagrams, segments and connection events that wait for the SIP worker.
 pub const SIP_INPUTS_MAX: usize = 8_192;
-/// Of those, how many the SIP worker takes before it looks at its commands and deadlines.
-pub const SIP_INPUTS_PER_TURN_MAX: usize = 64;
+/// How long the SIP worker works on what waits before it looks at its commands and deadlines, and lets others work.
+pub const SIP_TURN_MAX: Duration = Duration::from_millis(4);
 /// INVITEs that begin a call and wait for the SIP worker while there is anything else for it; further ones are dropped.
 pub const SIP_NEW_CALLS_MAX: usize = 4_096;
 /// How long such an INVITE may wait; then it is answered 503. Less than T1, after which its sender would repeat it.
 pub const SIP_NEW_CALL_WAIT_MS_MAX: u64 = 400;
-/// How long it should wait at most; if all have waited for longer during [`SIP_BEHIND_MS_MAX`], those that do are
-/// answered 503.
-pub const SIP_NEW_CALL_WAIT_MS: u64 = 100;
-/// How long INVITEs may wait for longer than they should.
-pub const SIP_BEHIND_MS_MAX: u64 = 500;
+/// How long it should wait at most: so many are refused that the others do not wait for longer.
+pub const SIP_NEW_CALL_WAIT_MS: u64 = 40;
+/// How often it is found out how many these are.
+pub const SIP_INTAKE_MS: u64 = 20;
+/// How long they may wait for longer than that before any are refused: a burst is worked off.
+pub const SIP_BURST_MS: u64 = 80;
+/// Refused INVITEs that are remembered so that their copies are refused, too; when there are as many again, these are
+/// forgotten.
+pub const SHED_INVITES_MAX: usize = 65_536;
+/// How long they are remembered at least: 64*T1, for which a client repeats an INVITE.
+pub const SHED_S: u64 = 32;
 /// Datagrams that are read from a socket before others get their turn.
-pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 64;
+pub const SIP_DATAGRAMS_PER_TURN_MAX: usize = 2_048;
 /// Orders that wait for the SIP worker; who gives one waits for room.
 pub const SIP_COMMANDS_MAX: usize = 1_024;
 /// How old the SIP worker's status may be when somebody looks, in milliseconds.

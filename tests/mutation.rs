@@ -31,17 +31,23 @@ const INPUTS: u32 = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
 
 /// Of a hundred inputs, how many go to each of the targets; and of a hundred of those, how many are accepted at least:
 /// otherwise the mutations are too wild to say anything.
-const SHARES: [(&str, u32, u32); 10] = [
-    ("message", 42, 12),
+const SHARES: [(&str, u32, u32); 16] = [
+    ("message", 36, 12),
     ("stream", 5, 30),
     ("sdp", 8, 10),
     ("uri", 12, 20),
-    ("authentication", 15, 20),
+    ("authentication", 12, 20),
     ("rtp", 5, 20),
-    ("rtcp", 5, 5),
+    ("rtcp", 4, 5),
     ("telephone_event", 2, 20),
     ("opus", 1, 5),
-    ("speech_protocol", 5, 4),
+    ("speech_protocol", 4, 4),
+    ("event_stream", 3, 10),
+    ("crypto", 3, 5),
+    ("srtp", 2, 10),
+    ("session", 1, 10),
+    ("browser_datagram", 1, 5),
+    ("offer", 1, 5),
 ];
 /// What a target may hold, apart from what the input's length explains: an Opus decoder is the largest.
 const HELD_BYTES_MAX: i64 = 128 << 10;
@@ -116,6 +122,12 @@ const REPETITIONS: &[(&str, &str, &str, &str)] = &[
     ("speech_protocol", "\0{\"type\":\"define-grammar\",\"phrases\":[\"a\"", ",\"b\"", "]}"),
     ("speech_protocol", "\0", "[", ""),
     ("speech_protocol", "\0{\"type\":", "{\"a\":", ""),
+    ("event_stream", "\x07", "data: a\n\n", ""),
+    ("event_stream", "\x07", "data: a\n", "\n"),
+    ("crypto", "1 AES_CM_128_HMAC_SHA1_80 inline:", "AAAA", ""),
+    ("crypto", "1 AES_CM_128_HMAC_SHA1_80 inline:AAAA", "|1:1", ""),
+    ("offer", SDP, "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAAA\r\n", ""),
+    ("offer", SDP, "m=audio 9 RTP/AVP 0\r\n", ""),
     ("speech_protocol", "\x01{\"type\":\"speak\",\"request\":1,\"text\":\"", "a. ", "\"}"),
 ];
 const START: &str = "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bK1\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:b>\r\n\

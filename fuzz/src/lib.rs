@@ -2,15 +2,19 @@
 //! reads back as it was written, and what is told of it stays within its bounds. Each public function but [`targets`]
 //! takes any bytes; the fuzz targets run one each, and `tests/mutation.rs` all of them.
 
+mod media;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hookswitch::agent::provider::event_stream::EventStream;
 use hookswitch::agent::provider::speech_protocol::{
     AudioFormat, RecogniserClient, RecogniserConfig, RecogniserServer, SynthesiserClient, SynthesiserConfig,
     SynthesiserServer,
 };
 use hookswitch::agent::provider::wire::{Output, SocketProtocol, WireMessage};
+use hookswitch::capture::redaction::redacted;
 use hookswitch::codec::{AudioCodec, Decoder, OpusSettings};
 use hookswitch::limits::SIP_MESSAGE_BYTES_MAX;
 use hookswitch::rtp::rtcp::{Compound, Rtcp};
@@ -23,11 +27,13 @@ use hookswitch::sip::{
 };
 use hookswitch::timer::Now;
 
+pub use media::{browser_datagram, crypto, offer, session, srtp};
+
 /// A target by its name: the folder of its corpus, and what takes an input. Whether the input was accepted.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub fn targets() -> [Target; 10] {
+pub fn targets() -> [Target; 16] {
     [
         ("message", message),
         ("stream", stream),
@@ -39,12 +45,20 @@ pub fn targets() -> [Target; 10] {
         ("telephone_event", telephone_event),
         ("opus", opus),
         ("speech_protocol", speech_protocol),
+        ("event_stream", event_stream),
+        ("crypto", crypto),
+        ("srtp", srtp),
+        ("session", session),
+        ("browser_datagram", browser_datagram),
+        ("offer", offer),
     ]
 }
 
 /// A SIP message in a datagram: as it is read, edited, stamped and answered.
 pub fn message(input: &[u8]) -> bool {
     let input = Bytes::copy_from_slice(input);
+    // What is kept and sent to collectors is as long as what came, or shorter by what it may not tell.
+    assert!(redacted(&input).len() <= 2 * input.len() + 64);
     match Message::parse(input.clone()) {
         Ok(message) => {
             check_message(&input, &message);
@@ -223,6 +237,31 @@ pub fn speech_protocol(input: &[u8]) -> bool {
             is_accepted(std::iter::from_fn(|| client.poll_output()))
         }
     }
+}
+
+/// A stream of server-sent events: its first byte says in how large pieces the rest arrives, which changes nothing.
+pub fn event_stream(input: &[u8]) -> bool {
+    let Some((chunk, stream)) = input.split_first() else {
+        return false;
+    };
+    let read = |chunk: usize| {
+        let (mut events, mut found) = (EventStream::new(), vec![]);
+        let mut is_good = stream.chunks(chunk).all(|it| {
+            let is_good = events.push(it).is_ok();
+            found.extend(std::iter::from_fn(|| events.next_event()));
+            is_good
+        });
+        is_good = is_good && events.finish().is_ok();
+        found.extend(std::iter::from_fn(|| events.next_event()));
+        (is_good, found)
+    };
+    let whole = read(stream.len().max(1));
+    assert_eq!(read(usize::from(*chunk) + 1), whole, "pieces of {}", usize::from(*chunk) + 1);
+    assert!(
+        whole.1.iter().map(String::len).sum::<usize>() <= 3 * stream.len(),
+        "what cannot be read takes three bytes"
+    );
+    whole.0 && !whole.1.is_empty()
 }
 
 fn is_accepted<E>(outputs: impl Iterator<Item = Output<E>>) -> bool {

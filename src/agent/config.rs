@@ -9,7 +9,7 @@ use super::language_model::ModelConfig;
 use super::pathway::Pathway;
 use super::turn_machine::TurnTaking;
 use super::voice_activity::VoiceActivityConfig;
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{Clip, Frame, SampleRate};
 use crate::identity::{CallId, Pii};
 
 /// An agent, as its calls use it.
@@ -21,6 +21,10 @@ pub struct AgentConfig {
     pub apology: Apology,
     /// The rate of the leg; the synthesiser is asked for the same.
     pub rate: SampleRate,
+    /// What is done when a machine answers a call of the agent's own.
+    pub on_machine: OnMachine,
+    /// What a caller hears who is being transferred.
+    pub transfer_sound: Option<Sound>,
     /// How the conversation begins.
     pub first_message: FirstMessage,
     /// How turns are taken.
@@ -38,6 +42,62 @@ pub enum MindConfig {
     Pathway(Arc<Pathway>),
     /// A language model.
     Model(ModelConfig),
+}
+
+/// Who or what has answered a call of the agent's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnsweredBy {
+    /// A person.
+    Human,
+    /// A machine that talks.
+    Machine,
+    /// A machine that records from now on.
+    MachineReady,
+    /// A menu.
+    Menu,
+    /// A service that asks who is calling.
+    Screening,
+    /// Nobody: the number cannot be reached, or takes no message.
+    Unavailable,
+    /// A fax machine.
+    Fax,
+    /// Nobody has spoken, or it took too long to tell.
+    Unclear,
+}
+
+impl AnsweredBy {
+    /// What the variable `answered_by` holds.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Machine | Self::MachineReady => "machine",
+            Self::Menu => "menu",
+            Self::Screening => "screening",
+            Self::Unavailable => "unavailable",
+            Self::Fax => "fax",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// What an agent does when a machine answers its call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnMachine {
+    /// It talks as to a person.
+    GoOn,
+    /// It hangs up.
+    HangUp,
+    /// It waits until the machine records, says this, and hangs up.
+    Message(String),
+}
+
+/// A sound that is at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sound {
+    /// What it is called in the call's record.
+    pub name: String,
+    /// At the rate of the leg.
+    pub clip: Clip,
 }
 
 /// What the caller hears when a service fails: audio made before the call, because the service that fails may be the
@@ -80,6 +140,8 @@ pub struct AgentTimes {
     pub synthesiser_ms_max: u64,
     /// A transfer, before it counts as refused.
     pub transfer_ms_max: u64,
+    /// A machine's greeting, before the message is left all the same.
+    pub machine_ms_max: u64,
 }
 
 impl Default for FirstMessage {
@@ -96,6 +158,7 @@ impl Default for AgentTimes {
             ready_ms_max: 5_000,
             synthesiser_ms_max: 5_000,
             transfer_ms_max: 45_000,
+            machine_ms_max: 60_000,
         }
     }
 }
@@ -107,6 +170,8 @@ impl AgentConfig {
             mind,
             apology,
             rate,
+            on_machine: OnMachine::GoOn,
+            transfer_sound: None,
             first_message: FirstMessage::default(),
             turn_taking: TurnTaking::default(),
             voice_activity: VoiceActivityConfig::default(),

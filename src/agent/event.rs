@@ -39,6 +39,13 @@ pub enum Output {
     ClearPlayout,
     /// For the leg: send this key to the caller.
     SendDtmf(char),
+    /// Find a sound, and bring it by [`super::Agent::handle_sound`].
+    Fetch {
+        /// The utterance that it is played as.
+        utterance: UtteranceId,
+        /// Where it is found.
+        source: String,
+    },
     /// For the call's record.
     Event(Event),
     /// End the call. The last output of an agent.
@@ -65,6 +72,24 @@ pub enum Event {
         end_ms: u64,
         /// Whether it was cut off here.
         interrupted: bool,
+    },
+    /// A sound was played and heard.
+    Played {
+        /// Where it came from.
+        source: String,
+        /// When it began.
+        start_ms: u64,
+        /// When it ended.
+        end_ms: u64,
+        /// Whether it was cut off there.
+        interrupted: bool,
+    },
+    /// A sound was not played.
+    NotPlayed {
+        /// Where it should have come from.
+        source: String,
+        /// Why.
+        reason: String,
     },
     /// A reply reached the caller.
     TurnLatency(TurnLatency),
@@ -200,6 +225,10 @@ pub enum HangUpReason {
     MaxDuration,
     /// A service failed; the caller heard the apology.
     ServiceFailed(Service),
+    /// A machine answered, and is not talked to.
+    Machine,
+    /// A machine answered, and has a message now.
+    MessageLeft,
     /// The pathway went round without waiting for the caller.
     PathwayLoop,
 }

@@ -76,6 +76,30 @@ impl Mind {
         }
     }
 
+    /// It is known who or what has answered.
+    pub(super) fn handle_answered_by(&mut self, by: &str) {
+        match self {
+            Self::Pathway(it) => it.handle_answered_by(by),
+            Self::Model(_) => {}
+        }
+    }
+
+    /// The sound that was to be played was heard to its end.
+    pub(super) fn handle_played(&mut self) {
+        match self {
+            Self::Pathway(it) => it.handle_played(),
+            Self::Model(_) => {}
+        }
+    }
+
+    /// The sound that was to be played is not there.
+    pub(super) fn handle_not_played(&mut self) {
+        match self {
+            Self::Pathway(it) => it.handle_not_played(),
+            Self::Model(_) => {}
+        }
+    }
+
     pub(super) fn handle_transfer_refused(&mut self) {
         match self {
             Self::Pathway(it) => it.handle_transfer_refused(),

@@ -27,7 +27,9 @@ pub mod turn_machine;
 pub mod voice_activity;
 mod voice_agent;
 
-pub use config::{AgentConfig, AgentTimes, Apology, CallContext, FirstMessage, MindConfig};
+pub use config::{
+    AgentConfig, AgentTimes, AnsweredBy, Apology, CallContext, FirstMessage, MindConfig, OnMachine, Sound,
+};
 pub use event::{Event, HangUpReason, Output, RecordingOrder, Service, Speaker, Tick, TurnLatency};
 pub use language_model::ModelConfig;
 pub use turn_machine::{TurnState, TurnTaking};

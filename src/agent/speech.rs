@@ -2,14 +2,15 @@
 //!
 //! An utterance is queued as text, its audio arrives from the synthesiser, frames of it are fed to the leg a few at a
 //! time, and the leg reports how much of it was sent. Audio is kept until it is reported as played, so emptying the
-//! leg loses nothing that is still to be said, and what was *heard* is known to the word.
+//! leg loses nothing that is still to be said, and what was *heard* is known to the word. A sound that is played is an
+//! utterance, too: one whose audio is a clip, and goes round.
 //!
 //! Bounds: utterances beyond `AGENT_UTTERANCES_MAX` are refused, audio beyond `AGENT_SPEECH_MS_MAX` is dropped.
 
 use std::collections::VecDeque;
 
 use super::provider::{UtteranceId, WordTime};
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{Clip, Frame, SampleRate};
 use crate::limits::{
     AGENT_LEG_FRAMES_MAX, AGENT_SPEECH_MS_MAX, AGENT_UTTERANCE_CHARS_MAX, AGENT_UTTERANCE_WORDS_MAX,
     AGENT_UTTERANCES_MAX,
@@ -43,6 +44,19 @@ pub struct Spoken {
     pub end_ms: u64,
     /// Whether more would have followed.
     pub interrupted: bool,
+    /// What it was.
+    pub kind: SpokenKind,
+}
+
+/// What was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpokenKind {
+    /// Words.
+    Words,
+    /// A sound, whose text is where it came from.
+    Sound,
+    /// What fills the time of a transfer.
+    Waiting,
 }
 
 /// What became of audio from the synthesiser.
@@ -67,6 +81,11 @@ struct Utterance {
     id: UtteranceId,
     text: String,
     interruptible: bool,
+    kind: SpokenKind,
+    /// The audio of a sound, once it is there.
+    clip: Option<Clip>,
+    /// How often it is played.
+    times: Option<u32>,
     /// Audio that is not known to have been played.
     audio: VecDeque<i16>,
     /// Samples that arrived, that the leg was given, and that it reported as played.
@@ -114,6 +133,52 @@ impl Speech {
         }
         utterance.complete = true;
         Some(id)
+    }
+
+    /// Queues a sound that [`Speech::handle_clip`] will bring; `None` if the queue is full.
+    pub fn play(&mut self, source: &str, times: Option<u32>, interruptible: bool) -> Option<UtteranceId> {
+        let id = self.say(source, interruptible)?;
+        let utterance = self.queue.back_mut()?;
+        (utterance.kind, utterance.times) = (SpokenKind::Sound, times);
+        Some(id)
+    }
+
+    /// Plays a sound again and again until [`Speech::end_waiting`].
+    pub fn wait_with(&mut self, name: &str, clip: &Clip) {
+        if let Some(id) = self.play(name, None, false) {
+            self.handle_clip(id, clip.clone());
+            if let Some(utterance) = self.queue.back_mut() {
+                utterance.kind = SpokenKind::Waiting;
+            }
+        }
+    }
+
+    /// Nobody waits any more; whether the leg must be emptied.
+    pub fn end_waiting(&mut self) -> bool {
+        let Some(at) = self.queue.iter().position(|it| it.kind == SpokenKind::Waiting) else { return false };
+        let waiting = self.queue.remove(at).filter(|it| it.fed > 0);
+        let was_heard = waiting.is_some();
+        self.stopped.extend(waiting);
+        was_heard
+    }
+
+    /// Brings a sound that is to be played; `false` if it is not (any more), or cannot be.
+    pub fn handle_clip(&mut self, id: UtteranceId, clip: Clip) -> bool {
+        let rate = self.rate;
+        let is_usable = clip.rate() == rate && !clip.samples().is_empty();
+        let mut awaiting = self.queue.iter_mut().filter(|it| is_usable && it.awaits_clip());
+        let Some(utterance) = awaiting.find(|it| it.id == id) else { return false };
+        let len = u32::try_from(clip.samples().len()).unwrap_or(u32::MAX);
+        utterance.received = utterance.times.map_or(u32::MAX, |it| len.saturating_mul(it));
+        utterance.clip = Some(clip);
+        utterance.complete = true;
+        true
+    }
+
+    /// A sound does not come: it is not played. Where it should have come from, if it was still to be.
+    pub fn drop_sound(&mut self, id: UtteranceId) -> Option<String> {
+        let at = self.queue.iter().position(|it| it.id == id && it.awaits_clip())?;
+        self.queue.remove(at).map(|it| it.text)
     }
 
     /// The synthesiser's next audio of an utterance.
@@ -176,7 +241,8 @@ impl Speech {
             }
         }
         self.finish(now_ms);
-        let starving = self.queue.iter().find(|it| !it.is_fed()).filter(|it| it.fed == it.received).map(|it| it.id);
+        let next = self.queue.iter().find(|it| !it.is_fed());
+        let starving = next.filter(|it| it.fed == it.received && it.kind == SpokenKind::Words).map(|it| it.id);
         self.starved = match (starving, self.starved) {
             (Some(id), Some((before, since_ms))) if id == before => Some((id, since_ms)),
             (Some(id), _) => Some((id, now_ms)),
@@ -196,6 +262,9 @@ impl Speech {
         }
         let rate = self.rate;
         let utterance = self.queue.iter_mut().find(|it| !it.is_fed())?;
+        if let Some(frame) = utterance.next_of_clip(rate) {
+            return Some((utterance.id, frame));
+        }
         let from = usize::try_from(utterance.fed.saturating_sub(utterance.played)).unwrap_or(usize::MAX);
         let available = utterance.audio.len().saturating_sub(from);
         if available == 0 || (available < rate.frame_len() && !utterance.complete) {
@@ -240,8 +309,8 @@ impl Speech {
             let text = utterance.heard(rate);
             if let Some(start_ms) = utterance.start_ms.filter(|_| !text.is_empty()) {
                 let end_ms = now_ms.min(start_ms + u64::from(ms_of(utterance.played, rate)));
-                let interrupted = !utterance.is_played();
-                push_bounded(&mut self.spoken, Spoken { text, start_ms, end_ms, interrupted });
+                let (interrupted, kind) = (!utterance.is_played(), utterance.kind);
+                push_bounded(&mut self.spoken, Spoken { text, start_ms, end_ms, interrupted, kind });
             }
         }
     }
@@ -296,7 +365,8 @@ impl Speech {
         while let Some(utterance) = self.queue.pop_front_if(|it| it.is_played()) {
             // Without any audio nothing was heard.
             if let Some(start_ms) = utterance.start_ms {
-                let spoken = Spoken { text: utterance.text, start_ms, end_ms: now_ms, interrupted: false };
+                let (text, kind) = (utterance.text, utterance.kind);
+                let spoken = Spoken { text, start_ms, end_ms: now_ms, interrupted: false, kind };
                 push_bounded(&mut self.spoken, spoken);
             }
         }
@@ -313,6 +383,9 @@ impl Utterance {
             id,
             text,
             interruptible,
+            kind: SpokenKind::Words,
+            clip: None,
+            times: Some(1),
             audio: VecDeque::new(),
             received: 0,
             fed: 0,
@@ -327,6 +400,20 @@ impl Utterance {
     fn push(&mut self, samples: &[i16]) {
         self.audio.extend(samples);
         self.received = self.received.saturating_add(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+    }
+
+    fn awaits_clip(&self) -> bool {
+        self.kind == SpokenKind::Sound && !self.complete
+    }
+
+    /// The next 20 ms of a sound; what is behind its last end is silent.
+    fn next_of_clip(&mut self, rate: SampleRate) -> Option<Frame> {
+        let clip = self.clip.as_ref()?;
+        let mut frame = clip.round(usize::try_from(self.fed).unwrap_or(usize::MAX));
+        let left = usize::try_from(self.received.saturating_sub(self.fed)).unwrap_or(usize::MAX);
+        frame.samples_mut().iter_mut().skip(left).for_each(|it| *it = 0);
+        self.fed = self.received.min(self.fed.saturating_add(frame_samples(rate)));
+        Some(frame)
     }
 
     fn is_fed(&self) -> bool {
@@ -351,7 +438,7 @@ impl Utterance {
 
     /// The words that were heard: by the times of the words if there are any, by proportion if not.
     fn heard(&self, rate: SampleRate) -> String {
-        if self.is_played() {
+        if self.is_played() || self.kind != SpokenKind::Words {
             return self.text.clone();
         }
         let tokens: Vec<&str> = self.text.split_whitespace().collect();
@@ -529,7 +616,8 @@ mod tests {
         speech.handle_tick(Some((UtteranceId(0), 8 * 220)), 0, 220);
         speech.handle_tick(Some((UtteranceId(0), 8 * 240)), 0, 240);
         speech.settle(240);
-        let expected = Spoken { text: "Seven".to_owned(), start_ms: 0, end_ms: 240, interrupted: true };
+        let expected =
+            Spoken { text: "Seven".to_owned(), start_ms: 0, end_ms: 240, interrupted: true, kind: SpokenKind::Words };
         assert_eq!((speech.poll_spoken(), speech.poll_spoken()), (Some(expected), None));
     }
 
@@ -544,6 +632,50 @@ mod tests {
         let more = (0..100).filter(|_| speech.say("More.", true).is_some()).count();
         assert_eq!(more, AGENT_UTTERANCES_MAX - 1);
         assert_eq!(speech.say(" ", true), None);
+    }
+
+    #[test]
+    fn a_sound_is_played_as_often_as_it_should_and_no_longer() {
+        let mut speech = speech(&[("One.", true)]);
+        speech.handle_audio(UtteranceId(0), &[1; 160]);
+        speech.handle_complete(UtteranceId(0), 0);
+        let id = speech.play("jingle.wav", Some(2), true).unwrap();
+        assert_eq!(std::iter::from_fn(|| speech.feed(0)).count(), 1, "it is not there yet");
+        speech.handle_tick(Some((UtteranceId(0), 160)), 0, 20);
+        assert_eq!(speech.starved_ms(9_000), 0, "the synthesiser has nothing to do with it");
+        assert!(speech.handle_clip(id, clip(&[5; 200])));
+        assert!(!speech.handle_clip(id, clip(&[6; 200])), "it is there already");
+        let fed: Vec<_> = std::iter::from_fn(|| speech.feed(0)).map(|(_, it)| it.samples()[79..81].to_vec()).collect();
+        assert_eq!(fed, [[5, 5], [5, 5], [5, 0]]);
+        for (samples, ms) in [(160, 40), (320, 60), (400, 80)] {
+            speech.handle_tick(Some((id, samples)), 0, ms);
+        }
+        let spoken: Vec<_> = std::iter::from_fn(|| speech.poll_spoken()).map(|it| (it.text, it.kind)).collect();
+        let expected = [("One.", SpokenKind::Words), ("jingle.wav", SpokenKind::Sound)];
+        assert_eq!(spoken, expected.map(|(text, kind)| (text.to_owned(), kind)));
+    }
+
+    #[test]
+    fn a_sound_that_goes_on_for_ever_is_cut_off_where_it_was_heard() {
+        let mut speech = speech(&[]);
+        let id = speech.play("music.mp3", None, true).unwrap();
+        assert!(speech.handle_clip(id, clip(&[5; 100])));
+        play(&mut speech, id.0, 0, 1_000);
+        assert_eq!(speech.samples_waiting(), 0, "only the clip is kept");
+        assert_eq!(speech.interrupt(false), []);
+        speech.settle(1_000);
+        let spoken = speech.poll_spoken().unwrap();
+        assert_eq!((spoken.start_ms, spoken.end_ms, spoken.interrupted), (0, 1_000, true));
+        // What comes too late, what has another rate and what is nothing is not played.
+        assert!(!speech.handle_clip(id, clip(&[5; 100])));
+        let id = speech.play("silence.wav", None, true).unwrap();
+        assert!(!speech.handle_clip(id, clip(&[])));
+        assert_eq!(speech.drop_sound(id).as_deref(), Some("silence.wav"));
+        assert_eq!((speech.drop_sound(id), speech.is_idle()), (None, true));
+    }
+
+    fn clip(samples: &[i16]) -> Clip {
+        Clip::new(samples, 8_000, RATE).unwrap()
     }
 
     #[test]

@@ -14,6 +14,15 @@ pub enum Step {
         /// Whether the caller may interrupt them.
         interruptible: bool,
     },
+    /// Play a sound after what is already to be said.
+    Play {
+        /// Where it is found, in the words of whoever wrote the pathway.
+        source: String,
+        /// How often; `None` is for ever.
+        times: Option<u32>,
+        /// Whether the caller may interrupt it.
+        interruptible: bool,
+    },
     /// Once all is said: send these keys.
     Dtmf(String),
     /// Once all is said: hand the caller over.

@@ -1,14 +1,14 @@
 //! [`Agent`]: one call's voice agent, which joins the turn machine, the speech and the mind.
 //!
 //! Its life: *ringing* (services warm up, the first message is synthesised), *opening* (answered, the first message is
-//! held back for its delay or for the caller), *talking*, *leaving* (the last words play out), *ended*. Time is media
+//! held back for its delay or for the caller), *talking*, *quiet* (a machine greets, a fax is sent on), *leaving* (the last words play out), *ended*. Time is media
 //! time: 20 ms a tick, from the answer on.
 
 use std::collections::VecDeque;
 
 use rand_chacha::ChaCha12Rng;
 
-use super::config::{AgentConfig, CallContext, FirstMessage};
+use super::config::{AgentConfig, AnsweredBy, CallContext, FirstMessage, OnMachine};
 use super::conversation::Conversation;
 use super::event::{Event, HangUpReason, Output, Service, Speaker, Tick};
 use super::latency::Stopwatch;
@@ -16,11 +16,11 @@ use super::mind::Mind;
 use super::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
-use super::speech::{AudioTaken, Speech};
+use super::speech::{AudioTaken, Speech, Spoken, SpokenKind};
 use super::step::Step;
 use super::turn_machine::{Floor, Turn, TurnMachine, TurnOutput, TurnState};
 use super::voice_activity::VoiceActivity;
-use crate::codec::Frame;
+use crate::codec::{Clip, Frame};
 use crate::limits::{AGENT_MISSED_FRAMES_MAX, AGENT_OUTPUTS_MAX, AGENT_STEPS_MAX};
 use crate::timer::Now;
 
@@ -73,6 +73,10 @@ enum Phase {
         greet_at_ms: u64,
     },
     Talking,
+    /// Nobody is there to talk to: silent until something else is decided, or until then.
+    Quiet {
+        deadline_ms: u64,
+    },
     /// The last words are on their way.
     Leaving {
         reason: HangUpReason,
@@ -132,7 +136,7 @@ impl Agent {
     pub fn handle_tick(&mut self, tick: &Tick, now: Now) {
         match self.phase {
             Phase::Ringing { .. } | Phase::Ended => return,
-            Phase::Opening { .. } | Phase::Talking | Phase::Leaving { .. } => {}
+            Phase::Opening { .. } | Phase::Talking | Phase::Quiet { .. } | Phase::Leaving { .. } => {}
         }
         for _ in 0..tick.missed.min(AGENT_MISSED_FRAMES_MAX) {
             self.now_ms += u64::from(Frame::MS);
@@ -200,6 +204,27 @@ impl Agent {
         self.feed(0, now);
     }
 
+    /// A sound that was asked for by [`Output::Fetch`], or why there is none.
+    pub fn handle_sound(&mut self, utterance: UtteranceId, found: Result<Clip, String>, now: Now) {
+        if let Phase::Ended = self.phase {
+            return;
+        }
+        let refused = match found {
+            Ok(clip) => {
+                let is_taken = self.speech.handle_clip(utterance, clip);
+                (!is_taken).then(|| "there is nothing in it to be heard".to_owned())
+            }
+            Err(reason) => Some(reason),
+        };
+        // One that nobody waits for any more may fail as it likes.
+        if let Some((source, reason)) = refused.and_then(|it| Some((self.speech.drop_sound(utterance)?, it))) {
+            self.event(Event::NotPlayed { source, reason });
+            self.mind.handle_not_played();
+        }
+        self.advance(now);
+        self.feed(0, now);
+    }
+
     /// Something from the language model.
     pub fn handle_model(&mut self, event: ModelEvent, now: Now) {
         if let Phase::Opening { .. } | Phase::Talking = self.phase {
@@ -208,10 +233,61 @@ impl Agent {
         }
     }
 
+    /// It is known who or what has answered this call, which is one of ours; told again when more is known.
+    pub fn handle_answered_by(&mut self, by: AnsweredBy, now: Now) {
+        if let Phase::Ended = self.phase {
+            return;
+        }
+        self.mind.handle_answered_by(by.name());
+        let is_leaving = match self.phase {
+            Phase::Leaving { reason, .. } => reason != HangUpReason::MessageLeft,
+            Phase::Ringing { .. } => true,
+            Phase::Opening { .. } | Phase::Talking | Phase::Quiet { .. } | Phase::Ended => false,
+        };
+        match (by, self.config.on_machine.clone()) {
+            _ if is_leaving => {}
+            (AnsweredBy::Machine, OnMachine::Message(_)) => self.fall_silent(self.config.times.machine_ms_max),
+            // A beep after a pause that was taken for one: the message begins anew.
+            (AnsweredBy::MachineReady, OnMachine::Message(message)) => self.leave_message(&message, now),
+            (AnsweredBy::Machine | AnsweredBy::MachineReady, OnMachine::HangUp)
+            | (AnsweredBy::Unavailable | AnsweredBy::Fax, OnMachine::HangUp | OnMachine::Message(_)) => {
+                self.end();
+                self.output(Output::HangUp { reason: HangUpReason::Machine });
+            }
+            (_, OnMachine::GoOn)
+            | (
+                AnsweredBy::Human | AnsweredBy::Menu | AnsweredBy::Screening | AnsweredBy::Unclear,
+                OnMachine::HangUp | OnMachine::Message(_),
+            ) => {}
+        }
+        self.advance(now);
+    }
+
+    /// The caller is not to be talked to any more, and is about to be handed over; without that, the call ends after `ms`.
+    pub fn fall_silent(&mut self, ms: u64) {
+        match self.phase {
+            Phase::Opening { .. } | Phase::Talking => {
+                self.silence(true);
+                self.phase = Phase::Quiet { deadline_ms: self.now_ms.saturating_add(ms) };
+            }
+            Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Leaving { .. } | Phase::Ended => {}
+        }
+    }
+
+    fn leave_message(&mut self, message: &str, now: Now) {
+        self.silence(true);
+        self.leave(HangUpReason::MessageLeft, message, now);
+    }
+
     /// The transfer that was asked for is not done.
     pub fn handle_transfer_refused(&mut self, reason: &str, now: Now) {
         if self.transfer_until_ms.take().is_some() {
             self.event(Event::TransferRefused { reason: reason.to_owned() });
+            if self.speech.end_waiting() {
+                self.output(Output::ClearPlayout);
+                self.speech.settle(self.now_ms);
+                self.record_spoken();
+            }
             self.mind.handle_transfer_refused();
             self.advance(now);
         }
@@ -269,7 +345,7 @@ impl Agent {
                     self.transfer_until_ms.is_some() || self.steps.iter().any(|it| matches!(it, Step::Transfer { .. }));
                 !transferring && self.speech.is_interruptible()
             }
-            Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended => false,
+            Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Leaving { .. } | Phase::Ended => false,
         }
     }
 
@@ -326,7 +402,7 @@ impl Agent {
                 self.stopwatch = Some(stopwatch);
                 self.mind.handle_speech(&text, &self.conversation, self.now_ms);
             }
-            (Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended, _) => {}
+            (Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Leaving { .. } | Phase::Ended, _) => {}
         }
     }
 
@@ -334,7 +410,12 @@ impl Agent {
         self.event(Event::Digit(digit));
         match self.phase {
             Phase::Opening { .. } | Phase::Talking if self.transfer_until_ms.is_none() => {}
-            Phase::Ringing { .. } | Phase::Opening { .. } | Phase::Talking | Phase::Leaving { .. } | Phase::Ended => {
+            Phase::Ringing { .. }
+            | Phase::Opening { .. }
+            | Phase::Talking
+            | Phase::Quiet { .. }
+            | Phase::Leaving { .. }
+            | Phase::Ended => {
                 return;
             }
         }
@@ -391,6 +472,14 @@ impl Agent {
                 self.fail(Service::Synthesiser, format!("no audio for {} ms", times.synthesiser_ms_max));
             }
         }
+        if let Phase::Quiet { deadline_ms } = self.phase
+            && deadline_ms <= self.now_ms
+        {
+            match self.config.on_machine.clone() {
+                OnMachine::Message(message) => self.leave_message(&message, now),
+                OnMachine::GoOn | OnMachine::HangUp => self.leave(HangUpReason::Machine, "", now),
+            }
+        }
         if self.transfer_until_ms.is_some_and(|it| it <= self.now_ms) {
             self.handle_transfer_refused("no answer in time", now);
         }
@@ -416,7 +505,7 @@ impl Agent {
     fn may_do(&self, step: &Step) -> bool {
         let talking = matches!(self.phase, Phase::Opening { .. } | Phase::Talking);
         match step {
-            Step::Say { .. } | Step::Model(_) | Step::Event(_) => self.transfer_until_ms.is_none(),
+            Step::Say { .. } | Step::Play { .. } | Step::Model(_) | Step::Event(_) => self.transfer_until_ms.is_none(),
             Step::Leave { .. } | Step::Fail { .. } => talking,
             Step::Dtmf(_) | Step::Transfer { .. } => talking && self.speech.is_idle(),
         }
@@ -425,6 +514,7 @@ impl Agent {
     fn perform(&mut self, step: Step, now: Now) {
         match step {
             Step::Say { text, interruptible } => self.say(&text, interruptible, now),
+            Step::Play { source, times, interruptible } => self.play(source, times, interruptible),
             Step::Dtmf(keys) => {
                 for key in keys.chars() {
                     self.output(Output::SendDtmf(key));
@@ -433,6 +523,9 @@ impl Agent {
             Step::Transfer { target } => {
                 self.transfer_until_ms = Some(self.now_ms.saturating_add(self.config.times.transfer_ms_max));
                 self.event(Event::TransferRequested { target });
+                if let Some(sound) = &self.config.transfer_sound {
+                    self.speech.wait_with(&sound.name, &sound.clip);
+                }
             }
             Step::Leave { reason, say } => {
                 let goodbye = say.unwrap_or_else(|| self.mind.goodbye());
@@ -458,6 +551,16 @@ impl Agent {
         self.output(Output::Synthesiser(SynthesiserCommand::Speak { utterance, text }));
     }
 
+    fn play(&mut self, source: String, times: Option<u32>, interruptible: bool) {
+        match self.speech.play(&source, times, interruptible) {
+            Some(utterance) => self.output(Output::Fetch { utterance, source }),
+            None => {
+                self.event(Event::NotPlayed { source, reason: "too much waits to be said".to_owned() });
+                self.mind.handle_not_played();
+            }
+        }
+    }
+
     /// Says the last words; the call ends when they are heard, or when that takes too long.
     fn leave(&mut self, reason: HangUpReason, last_words: &str, now: Now) {
         self.say(last_words, false, now);
@@ -470,7 +573,7 @@ impl Agent {
         match &mut self.phase {
             Phase::Ringing { failed } => *failed = failed.or(Some(service)),
             Phase::Opening { .. } | Phase::Talking => self.apologise(service),
-            Phase::Leaving { .. } | Phase::Ended => {}
+            Phase::Quiet { .. } | Phase::Leaving { .. } | Phase::Ended => {}
         }
     }
 
@@ -508,8 +611,11 @@ impl Agent {
                 Step::Model(command @ ModelCommand::Cancel { .. }) => self.output(Output::Model(command)),
                 // What was decided already belongs to the record, even if it is not said.
                 Step::Event(event) if all => self.event(event),
-                Step::Model(ModelCommand::Generate { .. }) | Step::Say { interruptible: true, .. } => {}
+                Step::Model(ModelCommand::Generate { .. })
+                | Step::Say { interruptible: true, .. }
+                | Step::Play { interruptible: true, .. } => {}
                 Step::Say { interruptible: false, .. }
+                | Step::Play { interruptible: false, .. }
                 | Step::Dtmf(_)
                 | Step::Transfer { .. }
                 | Step::Leave { .. }
@@ -555,7 +661,7 @@ impl Agent {
     /// Gives the leg its next frames, if the agent may speak.
     fn feed(&mut self, queued_frames: u16, now: Now) {
         let may_speak = match self.phase {
-            Phase::Ringing { .. } | Phase::Ended => false,
+            Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Ended => false,
             Phase::Opening { greet_at_ms } => greet_at_ms <= self.now_ms && self.turns.may_speak(),
             Phase::Talking => self.turns.may_speak(),
             Phase::Leaving { .. } => true,
@@ -580,7 +686,7 @@ impl Agent {
                 self.phase = Phase::Talking;
             }
             Phase::Opening { .. } | Phase::Talking => {}
-            Phase::Ringing { .. } | Phase::Leaving { .. } | Phase::Ended => return,
+            Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Leaving { .. } | Phase::Ended => return,
         }
         let busy = self.mind.is_thinking() || self.transfer_until_ms.is_some() || !self.steps.is_empty();
         if self.speech.is_idle() && !busy {
@@ -619,14 +725,17 @@ impl Agent {
 
     fn record_spoken(&mut self) {
         while let Some(spoken) = self.speech.poll_spoken() {
-            self.conversation.push(Speaker::Agent, &spoken.text);
-            self.event(Event::Transcript {
-                speaker: Speaker::Agent,
-                text: spoken.text,
-                start_ms: spoken.start_ms,
-                end_ms: spoken.end_ms,
-                interrupted: spoken.interrupted,
-            });
+            let Spoken { text, start_ms, end_ms, interrupted, kind } = spoken;
+            if kind != SpokenKind::Words {
+                self.event(Event::Played { source: text, start_ms, end_ms, interrupted });
+                // One that was interrupted is followed by what interrupted it.
+                if kind == SpokenKind::Sound && !interrupted {
+                    self.mind.handle_played();
+                }
+                continue;
+            }
+            self.conversation.push(Speaker::Agent, &text);
+            self.event(Event::Transcript { speaker: Speaker::Agent, text, start_ms, end_ms, interrupted });
         }
     }
 
@@ -643,6 +752,7 @@ impl Agent {
             | Output::Model(_)
             | Output::ClearPlayout
             | Output::SendDtmf(_)
+            | Output::Fetch { .. }
             | Output::Event(_) => 2 * AGENT_OUTPUTS_MAX,
         };
         if self.outputs.len() >= room {

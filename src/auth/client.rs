@@ -69,7 +69,10 @@ struct Space {
     algorithm: DigestAlgorithm,
     qop: Option<Qop>,
     count: u32,
+    /// Of the user, or of the session.
     digest: UserDigest,
+    /// That of all requests of a session: servers differ in whether they take the first one or the one that is shown.
+    cnonce: Option<Box<str>>,
 }
 
 /// One request and what was sent in its place after challenges. Begin a new one for every request.
@@ -177,7 +180,9 @@ impl DigestClient {
                 continue;
             }
             let is_allowed = challenge.algorithm.is_some_and(|it| self.account.algorithms.contains(&it));
-            let has_qop = challenge.qop.is_none_or(|it| it.auth || it.auth_int);
+            let is_session = challenge.algorithm.is_some_and(DigestAlgorithm::is_session);
+            // Without a client's nonce there is no session.
+            let has_qop = challenge.qop.map_or(!is_session, |it| it.auth || it.auth_int);
             if !is_allowed || !has_qop {
                 *reason = GaveUp::NoCommonAlgorithm;
                 continue;
@@ -207,7 +212,17 @@ impl DigestClient {
             QopOffer { auth: false, .. } => Qop::AuthInt,
         });
         let DigestAccount { username, password, .. } = &self.account;
-        let count = known.filter(|_| !is_new).map_or(0, |it| it.count);
+        let known = known.filter(|it| !is_new && it.algorithm == algorithm);
+        let count = known.as_ref().map_or(0, |it| it.count);
+        let user = || UserDigest::new(algorithm, username, challenge.realm, password.reveal());
+        let (digest, cnonce) = match known {
+            Some(known) => (known.digest, known.cnonce),
+            None if algorithm.is_session() => {
+                let cnonce: Box<str> = format!("{:016x}", self.rng.next_u64()).into();
+                (user().in_session(algorithm, challenge.nonce, &cnonce), Some(cnonce))
+            }
+            None => (user(), None),
+        };
         if self.spaces.len() >= AUTH_REALMS_MAX {
             self.spaces.pop_front();
         }
@@ -219,7 +234,8 @@ impl DigestClient {
             algorithm,
             qop,
             count,
-            digest: UserDigest::new(algorithm, username, challenge.realm, password.reveal()),
+            digest,
+            cnonce,
         });
         Ok(())
     }
@@ -237,7 +253,8 @@ impl DigestClient {
 impl Space {
     fn credentials(&mut self, username: &str, request: Protected<'_>, rng: &mut ChaCha12Rng) -> String {
         self.count = self.count.saturating_add(1);
-        let (cnonce, nc) = (format!("{:016x}", rng.next_u64()), format!("{:08x}", self.count));
+        let cnonce = self.cnonce.as_ref().map_or_else(|| format!("{:016x}", rng.next_u64()), ToString::to_string);
+        let nc = format!("{:08x}", self.count);
         let counted = self.qop.map(|qop| Counted { qop, cnonce: &cnonce, nc: &nc });
         let response = response(self.algorithm, &self.digest, &self.nonce, counted, request);
         let credentials = DigestCredentials {

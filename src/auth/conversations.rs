@@ -131,6 +131,34 @@ fn the_strongest_algorithm_that_both_know_is_used() {
 }
 
 #[test]
+fn sessions_are_kept() {
+    use DigestAlgorithm::{Md5, Md5Session, Sha256Session, Sha512_256Session};
+    check(|it| it.algorithms = vec![Md5Session], Side::Server, "MD5-sess auth");
+    check(|it| it.algorithms = vec![Md5Session, Sha256Session], Side::Proxy, "SHA-256-sess auth");
+    check(|it| it.algorithms = vec![Sha512_256Session], Side::Server, "SHA-512-256-sess auth");
+    // Of equals the simpler one.
+    check(|it| it.algorithms = vec![Md5Session, Md5], Side::Server, "MD5 auth");
+    // The second request of a session counts on, with the nonce of the first.
+    let now = Now::origin();
+    let (mut server, mut client) =
+        (server_with(|it| it.algorithms = vec![Md5Session]), client("example.com", "wonderland"));
+    let bare = request(Method::Register, "sip:example.com", &[]);
+    let first = credentials(&mut server, &mut client, &bare, Side::Server, now);
+    let second = client.authorize(&mut Exchange::default(), protected(&bare));
+    let cnonce = |fields: &[(HeaderName, String)]| {
+        let shown = Credentials::parse(&fields[0].1).and_then(|it| it.digest()).expect("digest credentials");
+        shown.counted.map(|it| it.cnonce.to_owned())
+    };
+    assert_eq!(cnonce(&first), cnonce(&second));
+    for fields in [first, second] {
+        let again = request(Method::Register, "sip:example.com", &fields);
+        assert_eq!(told(&judge(&mut server, &again, now)), "granted default/alice");
+    }
+    // Without a qop there is no nonce of the client's to begin one with.
+    check_client(&[(Side::Server, &["Digest realm=ours,nonce=a,algorithm=MD5-sess"], Err(GaveUp::NoCommonAlgorithm))]);
+}
+
+#[test]
 fn bodies_can_be_protected() {
     let now = Now::origin();
     let (mut server, mut client) = (server_with(|it| it.auth_int = true), client("example.com", "wonderland"));

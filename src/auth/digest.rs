@@ -28,6 +28,11 @@ impl UserDigest {
         Self(hash(algorithm, &[user.as_bytes(), realm.as_bytes(), password.as_bytes()]).into())
     }
 
+    /// What takes its place in a session that began with these nonces (§3.4.2, the `-sess` variants).
+    pub(super) fn in_session(&self, algorithm: DigestAlgorithm, nonce: &str, cnonce: &str) -> Self {
+        Self(hash(algorithm, &[self.0.as_bytes(), nonce.as_bytes(), cnonce.as_bytes()]).into())
+    }
+
     /// What nobody's digest is, as long as that of somebody.
     pub(super) fn of_nobody(algorithm: DigestAlgorithm, secret: &[u8], user: &str) -> Self {
         Self(hash(algorithm, &[secret, user.as_bytes()]).into())
@@ -91,9 +96,9 @@ fn keyed(
 /// The hash of the parts with colons between them, in hexadecimal digits.
 fn hash(algorithm: DigestAlgorithm, parts: &[&[u8]]) -> String {
     match algorithm {
-        DigestAlgorithm::Md5 => hash_with::<Md5>(parts),
-        DigestAlgorithm::Sha256 => hash_with::<Sha256>(parts),
-        DigestAlgorithm::Sha512_256 => hash_with::<Sha512_256>(parts),
+        DigestAlgorithm::Md5 | DigestAlgorithm::Md5Session => hash_with::<Md5>(parts),
+        DigestAlgorithm::Sha256 | DigestAlgorithm::Sha256Session => hash_with::<Sha256>(parts),
+        DigestAlgorithm::Sha512_256 | DigestAlgorithm::Sha512_256Session => hash_with::<Sha512_256>(parts),
     }
 }
 
@@ -142,6 +147,22 @@ mod tests {
     #[test]
     fn sha_512_256_agrees_with_another_implementation() {
         check(DigestAlgorithm::Sha512_256, "430d05014cecc49cab6fbe03176d41a1da86cbfe24a16580e22aaad928d960d0");
+    }
+
+    /// Computed with Python's hashlib from the texts of §3.9.1.
+    #[test]
+    fn a_session_puts_its_first_nonces_into_the_digest() {
+        let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
+        let request = Protected { method: "GET", uri: "/dir/index.html", body: b"" };
+        for (algorithm, expect) in [
+            (DigestAlgorithm::Md5Session, "e783283f46242139c486a698fec7211d"),
+            (DigestAlgorithm::Sha256Session, "2fd51b3a77ad75bad6afad6003e818d767133c46d9e2749e7f5232ae1ea3efd7"),
+            (DigestAlgorithm::Sha512_256Session, "3f2a34f923c38b0fb26dce2fdfc2ce326c23cecf86fbb1444f3e51fbbc2cb92e"),
+        ] {
+            let user = UserDigest::new(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life");
+            let session = user.in_session(algorithm, nonce, MUFASA.cnonce);
+            assert_eq!(response(algorithm, &session, nonce, Some(MUFASA), request), expect, "{algorithm:?}");
+        }
     }
 
     #[test]

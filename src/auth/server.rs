@@ -95,7 +95,7 @@ struct Answer {
 struct User {
     account: AccountId,
     /// In the order of [`DigestAlgorithm::ALL`].
-    digests: [UserDigest; 3],
+    digests: [UserDigest; DigestAlgorithm::ALL.len()],
 }
 
 impl DigestServerConfig {
@@ -187,7 +187,11 @@ impl DigestServer {
         let nobody = UserDigest::of_nobody(algorithm, self.nonces.key(), shown.username);
         let user = self.users.get(shown.username);
         let index = DigestAlgorithm::ALL.iter().position(|it| *it == algorithm).unwrap_or_default();
-        let digest = user.and_then(|it| it.digests.get(index)).unwrap_or(&nobody).clone();
+        let digest = user.and_then(|it| it.digests.get(index)).unwrap_or(&nobody);
+        let digest = match algorithm.is_session() {
+            true => digest.in_session(algorithm, shown.nonce, counted.cnonce),
+            false => digest.clone(),
+        };
         let method = request.method().as_str();
         let protected = Protected { method, uri: shown.uri, body: request.body() };
         let expected = response(algorithm, &digest, shown.nonce, Some(counted), protected);

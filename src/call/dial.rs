@@ -166,7 +166,6 @@ impl Calls {
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
                 account: target.account.clone(),
-                agent: None,
                 to,
                 from: from_uri,
                 display_name,

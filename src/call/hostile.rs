@@ -138,7 +138,19 @@ fn what_waited_for_too_long_is_refused_unless_it_belongs_to_a_call() {
     victim.drain();
     assert_eq!(victim.calls.counts().calls, 0, "the BYE got through");
     victim.invite(2);
-    assert_eq!(victim.calls.counts().calls, 1, "it may come back");
+    assert_eq!(victim.calls.counts().calls, 0, "a copy gets the same answer");
+    assert_eq!(victim.calls.stats().dropped(Dropped::Overloaded), 2);
+    victim.invite(3);
+    assert_eq!(victim.calls.counts().calls, 1, "its caller may call again");
+    // The ACK of the refusal is expected, and nobody else's.
+    let tag = refused.lines().find_map(|it| it.strip_prefix("To: ")?.split(";tag=").nth(1)).expect("a tag");
+    for (tag, stray) in [(tag, 0), ("other", 1)] {
+        let ack = SEEDS[0].replace("INVITE", "ACK").replace("{n}", "2");
+        let ack = ack.replacen("\r\nCall-ID", &format!(";tag={tag}\r\nCall-ID"), 1);
+        victim.calls.handle_datagram(udp, Bytes::from(ack), victim.now);
+        victim.drain();
+        assert_eq!(victim.calls.stats().dropped(Dropped::StrayAck), stray, "{tag}");
+    }
     victim.rest();
 }
 
@@ -186,7 +198,6 @@ impl Victim {
             let account = AccountId::default();
             self.calls.place(
                 Outbound {
-                    agent: None,
                     account,
                     to,
                     from,

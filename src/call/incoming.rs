@@ -15,7 +15,7 @@ use crate::route::{self, AgentName, Caller, Destination, Target};
 use crate::sip::{HeaderName, Headers, Request};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Dropped, Flow, Listener};
+use crate::transport::{Dropped, Flow};
 
 impl Calls {
     /// A call comes in.
@@ -61,7 +61,7 @@ impl Calls {
                 self.dialogs.reject(*dialog, &refusal, now);
                 // A stranger leaves no trace but the counters, or scanners would fill the journal.
                 if caller != Caller::Stranger || refusal == Refusal::NotFound {
-                    self.journal_unanswered(*flow, request, &refusal, now);
+                    self.journal_unanswered(*flow, &caller, request, &refusal, now);
                 }
                 return;
             }
@@ -80,10 +80,11 @@ impl Calls {
     fn begin_with_agent(&mut self, offered: Offered, party: Party, account: AccountId, agent: AgentName, now: Now) {
         let Offered { dialog, request, .. } = &offered;
         let ring = self.config.ring;
+        let caller = party.caller.clone();
         let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
         let (from, to) = (from_of(request), Pii::new(request.uri_str().to_owned()));
         let headers = shown_headers(request.headers());
-        let trunk = self.trunk_of(offered.flow.remote.ip()).cloned();
+        let trunk = caller.trunk().cloned();
         self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, headers });
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(*dialog, now);
@@ -123,6 +124,7 @@ impl Calls {
             again_at: now.instant + Duration::from_millis(RING_AGAIN_MS),
             give_up_at: now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX),
         };
+        let trunk = party.caller.trunk().cloned();
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
         if let Some(media) = media.as_ref() {
@@ -131,7 +133,6 @@ impl Calls {
         self.calls.insert(call, Call::new(agent.is_some()));
         self.legs.insert(leg, held);
         self.bind(*dialog, leg, request.headers().call_id());
-        let trunk = self.trunk_of(flow.remote.ip()).cloned();
         self.trunks.count_in(trunk.as_ref());
         let offered = Event::Offered {
             direction: Direction::Inbound,
@@ -147,33 +148,8 @@ impl Calls {
         leg
     }
 
-    /// Who calls, and who answers. Strangers may show that they are none, if the listener lets users call: the error is the
-    /// challenge.
-    pub(super) fn route(
-        &mut self,
-        flow: Flow,
-        request: &Request,
-        now: Now,
-    ) -> Result<(Caller, Result<Target, route::Refusal>), Refusal> {
-        let is_listener = |it: &&(Listener, route::Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
-        let closed = route::Admission::default();
-        let admission = self.config.listeners.iter().find(is_listener).map_or(&closed, |(_, it)| it);
-        let source = flow.remote.ip();
-        let user = self.trunks.called_user(self.config.routes.trunk_of(source), request);
-        let caller = self.config.routes.caller(source);
-        match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
-            (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
-                let who = users.check(request, source, now)?;
-                let caller = Caller::User(who.account().clone(), who.user().to_owned());
-                let routed = self.config.routes.route(admission, &caller, &user);
-                Ok((caller, routed))
-            }
-            (routed, _) => Ok((caller, routed)),
-        }
-    }
-
     /// Somebody who is known asked for a number that nobody answers: that is worth an entry.
-    fn journal_unanswered(&mut self, flow: Flow, request: &Request, refusal: &Refusal, now: Now) {
+    fn journal_unanswered(&mut self, flow: Flow, caller: &Caller, request: &Request, refusal: &Refusal, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         self.tell_call_id(call, request.headers().call_id());
         let offered = Event::Offered {
@@ -182,7 +158,7 @@ impl Calls {
             from: from_of(request),
             to: Pii::new(request.uri_str().to_owned()),
             flow,
-            trunk: self.trunk_of(flow.remote.ip()).cloned(),
+            trunk: caller.trunk().cloned(),
             agent: None,
         };
         self.journal(call, offered);

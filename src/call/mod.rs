@@ -6,6 +6,7 @@
 //! ready from the offer on, and "answered" is an event, so that ringing, early media and a pre-warmed agent take the same
 //! path.
 
+mod admission;
 mod bridge;
 mod carried;
 mod config;
@@ -38,6 +39,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
+pub use self::admission::TrunkAdmission;
 pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
 use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
@@ -278,8 +280,6 @@ pub enum Output {
 pub struct Outbound {
     /// Who pays for it.
     pub account: AccountId,
-    /// The agent who is to talk, for the journal.
-    pub agent: Option<AgentName>,
     /// Whom to call.
     pub to: Uri,
     /// As whom.
@@ -329,7 +329,12 @@ impl Calls {
     ///
     /// Users whose names or realm cannot stand in quotes are left out, all of them.
     pub fn new(mut config: CallsConfig, mut rng: ChaCha12Rng, now: Now) -> Self {
-        let users = config.users.take().and_then(|it| Users::new(it, &mut rng, now).ok());
+        let mut users = config.users.take();
+        if let Some(users) = &mut users {
+            let of_trunks = config.trunks.iter().map(|it| (&it.account, &it.admission));
+            users.users.extend(admission::accounts(of_trunks));
+        }
+        let users = users.and_then(|it| Users::new(it, &mut rng, now).ok());
         let trunks = Trunks::new(std::mem::take(&mut config.trunks), now);
         let listeners = config.listeners.iter().map(|(it, _)| it.clone()).collect();
         let mut transport = Transport::new(listeners, config.sources.clone(), config.shard, rng.next_u64());
@@ -390,6 +395,12 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
+    /// From here on this share of the calls that come in, 0 to 1, is refused with 503 and Retry-After as soon as it is seen,
+    /// evenly spread.
+    pub const fn shed(&mut self, share: f64) {
+        self.dialogs.shed(share);
+    }
+
     /// Bytes of a stream came.
     pub fn handle_segment(&mut self, flow: Flow, data: Bytes, now: Now) {
         self.dialogs.handle_segment(flow, &data, now);
@@ -445,7 +456,7 @@ impl Calls {
     /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
     pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
-        self.place_as(call, outbound, now);
+        self.place_as(call, outbound, None, now);
         self.drain_dialogs(now);
         call
     }

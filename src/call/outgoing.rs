@@ -10,6 +10,7 @@ use crate::codec::AudioCodec;
 use crate::dialog::invite::uac::Invitation;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_MS_MAX};
+use crate::route::AgentName;
 use crate::sip::{HeaderName, NameAddr, Uri};
 use crate::timer::Now;
 use crate::transaction::MAX_FORWARDS;
@@ -27,7 +28,7 @@ pub(super) struct Outgoing {
 }
 
 impl Calls {
-    pub(super) fn place_as(&mut self, call: CallId, outbound: Outbound, now: Now) {
+    pub(super) fn place_as(&mut self, call: CallId, outbound: Outbound, agent: Option<AgentName>, now: Now) {
         let leg = LegId { call, index: 0 };
         let offered = Event::Offered {
             direction: Direction::Outbound,
@@ -35,8 +36,8 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: self.trunk_of(outbound.flow.remote.ip()).cloned(),
-            agent: outbound.agent.clone(),
+            trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
+            agent,
         };
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;

@@ -25,13 +25,15 @@ impl Party {
     pub(super) fn of(request: &Request, caller: &Caller, flow: Flow) -> Self {
         let headers = request.headers();
         let asserted = match caller {
-            Caller::Known => headers.addresses(HeaderName::PAssertedIdentity).unwrap_or_default().into_iter().next(),
+            Caller::Known | Caller::Trunk(_) => {
+                headers.addresses(HeaderName::PAssertedIdentity).unwrap_or_default().into_iter().next()
+            }
             Caller::Stranger | Caller::User(..) => None,
         };
         let shown = asserted.as_ref().unwrap_or_else(|| headers.from());
         let user = match caller {
             Caller::User(_, name) => Some(name.clone()),
-            Caller::Known | Caller::Stranger => user_of(shown.uri()),
+            Caller::Known | Caller::Trunk(_) | Caller::Stranger => user_of(shown.uri()),
         };
         let display = shown.display_name().or_else(|| headers.from().display_name());
         let display = display.map(|it| it.chars().filter(|it| !it.is_control()).collect::<String>());

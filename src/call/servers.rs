@@ -32,10 +32,10 @@ pub struct Order {
     pub headers: Vec<(HeaderName, String)>,
     /// What to show if the called side or a proxy asks; over a trunk, its own.
     pub credentials: Option<DigestAccount>,
-    /// The agent who is to talk.
-    pub agent: Option<AgentName>,
     /// The trunk to take; `None` for the servers of `to` itself.
     pub trunk: Option<TrunkName>,
+    /// The agent that talks in it, for its record.
+    pub agent: Option<AgentName>,
 }
 
 /// As whom a call is placed.
@@ -257,7 +257,6 @@ impl Calls {
         let keeps_transport = order.trunk.as_ref().is_some_and(|it| self.trunks.pins_transport(it));
         let outbound = Outbound {
             account: order.account,
-            agent: order.agent,
             to,
             from,
             display_name: order.display_name,
@@ -267,7 +266,7 @@ impl Calls {
             headers,
             credentials,
         };
-        self.place_as(call, outbound, now);
+        self.place_as(call, outbound, order.agent, now);
     }
 
     /// Called and calling address, the route and the credentials of a call.

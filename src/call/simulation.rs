@@ -411,7 +411,6 @@ impl Simulation {
                 let account = DigestAccount::new(vec!["ours".to_owned()], "caller", Secret::new("secret"));
                 let account = account.expect("plain names");
                 let outbound = Outbound {
-                    agent: None,
                     account: AccountId::default(),
                     to: Uri::sip(Some("100"), "192.0.2.2", None).expect("a URI"),
                     from: Uri::sip(Some(&number.to_string()), "192.0.2.1", None).expect("a URI"),

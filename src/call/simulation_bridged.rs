@@ -246,7 +246,6 @@ impl Simulation {
         let uri = |it: String| it.parse().expect("a URI");
         let flow = Flow { kind: TransportKind::Udp, local: address(CALLER), remote: address(US) };
         let outbound = Outbound {
-            agent: None,
             account: AccountId::default(),
             to: uri(format!("sip:{number}@192.0.2.2")),
             from: uri(format!("sip:{number}@192.0.2.1")),

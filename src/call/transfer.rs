@@ -94,8 +94,8 @@ impl Calls {
             }
             Transfers::CarriedOut { for_known_sources } => match party.caller {
                 Caller::User(..) => self.plan_transfer(id, &party, &wanted),
-                Caller::Known if *for_known_sources => self.plan_transfer(id, &party, &wanted),
-                Caller::Known | Caller::Stranger => Err(Refusal::Forbidden),
+                Caller::Known | Caller::Trunk(_) if *for_known_sources => self.plan_transfer(id, &party, &wanted),
+                Caller::Known | Caller::Trunk(_) | Caller::Stranger => Err(Refusal::Forbidden),
             },
         };
         self.journal(id.call, asked(decision.is_ok()));

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::servers::{CallerId, Seeker};
-use super::{Calls, Output};
+use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
 use crate::identity::AccountId;
 use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
@@ -42,6 +42,8 @@ pub struct TrunkConfig {
     pub register_s: Option<u32>,
     /// From where it calls, besides the addresses that its servers have.
     pub sources: Vec<Network>,
+    /// How its calls are known as its own.
+    pub admission: TrunkAdmission,
     /// As whom we call.
     pub caller_id: Option<String>,
     /// How often its servers are asked whether they live.
@@ -151,8 +153,11 @@ impl Trunk {
         registration.into_iter().chain(self.refresh_at).chain(self.ping_at).min()
     }
 
-    /// Where calls from it come from.
+    /// Where calls from it come from, if that is enough to know them.
     fn sources(&self) -> Vec<Network> {
+        if !self.config.admission.by_address {
+            return vec![];
+        }
         let of_servers = self.hops.iter().map(|it| Network::from(it.remote.ip()));
         self.config.sources.iter().copied().chain(of_servers).collect()
     }
@@ -211,6 +216,33 @@ impl Trunks {
 
     fn of(&self, name: &TrunkName) -> Option<&Trunk> {
         self.all.iter().find(|it| it.config.name == *name)
+    }
+
+    /// The first trunk with such an admission.
+    pub(super) fn admitting(&self, admits: impl Fn(&TrunkAdmission) -> bool) -> Option<&TrunkName> {
+        self.all.iter().find(|it| admits(&it.config.admission)).map(|it| &it.config.name)
+    }
+
+    pub(super) fn admitting_of(&self, name: &TrunkName) -> Option<&TrunkAdmission> {
+        self.of(name).map(|it| &it.config.admission)
+    }
+
+    /// The trunk that is asked for this account's password.
+    pub(super) fn with_account(&self, account: &AccountId, user: &str) -> Option<&TrunkName> {
+        let has = |it: &&Trunk| {
+            let name = it.config.admission.account.as_ref().map(|(name, _)| name.as_str());
+            it.config.account == *account && name == Some(user)
+        };
+        self.all.iter().find(has).map(|it| &it.config.name)
+    }
+
+    /// The trunk that has us registered over this flow.
+    pub(super) fn registered_over(&self, flow: Flow) -> Option<&TrunkName> {
+        let is_over = |it: &&Trunk| {
+            let registration = it.registration.as_ref();
+            registration.is_some_and(|it| it.state() == RegistrationState::Registered && it.is_over(flow))
+        };
+        self.all.iter().find(is_over).map(|it| &it.config.name)
     }
 
     pub(super) fn targets_of(&self, name: &TrunkName) -> Vec<Target> {
@@ -308,9 +340,11 @@ impl Calls {
         self.trunks.all.iter().map(state).collect()
     }
 
-    /// The trunk that `source` belongs to. Nothing that a message says counts.
-    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
-        self.config.routes.trunk_of(source)
+    /// The trunk that has a server or calls from there.
+    pub(super) fn trunk_at(&self, ip: IpAddr) -> Option<&TrunkName> {
+        let has = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == ip);
+        let of_server = || self.trunks.all.iter().find(has).map(|it| &it.config.name);
+        self.config.routes.trunk_of(ip).or_else(of_server)
     }
 
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.

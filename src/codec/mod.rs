@@ -1,6 +1,7 @@
 //! Audio codecs, sample-rate conversion, comfort noise and concealment of lost audio.
 
 mod audio_codec;
+mod clip;
 pub mod comfort_noise;
 pub mod conceal;
 mod decoder;
@@ -13,6 +14,7 @@ mod transcoder;
 pub mod waveform;
 
 pub use audio_codec::AudioCodec;
+pub use clip::{Clip, ClipRate, WeakClip};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use frame::{Frame, SampleRate};

@@ -33,10 +33,38 @@ pub struct Agent {
     pub speech: Option<SpeechService>,
     /// The keys about timing.
     pub turns: Turns,
+    /// `on_machine`: what is done when a machine answers a call of the agent's own.
+    pub on_machine: OnMachine,
+    /// `on_fax`: what is done when a fax machine shows itself.
+    pub on_fax: OnFax,
+    /// `transfer_sound`: what the caller hears meanwhile; `silence` is nothing.
+    pub transfer_sound: String,
     /// The keys about the caller's sound.
     pub sound: Sound,
     /// `[agents.NAME.recording]`
     pub recording: Recording,
+}
+
+/// What is done when a machine answers a call of the agent's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnMachine {
+    /// `go_on`: it is talked to as a person is.
+    GoOn,
+    /// `hang_up`
+    HangUp,
+    /// `message`: `machine_message` is said once it records.
+    Message(String),
+}
+
+/// What is done when a fax machine shows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OnFax {
+    /// `go_on`: nothing.
+    GoOn,
+    /// `hang_up`
+    HangUp,
+    /// A name of `transfers`.
+    Transfer(String),
 }
 
 /// What is done to the caller's audio before anything listens to it.
@@ -215,6 +243,28 @@ fn read_number(
     uri.map(Number::Uri)
 }
 
+fn read_on_machine(section: &Section<'_>) -> OnMachine {
+    let message = section.parsed("machine_message", parse_speech);
+    let action = section.parsed("on_machine", |text| match (text, message.clone()) {
+        ("go_on", _) => Ok(OnMachine::GoOn),
+        ("hang_up", _) => Ok(OnMachine::HangUp),
+        ("message", Some(message)) => Ok(OnMachine::Message(message)),
+        ("message", None) => Err("`machine_message` is missing: what the machine is told".to_owned()),
+        _ => Err("expected \"go_on\", \"hang_up\" or \"message\"".to_owned()),
+    });
+    action.unwrap_or(OnMachine::GoOn)
+}
+
+fn read_on_fax(section: &Section<'_>, transfers: &BTreeMap<String, Number>) -> OnFax {
+    let action = section.parsed("on_fax", |text| match text {
+        "go_on" => Ok(OnFax::GoOn),
+        "hang_up" => Ok(OnFax::HangUp),
+        name if transfers.contains_key(name) => Ok(OnFax::Transfer(name.to_owned())),
+        _ => Err("expected \"go_on\", \"hang_up\" or a name of `transfers`".to_owned()),
+    });
+    action.unwrap_or(OnFax::GoOn)
+}
+
 /// To users and URIs, by names.
 fn read_transfers(section: &Section<'_>, users: &BTreeMap<String, User>) -> BTreeMap<String, Number> {
     let read = |(name, to): (String, String)| {
@@ -268,13 +318,13 @@ pub(super) fn check_number(number: &str) -> Result<(), String> {
 const PATHWAY_SAYS: [&str; 4] = ["greeting", "apology", "goodbye", "idle_prompt"];
 
 fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User>, places: &Places<'_>) -> Agent {
+    let transfers = read_transfers(section, users);
     Agent {
         brain,
         greeting: section.parsed("greeting", parse_speech),
         apology: speech_or(section, "apology", "I am sorry, something went wrong. Please call again later."),
         goodbye: speech_or(section, "goodbye", "Goodbye."),
         voice: section.text("voice"),
-        transfers: read_transfers(section, users),
         speech: section.section_if_any("speech").and_then(|section| read_speech(section, places)),
         turns: Turns {
             end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(500).into()),
@@ -286,6 +336,10 @@ fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User
                 section.number("max_duration_s", 1..=limits::CALL_DURATION_CONFIGURED_S_MAX).unwrap_or(3600).into(),
             ),
         },
+        on_machine: read_on_machine(section),
+        on_fax: read_on_fax(section, &transfers),
+        transfers,
+        transfer_sound: section.text("transfer_sound").unwrap_or_else(|| "hold-music".to_owned()),
         sound: Sound {
             noise_suppression: section.boolean("noise_suppression").unwrap_or(false),
             echo_cancellation: section.boolean("echo_cancellation").unwrap_or(false),

@@ -18,7 +18,9 @@ mod recordings;
 mod show;
 mod sip;
 mod sip_limits;
+mod sounds;
 mod tls;
+mod trunk_inbound;
 mod trunks;
 mod users;
 mod written;
@@ -31,7 +33,7 @@ use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
-pub use agents::{Agent, Brain, Model, Number, Pathway, Sound, SpeechService, Turns};
+pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, Turns};
 pub use capture::{Capture, Homer};
 pub use media::Media;
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
@@ -39,7 +41,9 @@ pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
+pub use sounds::Sounds;
 pub use tls::{SipTls, TlsClients, TrunkTls};
+pub use trunk_inbound::TrunkInbound;
 pub use trunks::{Dns, Trunk};
 pub use users::User;
 
@@ -73,6 +77,8 @@ pub struct Config {
     pub data: Data,
     /// `[recordings]`
     pub recordings: Recordings,
+    /// `[sounds]`
+    pub sounds: Sounds,
     /// `[log]`
     pub log: Log,
     /// `[drain]`
@@ -117,6 +123,10 @@ impl Config {
         for Malformed { origin, message } in written::overlay(&mut tree, environment) {
             problems.add(origin, message);
         }
+        if written::is_built_in(&tree, "agents") && written::is_off(&tree, "speech", "enabled") {
+            // Nobody wrote that the demo agent should answer, and without speech it cannot.
+            tree.remove("agents");
+        }
         let places = Places { directory: file.and_then(Path::parent).unwrap_or_else(|| Path::new("")), environment };
         let root = Section::root(&tree, &problems);
         let mut asked = BTreeMap::new();
@@ -127,7 +137,7 @@ impl Config {
         let agents = agents::read_agents(&root, &users, &places);
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
-        let trunks = trunks::read_trunks(&root, &places);
+        let trunks = trunks::read_trunks(&root, &users, &places);
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
@@ -137,6 +147,7 @@ impl Config {
         let speech = read(&root, "speech", Speech::read, &mut finish);
         let data = read(&root, "data", |section| Data::read(section, &places), &mut finish);
         let recordings = read(&root, "recordings", |section| Recordings::read(section, &places), &mut finish);
+        let sounds = read(&root, "sounds", |section| Sounds::read(section, &places), &mut finish);
         let log = read(&root, "log", Log::read, &mut finish);
         let drain = read(&root, "drain", Drain::read, &mut finish);
         let capture = read(&root, "capture", |section| Capture::read(section, &places), &mut finish);
@@ -160,6 +171,7 @@ impl Config {
             speech,
             data,
             recordings,
+            sounds,
             log,
             drain,
             capture,
@@ -389,6 +401,47 @@ mod tests {
     }
 
     #[test]
+    fn without_speech_no_agent_answers_unless_one_is_written() {
+        let off = "[speech]\nenabled = false";
+        let variable = [("HOOKSWITCH_SPEECH__ENABLED", "False")];
+        for config in [parse(off, &[]), parse("", &variable), Ok(built_in(&variable))] {
+            let config = config.unwrap();
+            assert_eq!((config.agents.len(), config.sip.open_agent), (0, None));
+        }
+        let agents = |text: &str, variables: &[(&str, &str)]| parse(text, variables).unwrap().agents.len();
+        assert_eq!(agents("[speech]\nenabled = true", &[]), 1);
+        assert_eq!(agents(&format!("{off}\n[agents.a]\npathway = 'builtin:demo'"), &[]), 1);
+        assert_eq!(agents(off, &[("HOOKSWITCH_AGENTS__DEMO__VOICE", "kal")]), 1);
+    }
+
+    #[test]
+    fn trunks_are_known_by_their_addresses_unless_they_are_by_something_else() {
+        let inbound = |text: &str, variables: &[(&str, &str)]| {
+            let text = format!("[trunks.a]\nuri = 'sip:a.example'\n{text}");
+            parse(&text, variables).map(|it| it.trunks["a"].inbound.clone())
+        };
+        assert_eq!(inbound("", &[]), Ok(TrunkInbound::default()));
+        let by_name = inbound("[trunks.a.inbound]\ncertificate_names = ['sbc.a.example']", &[]).unwrap();
+        assert_eq!((by_name.address, by_name.certificate_names.len(), by_name.registration), (false, 1, false));
+        let asked = "[trunks.a.inbound]\nusername = 'a'\npassword_env = 'P'\nregistration = true\naddress = true";
+        let asked = inbound(asked, &[("P", "secret")]).unwrap();
+        assert_eq!((asked.address, asked.registration), (true, true));
+        assert!(asked.account.is_some_and(|(name, password)| name == "a" && password.reveal() == "secret"));
+        check_error(
+            "[users.a]\npassword = 'x'\n[trunks.a]\nuri = 'sip:a.example'\n[trunks.a.inbound]\n\
+             certificate_names = ['*.a.example']\nusername = 'a'\npassword = 'x'\n\
+             [trunks.b]\nuri = 'sip:b.example'\n[trunks.b.inbound]\npassword = 'x'",
+            &[],
+            &[
+                "hookswitch.toml:3: [trunks.a] `username` of `inbound` is that of a user or of another trunk",
+                "hookswitch.toml:6: [trunks.a.inbound] certificate_names = \"*.a.example\": expected the name of a host \
+                 such as sbc.example.com; wildcards stand for nobody",
+                "hookswitch.toml:11: [trunks.b.inbound] a password is given, but no `username`",
+            ],
+        );
+    }
+
+    #[test]
     fn recordings_have_a_place_and_a_consent() {
         let config = parse(
             "[recordings]\nurl = 's3://calls/a/'\nkeep_days = 30\n[agents.a]\npathway = 'builtin:demo'\n\
@@ -560,7 +613,7 @@ format = "xml"
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
-                 drain, http, log, media, numbers, recordings, rtp, sip, speech, trunks, users",
+                 drain, http, log, media, numbers, recordings, rtp, sip, sounds, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -580,7 +633,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
-             numbers, recordings, rtp, sip, speech, trunks, users",
+             numbers, recordings, rtp, sip, sounds, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);

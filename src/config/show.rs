@@ -4,8 +4,8 @@ use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use super::{
-    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, Pathway, Recording, RecordingPlace,
-    Recordings, Secret, Sip, SipTls, TlsClients, Trunk,
+    Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, OnFax, OnMachine, Pathway, Recording,
+    RecordingPlace, Recordings, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
 };
 use crate::sip::Uri;
 
@@ -60,6 +60,7 @@ impl Display for Config {
         shown.section("data");
         shown.text("directory", &self.data.directory.display().to_string());
         shown.recordings(&self.recordings);
+        shown.sounds(&self.sounds);
         shown.section("log");
         shown.text("level", &self.log.level);
         shown.text(
@@ -191,6 +192,17 @@ impl Shown {
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
+        let inbound = &trunk.inbound;
+        if *inbound != TrunkInbound::default() {
+            self.section(&format!("trunks.{}.inbound", quoted(name)));
+            self.plain("address", inbound.address);
+            self.plain("registration", inbound.registration);
+            self.list("certificate_names", inbound.certificate_names.iter());
+            if let Some((username, password)) = &inbound.account {
+                self.text("username", username);
+                self.secret("password", Some(password));
+            }
+        }
         let tls = &trunk.tls;
         let (certificate, key) = tls.certificate.as_ref().map_or((None, None), |(it, key)| (Some(it), Some(key)));
         let paths = [("ca", tls.ca.as_ref()), ("certificate", certificate), ("key", key)];
@@ -233,6 +245,26 @@ impl Shown {
         }
         self.plain("idle_prompts_max", agent.turns.idle_prompts_max);
         self.plain("max_duration_s", agent.turns.duration_max.as_secs());
+        self.text(
+            "on_machine",
+            match &agent.on_machine {
+                OnMachine::GoOn => "go_on",
+                OnMachine::HangUp => "hang_up",
+                OnMachine::Message(_) => "message",
+            },
+        );
+        if let OnMachine::Message(message) = &agent.on_machine {
+            self.text("machine_message", message);
+        }
+        self.text(
+            "on_fax",
+            match &agent.on_fax {
+                OnFax::GoOn => "go_on",
+                OnFax::HangUp => "hang_up",
+                OnFax::Transfer(name) => name,
+            },
+        );
+        self.text("transfer_sound", &agent.transfer_sound);
         self.plain("noise_suppression", agent.sound.noise_suppression);
         self.plain("echo_cancellation", agent.sound.echo_cancellation);
         self.plain("gain_control", agent.sound.gain_control);
@@ -275,6 +307,17 @@ impl Shown {
         if let Some(keep) = recordings.keep {
             self.plain("keep_days", keep.as_secs() / 86_400);
         }
+    }
+
+    fn sounds(&mut self, sounds: &Sounds) {
+        self.section("sounds");
+        if let Some(directory) = &sounds.directory {
+            self.text("directory", &directory.display().to_string());
+        }
+        self.list("allow", sounds.allow.iter());
+        self.plain("http", sounds.http);
+        self.plain("fetch_s", sounds.fetch.as_secs());
+        self.text("country", &sounds.country);
     }
 
     fn recording(&mut self, agent: &str, recording: &Recording) {

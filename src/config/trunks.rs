@@ -10,6 +10,8 @@ use super::agents::check_number;
 use super::network::parse_address;
 use super::reading::Section;
 use super::tls::TrunkTls;
+use super::trunk_inbound::TrunkInbound;
+use super::users::User;
 use crate::identity::Secret;
 use crate::limits;
 use crate::route::Network;
@@ -40,6 +42,8 @@ pub struct Trunk {
     pub sources: Vec<Network>,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `[trunks.NAME.inbound]`
+    pub inbound: TrunkInbound,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
@@ -63,13 +67,23 @@ impl Dns {
     }
 }
 
-pub(super) fn read_trunks(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, Trunk> {
+pub(super) fn read_trunks(
+    root: &Section<'_>,
+    users: &BTreeMap<String, User>,
+    places: &Places<'_>,
+) -> BTreeMap<String, Trunk> {
     let mut trunks = BTreeMap::new();
     for (name, section) in root.sections("trunks") {
         if check_number(&name).is_err() {
             section.complain_of_section("a trunk has a name such as \"acme\"");
         }
         if let Some(trunk) = read_trunk(&section, places) {
+            let name_of = |it: &Trunk| it.inbound.account.as_ref().map(|(name, _)| name.clone());
+            let own = name_of(&trunk);
+            let is_taken = |it: &String| users.contains_key(it) || trunks.values().any(|it| name_of(it) == own);
+            if own.as_ref().is_some_and(is_taken) {
+                section.complain_of_section("`username` of `inbound` is that of a user or of another trunk");
+            }
             trunks.insert(name, trunk);
         }
         section.finish();
@@ -135,6 +149,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
         caller_id,
+        inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
@@ -153,7 +168,7 @@ fn parse_uri(text: &str) -> Result<Uri, String> {
 }
 
 /// What can stand in quotes as it is.
-fn parse_quotable(text: &str) -> Result<String, String> {
+pub(super) fn parse_quotable(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > limits::REALM_BYTES_MAX || !is_quotable(text) {
         let max = limits::REALM_BYTES_MAX;
         return Err(format!("expected 1 to {max} bytes without quotes, backslashes and control characters"));

@@ -67,6 +67,31 @@ pub(super) struct Malformed {
     pub(super) message: String,
 }
 
+/// Whether everything of a section is as it is built in.
+pub(super) fn is_built_in(tree: &Table, section: &str) -> bool {
+    fn is_built_in(node: &Node) -> bool {
+        let inner = match &node.value {
+            Value::Table(table) => table.values().all(is_built_in),
+            Value::List(items) => items.iter().all(is_built_in),
+            Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => true,
+        };
+        inner && node.origin == Origin::BuiltIn
+    }
+    tree.get(section).is_some_and(is_built_in)
+}
+
+/// Whether `key` of a section is `false`, in a file or in a variable.
+pub(super) fn is_off(tree: &Table, section: &str, key: &str) -> bool {
+    let Some(Value::Table(section)) = tree.get(section).map(|it| &it.value) else {
+        return false;
+    };
+    match section.get(key).map(|it| &it.value) {
+        Some(Value::Boolean(value)) => !value,
+        Some(Value::Text(text)) => text.eq_ignore_ascii_case("false"),
+        Some(Value::Integer(_) | Value::List(_) | Value::Table(_) | Value::Other(_)) | None => false,
+    }
+}
+
 /// Reads a whole file. What could be read is returned beside the mistakes.
 pub(super) fn parse(text: &str, origin: impl Fn(usize) -> Origin) -> (Table, Vec<Malformed>) {
     let lines = Lines::of(text);

@@ -167,9 +167,14 @@ impl Dialogs {
 
     /// A datagram came, and waited for too long to be looked at: if it begins a call, it is answered 503.
     pub(crate) fn handle_late_datagram(&mut self, flow: Flow, data: Bytes, now: Now) {
-        self.shared.transactions.shed(true);
+        let share = self.shared.transactions.shed(1.0);
         self.handle_datagram(flow, data, now);
-        self.shared.transactions.shed(false);
+        self.shared.transactions.shed(share);
+    }
+
+    /// From here on this share of the INVITEs that begin a call, 0 to 1, is answered 503.
+    pub(crate) const fn shed(&mut self, share: f64) {
+        self.shared.transactions.shed(share);
     }
 
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
@@ -351,6 +356,9 @@ impl Dialogs {
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
+                } else if let Refusal::Relayed(_, Some(told)) = refusal {
+                    // What the other side of the call said of it.
+                    session.send_bye_because(&format!("Q.850;cause={told}"), shared, now);
                 } else {
                     session.send_bye(cause, shared, now);
                 }

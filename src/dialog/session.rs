@@ -228,12 +228,17 @@ impl Session {
 
     /// Ends the session with a BYE (RFC 3261 §15.1.1).
     pub(super) fn send_bye(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
+        self.send_bye_because(cause.reason(), shared, now);
+    }
+
+    /// The same, with the value of a Reason header field.
+    pub(super) fn send_bye_because(&mut self, reason: &str, shared: &mut Shared, now: Now) {
         self.close(shared);
         let id = self.id;
         if let Some(dialog) = self.dialog_mut() {
             let flow = shared.way_out(dialog);
             let via = shared.transactions.next_via(flow);
-            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, cause.reason());
+            let bye = dialog.request(Method::Bye, &via).header(HeaderName::Reason, reason);
             shared.request(id, Purpose::Bye, flow, bye, now);
         }
     }

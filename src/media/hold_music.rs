@@ -9,8 +9,7 @@
     reason = "a few seconds of samples; float to integer casts saturate"
 )]
 
-use super::player::{Clip, ClipRate};
-use crate::codec::SampleRate;
+use crate::codec::{Clip, ClipRate, SampleRate};
 
 /// The tune, made to be repeated: its end runs into its beginning.
 ///

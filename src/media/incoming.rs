@@ -1,12 +1,15 @@
 //! The peer's audio, from packets to one frame a tick: jitter buffer, decoder, concealment, comfort noise, and a few
 //! milliseconds of decoded audio between packets of any length and frames of 20 ms.
+//!
+//! All of that is made when the first packet comes and given up while packets are passed on, so that a leg whose audio
+//! nobody decodes does not pay for it.
 
 use super::jitter_buffer::{AudioPacket, Coding, JitterBuffer, Popped};
 use super::levels::Level;
 use crate::codec::comfort_noise::{NoiseGenerator, Silence};
 use crate::codec::conceal::Concealer;
 use crate::codec::{AudioCodec, Decoder, Frame, waveform};
-use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
+use crate::limits::{JITTER_TARGET_MS_MIN, RTP_PACKET_AUDIO_MS_MAX};
 use crate::timer::Now;
 
 /// What a tick brought.
@@ -20,8 +23,96 @@ pub enum Heard {
     Nothing,
 }
 
+/// The peer's audio. [`Ear`] hears it, if there is anything to be heard.
 #[derive(Debug)]
 pub(super) struct Incoming {
+    codec: AudioCodec,
+    ear: Option<Box<Ear>>,
+    /// What ears counted that are gone.
+    before: IncomingCounts,
+}
+
+/// What happened to the peer's audio since the beginning.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct IncomingCounts {
+    pub(super) late: u64,
+    pub(super) skipped: u64,
+    pub(super) concealed_frames: u64,
+    /// Frames of which lost audio was in the packet that followed.
+    pub(super) recovered_frames: u64,
+    pub(super) shortened: u64,
+}
+
+impl Incoming {
+    pub(super) const fn new(codec: AudioCodec) -> Self {
+        let before = IncomingCounts { late: 0, skipped: 0, concealed_frames: 0, recovered_frames: 0, shortened: 0 };
+        Self { codec, ear: None, before }
+    }
+
+    pub(super) fn change_codec(&mut self, codec: AudioCodec) {
+        self.codec = codec;
+        if let Some(ear) = &mut self.ear {
+            ear.change_codec(codec);
+        }
+    }
+
+    pub(super) fn push(&mut self, packet: AudioPacket<'_>, now: Now) {
+        let ear = self.ear.get_or_insert_with(|| Box::new(Ear::new(self.codec, now)));
+        ear.buffer.push(packet, now);
+    }
+
+    pub(super) fn pass_over(&mut self, sequence: u16) {
+        if let Some(ear) = &mut self.ear {
+            ear.buffer.pass_over(sequence);
+        }
+    }
+
+    /// The next packet begins another stream.
+    pub(super) fn splice(&mut self) {
+        if let Some(ear) = &mut self.ear {
+            ear.buffer.splice();
+            ear.noise = None;
+        }
+    }
+
+    /// Nothing is heard for a while: what has come and was not heard yet is forgotten.
+    pub(super) fn rest(&mut self) {
+        self.before = self.counts();
+        self.ear = None;
+    }
+
+    /// The next 20 ms. While a digit is held down (`in_event`) its sender sends no audio, and none is invented.
+    pub(super) fn tick(&mut self, in_event: bool, now: Now) -> Heard {
+        self.ear.as_mut().map_or(Heard::Nothing, |it| it.tick(in_event, now))
+    }
+
+    pub(super) fn counts(&self) -> IncomingCounts {
+        let Some(ear) = &self.ear else {
+            return self.before;
+        };
+        let (before, buffer) = (self.before, ear.buffer.counts());
+        IncomingCounts {
+            late: before.late + buffer.late,
+            skipped: before.skipped + buffer.skipped,
+            concealed_frames: before.concealed_frames + ear.concealed_frames,
+            recovered_frames: before.recovered_frames + ear.recovered_frames,
+            shortened: before.shortened + ear.shortened,
+        }
+    }
+
+    /// The delay aimed at, in milliseconds.
+    pub(super) fn target_ms(&self) -> u32 {
+        self.ear.as_ref().map_or(JITTER_TARGET_MS_MIN, |it| it.buffer.target_ms())
+    }
+
+    /// As [`JitterBuffer::delay_now_us`].
+    pub(super) fn delay_us(&self, now: Now) -> u64 {
+        self.ear.as_ref().map_or(0, |it| it.buffer.delay_now_us(it.held(), now))
+    }
+}
+
+#[derive(Debug)]
+struct Ear {
     buffer: JitterBuffer,
     codec: AudioCodec,
     decoder: Decoder,
@@ -42,8 +133,8 @@ pub(super) struct Incoming {
     shortened: u64,
 }
 
-impl Incoming {
-    pub(super) fn new(codec: AudioCodec, now: Now) -> Self {
+impl Ear {
+    fn new(codec: AudioCodec, now: Now) -> Self {
         Self {
             buffer: JitterBuffer::new(codec.clock_hz(), now),
             codec,
@@ -62,7 +153,7 @@ impl Incoming {
     }
 
     /// Goes on with another codec. What is still in the buffer is heard if it is like the new one in rate and clock.
-    pub(super) fn change_codec(&mut self, codec: AudioCodec) {
+    fn change_codec(&mut self, codec: AudioCodec) {
         let before = std::mem::replace(&mut self.codec, codec);
         if before.clock_hz() != codec.clock_hz() || before.rate() != codec.rate() {
             self.buffer.change_clock(codec.clock_hz());
@@ -75,21 +166,8 @@ impl Incoming {
         }
     }
 
-    pub(super) fn push(&mut self, packet: AudioPacket<'_>, now: Now) {
-        self.buffer.push(packet, now);
-    }
-
-    pub(super) fn pass_over(&mut self, sequence: u16) {
-        self.buffer.pass_over(sequence);
-    }
-
-    pub(super) fn splice(&mut self) {
-        self.buffer.splice();
-        self.noise = None;
-    }
-
     /// The next 20 ms. While a digit is held down (`in_event`) its sender sends no audio, and none is invented.
-    pub(super) fn tick(&mut self, in_event: bool, now: Now) -> Heard {
+    fn tick(&mut self, in_event: bool, now: Now) -> Heard {
         let frame_len = self.codec.rate().frame_len();
         if self.buffer.wants_less(self.held(), self.quiet, now) {
             self.shorten(now);
@@ -128,26 +206,9 @@ impl Incoming {
         Heard::Concealed(frame)
     }
 
-    pub(super) const fn buffer(&self) -> &JitterBuffer {
-        &self.buffer
-    }
-
     /// In units of the RTP timestamp.
-    pub(super) fn held(&self) -> u32 {
+    fn held(&self) -> u32 {
         self.codec.units_of(self.held)
-    }
-
-    pub(super) const fn concealed_frames(&self) -> u64 {
-        self.concealed_frames
-    }
-
-    /// Frames of which lost audio was in the packet that followed.
-    pub(super) const fn recovered_frames(&self) -> u64 {
-        self.recovered_frames
-    }
-
-    pub(super) const fn shortened(&self) -> u64 {
-        self.shortened
     }
 
     /// A packet tells what was in the one before it (RFC 7587 §3.3), if that is still to be heard when it comes: while

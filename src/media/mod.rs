@@ -28,6 +28,7 @@ mod reception;
 mod relay;
 mod report;
 mod session;
+pub mod sounds;
 pub mod tones;
 
 pub use dtmf::DtmfEnded;

@@ -2,9 +2,11 @@
 //! that was agreed on.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 
+use super::TICK;
 use super::dtmf::DtmfSender;
 use super::playout::{Played, Playout, PlayoutFrame, PlayoutFull};
 use super::relay::{Numbering, Relayed};
@@ -27,35 +29,43 @@ pub(super) struct Outgoing {
     /// Digits to be played as tones, and the one that is.
     tones: VecDeque<(Digit, u16)>,
     tone: Option<Box<ToneGenerator>>,
-    /// For what is played at another rate than the leg's, and whether it still holds the end of it.
-    resampler: Option<Box<Resampler>>,
-    has_tail: bool,
     format: Format,
-    encoder: Encoder,
+    /// What it takes to speak; `None` while packets are passed on and while nothing may be sent.
+    voice: Option<Box<Voice>>,
     /// How much of what we send is lost, in 1/256: the worst of late, as the peer reports it.
     loss: Option<u8>,
     /// Ticks since there was last something to be said.
     quiet_ticks: u32,
-    /// To be sent: the first `held` samples.
-    samples: [i16; SAMPLES_MAX],
-    held: usize,
-    /// The timestamp of the first of them.
-    held_at: u32,
     /// Even a short packet is to be sent now.
     flush: bool,
     event: Option<(Header, [u8; 4])>,
     /// What our silence sounds like is to be told.
     noise: Option<Header>,
+    /// What is passed on, the timestamp at which the last of it ends, and since when `timestamp` has stood still.
+    numbering: Numbering,
+    relayed_until: Option<u32>,
+    relayed_at: Option<Instant>,
+    packets: u64,
+    octets: u64,
+}
+
+/// Frames to payloads.
+#[derive(Debug)]
+struct Voice {
+    encoder: Encoder,
+    /// For what is played at another rate than the leg's, and whether it still holds the end of it.
+    resampler: Option<Box<Resampler>>,
+    has_tail: bool,
+    /// To be sent: the first `held` samples.
+    samples: [i16; SAMPLES_MAX],
+    held: usize,
+    /// The timestamp of the first of them.
+    held_at: u32,
     /// What the peer was sent in this tick, and the same without what was mixed in.
     frame: Option<Frame>,
     played: Option<Frame>,
     /// To be heard in the next tick beside what is played then.
     mixed_in: Option<Frame>,
-    /// What is passed on, and the timestamp at which the last of it ends.
-    numbering: Numbering,
-    relayed_until: Option<u32>,
-    packets: u64,
-    octets: u64,
 }
 
 impl Outgoing {
@@ -80,23 +90,16 @@ impl Outgoing {
             dtmf: DtmfSender::default(),
             tones: VecDeque::new(),
             tone: None,
-            resampler: None,
-            has_tail: false,
             format,
-            encoder: Encoder::new(format.codec, format.opus),
+            voice: None,
             loss: None,
             quiet_ticks: 0,
-            samples: [0; SAMPLES_MAX],
-            held: 0,
-            held_at: 0,
             flush: false,
             event: None,
             noise: None,
-            frame: None,
-            played: None,
-            mixed_in: None,
             numbering: Numbering::default(),
             relayed_until: None,
+            relayed_at: None,
             packets: 0,
             octets: 0,
         }
@@ -108,10 +111,12 @@ impl Outgoing {
 
     pub(super) fn clear(&mut self) {
         self.playout.clear();
-        if let Some(resampler) = &mut self.resampler {
-            resampler.reset();
+        if let Some(voice) = &mut self.voice {
+            if let Some(resampler) = &mut voice.resampler {
+                resampler.reset();
+            }
+            voice.has_tail = false;
         }
-        self.has_tail = false;
     }
 
     pub(super) fn send_dtmf(&mut self, digit: Digit, ms: u16) -> bool {
@@ -136,15 +141,17 @@ impl Outgoing {
         self.event = None;
         self.noise = None;
         self.flush = false;
-        (self.frame, self.played) = (None, None);
-        let mixed_in = self.mixed_in.take();
         let Some(format) = may else {
-            self.held = 0;
+            self.voice = None;
             self.was_silent = true;
             return None;
         };
-        if self.held >= self.packet_len() {
-            self.held = 0;
+        let (packet_len, loss) = (self.packet_len(), self.loss);
+        let voice = self.voice.get_or_insert_with(|| Box::new(Voice::new(format, loss)));
+        (voice.frame, voice.played) = (None, None);
+        let mixed_in = voice.mixed_in.take();
+        if voice.held >= packet_len {
+            voice.held = 0;
         }
         let rate = format.codec.rate();
         if let Some((payload_type, event)) = format.telephone_event.and_then(|it| {
@@ -155,49 +162,41 @@ impl Outgoing {
             self.event =
                 Some((Header { payload_type, marker, sequence: 0, timestamp, ssrc: self.ssrc }, event.payload));
             self.flush = true;
-            self.frame = Some(Frame::silence(rate));
+            voice.frame = Some(Frame::silence(rate));
             return None;
         }
+        let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
         let next = if tone.is_some() { None } else { self.playout.next() };
-        let is_quiet = tone.is_none() && next.is_none() && !self.has_tail && mixed_in.is_none();
+        let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
             self.leave_out(payload_type, rate);
             return None;
         }
-        let mut frame = self.at_rate(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate);
-        self.played = Some(frame);
-        if let Some(other) = mixed_in {
-            frame.mix_in(&other);
+        if let Some(voice) = &mut self.voice {
+            let frame = tone.or_else(|| next.as_ref().map(|(frame, _)| *frame));
+            voice.say(frame, mixed_in.as_ref(), rate, self.timestamp);
         }
-        if self.held == 0 {
-            self.held_at = self.timestamp;
-        }
-        if let Some(room) = self.samples.get_mut(self.held..) {
-            for (to, from) in room.iter_mut().zip(frame.samples()) {
-                *to = *from;
-            }
-            self.held += rate.frame_len();
-        }
-        self.frame = Some(frame);
         next.map(|(_, played)| played)
     }
 
     /// Lets time pass in which nothing is sent.
-    pub(super) const fn skip(&mut self, ticks: u32) {
+    pub(super) fn skip(&mut self, ticks: u32) {
         self.timestamp = self.timestamp.wrapping_add(ticks.wrapping_mul(self.tick_units()));
-        self.held = 0;
+        if let Some(voice) = &mut self.voice {
+            voice.held = 0;
+        }
         self.was_silent = true;
     }
 
     /// Writes the next packet of this tick.
     pub(super) fn poll_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
         let packet_len = self.packet_len();
-        while self.held >= packet_len || (self.flush && self.held > 0) {
-            let timestamp = self.held_at;
+        while let Some(voice) = self.voice.as_mut().filter(|it| it.held >= packet_len || (self.flush && it.held > 0)) {
+            let timestamp = voice.held_at;
             let mut payload = [0; PAYLOAD_LEN_MAX];
-            let len = self.encode(packet_len.min(self.held), &mut payload);
+            let len = voice.encode(packet_len.min(voice.held), self.format.codec, &mut payload);
             if len == 0 {
                 self.was_silent = true;
                 continue;
@@ -221,52 +220,62 @@ impl Outgoing {
         self.dtmf.is_busy() || self.tone.is_some() || !self.tones.is_empty()
     }
 
-    /// Beside what is played in the next tick.
-    pub(super) const fn mix_in(&mut self, frame: Frame) {
-        self.mixed_in = Some(frame);
+    /// Beside what is played in the next tick. Without effect on who is not spoken to.
+    pub(super) fn mix_in(&mut self, frame: Frame) {
+        if let Some(voice) = &mut self.voice {
+            voice.mixed_in = Some(frame);
+        }
     }
 
-    /// From now on packets are passed on. What was still to be said is forgotten.
-    pub(super) fn begin_relay(&mut self, format: Format) {
+    /// From now on packets are passed on. What was still to be said is forgotten. The last tick was at `ticked_at`.
+    pub(super) fn begin_relay(&mut self, format: Format, ticked_at: Instant) {
         self.change_format(format);
         self.clear();
-        self.held = 0;
+        self.voice = None;
         self.event = None;
         self.noise = None;
-        (self.frame, self.played, self.mixed_in) = (None, None, None);
         self.numbering.restart();
+        self.relayed_at = Some(ticked_at);
     }
 
     /// What is said next runs on from what was passed on, and is a talkspurt of its own.
-    pub(super) fn end_relay(&mut self) {
-        self.timestamp = self.next_timestamp().wrapping_sub(self.tick_units());
+    pub(super) fn end_relay(&mut self, now: Instant) {
+        self.timestamp = self.next_timestamp(now).wrapping_sub(self.tick_units());
         self.relayed_until = None;
+        self.relayed_at = None;
         self.was_silent = true;
     }
 
-    /// 20 ms in which packets are passed on.
-    pub(super) const fn pass_tick(&mut self) {
-        self.timestamp = self.timestamp.wrapping_add(self.tick_units());
-    }
-
     /// Writes a packet of the other leg as one of ours.
-    pub(super) fn forward(&mut self, packet: &Relayed<'_>, payload_type: u8, buffer: &mut [u8]) -> Option<usize> {
-        let place = self.numbering.place(packet, (self.sequence, self.next_timestamp()))?;
-        let is_audio = packet.units > 0;
+    pub(super) fn forward(
+        &mut self,
+        packet: &Relayed<'_>,
+        payload_type: u8,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> Option<usize> {
+        let is_first = !self.numbering.has(packet);
+        if is_first {
+            let next = (self.sequence, self.next_timestamp(now));
+            self.numbering.begin(packet, next);
+        }
+        let place = self.numbering.place(packet)?;
+        let (is_newest, is_audio) = (place.is_newest || is_first, packet.units > 0);
         let header = Header {
             payload_type,
-            marker: packet.header.marker || (place.is_first && is_audio),
+            marker: packet.header.marker || (is_first && is_audio),
             sequence: place.sequence,
             timestamp: place.timestamp,
             ssrc: self.ssrc,
         };
         let len = Packet { header, payload: packet.payload }.write(buffer)?;
-        if place.is_newest {
+        if is_newest {
             self.sequence = place.sequence.wrapping_add(1);
         }
-        if place.is_newest && is_audio {
+        if is_newest && is_audio {
             self.timestamp = place.timestamp;
             self.relayed_until = Some(place.timestamp.wrapping_add(packet.units));
+            self.relayed_at = Some(now);
         }
         self.packets += 1;
         self.octets += u64::try_from(packet.payload.len()).unwrap_or(0);
@@ -277,16 +286,19 @@ impl Outgoing {
         self.ssrc
     }
 
-    pub(super) const fn timestamp(&self) -> u32 {
-        self.timestamp
+    /// Of now; runs on whether or not anything is sent.
+    pub(super) fn timestamp(&self, now: Instant) -> u32 {
+        let passed = self.relayed_at.map_or(Duration::ZERO, |it| now.saturating_duration_since(it));
+        let ticks = u32::try_from((passed.as_millis() / TICK.as_millis()) & u128::from(u32::MAX)).unwrap_or(0);
+        self.timestamp.wrapping_add(ticks.wrapping_mul(self.tick_units()))
     }
 
-    pub(super) const fn frame(&self) -> Option<&Frame> {
-        self.frame.as_ref()
+    pub(super) fn frame(&self) -> Option<&Frame> {
+        self.voice.as_ref()?.frame.as_ref()
     }
 
-    pub(super) const fn played(&self) -> Option<&Frame> {
-        self.played.as_ref()
+    pub(super) fn played(&self) -> Option<&Frame> {
+        self.voice.as_ref()?.played.as_ref()
     }
 
     pub(super) const fn packets(&self) -> u64 {
@@ -309,15 +321,17 @@ impl Outgoing {
     pub(super) fn expect_loss(&mut self, fraction_lost: u8) {
         let loss = self.loss.map_or(fraction_lost, |it| fraction_lost.max(it / 4 * 3));
         self.loss = Some(loss);
-        if self.format.opus.forward_error_correction {
-            self.encoder.expect_loss(percent(loss));
+        if let Some(voice) = self.voice.as_mut().filter(|_| self.format.opus.forward_error_correction) {
+            voice.encoder.expect_loss(percent(loss));
         }
     }
 
     /// A tick of silence of which nothing is sent but, now and then, what it sounds like (RFC 3389 §4).
     fn leave_out(&mut self, payload_type: u8, rate: SampleRate) {
         self.flush = true;
-        self.frame = Some(Frame::silence(rate));
+        if let Some(voice) = &mut self.voice {
+            voice.frame = Some(Frame::silence(rate));
+        }
         if (self.quiet_ticks - HANGOVER_TICKS) % NOISE_EVERY_TICKS == 1 {
             let (timestamp, ssrc) = (self.timestamp, self.ssrc);
             self.noise = Some(Header { payload_type, marker: false, sequence: 0, timestamp, ssrc });
@@ -345,25 +359,75 @@ impl Outgoing {
         Some(len)
     }
 
-    /// Encodes the first `len` samples held.
-    fn encode(&mut self, len: usize, payload: &mut [u8]) -> usize {
-        let written = self.samples.get(..len).map_or(0, |samples| self.encoder.encode(samples, payload));
-        self.samples.copy_within(len..self.held, 0);
-        self.held -= len;
-        self.held_at = self.held_at.wrapping_add(self.format.codec.units_of(len));
-        written
-    }
-
     /// Another codec begins anew, with what comes next.
     fn change_format(&mut self, format: Format) {
         if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
-            self.encoder = Encoder::new(format.codec, format.opus);
-            self.held = 0;
-            if let Some(loss) = self.loss.filter(|_| format.opus.forward_error_correction) {
-                self.encoder.expect_loss(percent(loss));
-            }
+            self.voice = None;
         }
         self.format = format;
+    }
+
+    const fn packet_len(&self) -> usize {
+        let ptime_ms = self.format.codec.ptime_ms(self.format.ptime_ms);
+        self.format.codec.rate().frame_len() / 2 * (ptime_ms / 10) as usize
+    }
+
+    /// Of what is said next: after what has been sent, also if that was long packets.
+    fn next_timestamp(&self, now: Instant) -> u32 {
+        let next = self.timestamp(now).wrapping_add(self.tick_units());
+        self.relayed_until.filter(|it| timestamp_distance(next, *it) > 0).unwrap_or(next)
+    }
+
+    const fn tick_units(&self) -> u32 {
+        self.format.codec.clock_hz() / 50
+    }
+}
+
+impl Voice {
+    fn new(format: Format, loss: Option<u8>) -> Self {
+        let mut encoder = Encoder::new(format.codec, format.opus);
+        if let Some(loss) = loss.filter(|_| format.opus.forward_error_correction) {
+            encoder.expect_loss(percent(loss));
+        }
+        Self {
+            encoder,
+            resampler: None,
+            has_tail: false,
+            samples: [0; SAMPLES_MAX],
+            held: 0,
+            held_at: 0,
+            frame: None,
+            played: None,
+            mixed_in: None,
+        }
+    }
+
+    /// Adds 20 ms to what is to be sent; silence if there is nothing to say.
+    fn say(&mut self, frame: Option<Frame>, mixed_in: Option<&Frame>, rate: SampleRate, timestamp: u32) {
+        let mut frame = self.at_rate(frame, rate);
+        self.played = Some(frame);
+        if let Some(other) = mixed_in {
+            frame.mix_in(other);
+        }
+        if self.held == 0 {
+            self.held_at = timestamp;
+        }
+        if let Some(room) = self.samples.get_mut(self.held..) {
+            for (to, from) in room.iter_mut().zip(frame.samples()) {
+                *to = *from;
+            }
+            self.held += rate.frame_len();
+        }
+        self.frame = Some(frame);
+    }
+
+    /// Encodes the first `len` samples held.
+    fn encode(&mut self, len: usize, codec: AudioCodec, payload: &mut [u8]) -> usize {
+        let written = self.samples.get(..len).map_or(0, |samples| self.encoder.encode(samples, payload));
+        self.samples.copy_within(len..self.held, 0);
+        self.held -= len;
+        self.held_at = self.held_at.wrapping_add(codec.units_of(len));
+        written
     }
 
     /// What is to be sent at the leg's rate; silence if there is nothing.
@@ -386,21 +450,6 @@ impl Outgoing {
         }
         self.has_tail = true;
         resampler.process(&frame)
-    }
-
-    const fn packet_len(&self) -> usize {
-        let ptime_ms = self.format.codec.ptime_ms(self.format.ptime_ms);
-        self.format.codec.rate().frame_len() / 2 * (ptime_ms / 10) as usize
-    }
-
-    /// Of what is said next: after what has been sent, also if that was long packets.
-    fn next_timestamp(&self) -> u32 {
-        let next = self.timestamp.wrapping_add(self.tick_units());
-        self.relayed_until.filter(|it| timestamp_distance(next, *it) > 0).unwrap_or(next)
-    }
-
-    const fn tick_units(&self) -> u32 {
-        self.format.codec.clock_hz() / 50
     }
 }
 

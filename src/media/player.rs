@@ -2,19 +2,9 @@
 //! far they are. Clearing takes effect with the next frame.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-use crate::codec::{Converter, Frame, SampleRate};
-use crate::limits::{
-    CLIP_SECONDS_MAX, PLAYER_EVENTS_MAX, PLAYER_ITEMS_MAX, PLAYER_MARKS_MAX, PLAYER_STREAM_FRAMES_MAX,
-};
-
-/// Audio that is there as a whole, at the rate of frames. Clones share it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clip {
-    rate: SampleRate,
-    samples: Arc<[i16]>,
-}
+use crate::codec::{Clip, Frame, SampleRate};
+use crate::limits::{PLAYER_EVENTS_MAX, PLAYER_ITEMS_MAX, PLAYER_MARKS_MAX, PLAYER_STREAM_FRAMES_MAX};
 
 /// Names something that is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,11 +43,6 @@ pub enum PlayerEvent {
 #[error("the player does not take this now")]
 pub struct PlayerFull;
 
-/// A rate of audio that no clip can be made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("audio at {0} Hz cannot be played")]
-pub struct ClipRate(pub u32);
-
 /// See the module. When [`PLAYER_ITEMS_MAX`] things wait, it refuses more.
 #[derive(Debug)]
 pub struct Player {
@@ -84,54 +69,6 @@ enum Source {
     Stream { frames: VecDeque<Frame>, is_over: bool },
 }
 
-impl Clip {
-    /// Of samples at any rate from 8 to 48 kHz that files come in, as what is played at `rate`.
-    ///
-    /// # Errors
-    ///
-    /// [`ClipRate`].
-    pub fn new(samples: &[i16], hz: u32, rate: SampleRate) -> Result<Self, ClipRate> {
-        let len_max = usize::try_from(hz.saturating_mul(CLIP_SECONDS_MAX)).unwrap_or(usize::MAX);
-        let samples = samples.get(..len_max).unwrap_or(samples);
-        if hz == rate.hz() {
-            return Ok(Self { rate, samples: samples.into() });
-        }
-        // The rates that do not divide into pieces of 10 ms are brought to one that does; what the straight lines between
-        // the samples add is above the band that is left.
-        let (doubled, hz) = match hz {
-            11_025 => (Some(stretched(samples, 4)), 44_100),
-            12_000 => (Some(stretched(samples, 2)), 24_000),
-            22_050 => (Some(stretched(samples, 2)), 44_100),
-            other => (None, other),
-        };
-        let samples = doubled.as_deref().unwrap_or(samples);
-        let mut converter = Converter::new(hz, rate.hz()).map_err(|error| ClipRate(error.0))?;
-        let pieces = samples.len().div_ceil(converter.input_len().max(1));
-        let mut converted = Vec::with_capacity(pieces * converter.output_len());
-        let mut piece = vec![0; converter.output_len()];
-        for from in samples.chunks(converter.input_len()) {
-            converter.process(from, &mut piece);
-            converted.extend_from_slice(&piece);
-        }
-        Ok(Self { rate, samples: converted.into() })
-    }
-
-    /// Its rate.
-    pub const fn rate(&self) -> SampleRate {
-        self.rate
-    }
-
-    /// Its samples.
-    pub fn samples(&self) -> &[i16] {
-        &self.samples
-    }
-
-    /// How long it is, in milliseconds.
-    pub fn duration_ms(&self) -> u64 {
-        u64::try_from(self.samples.len()).unwrap_or(u64::MAX) * 1_000 / u64::from(self.rate.hz())
-    }
-}
-
 impl Playing {
     /// Once, from the beginning, as loud as it is.
     pub const fn once(id: PlayId) -> Self {
@@ -156,7 +93,7 @@ impl Player {
     ///
     /// [`PlayerFull`], also of a clip whose rate is not the player's.
     pub fn play(&mut self, clip: Clip, playing: Playing) -> Result<(), PlayerFull> {
-        if clip.rate != self.rate {
+        if clip.rate() != self.rate {
             return Err(PlayerFull);
         }
         self.push(Source::Clip(clip), playing)
@@ -195,7 +132,7 @@ impl Player {
         if let Some(item) = self.items.iter_mut().find(|it| it.playing.id == id)
             && let Source::Clip(clip) = &item.source
         {
-            item.position = position.min(clip.samples.len());
+            item.position = position.min(clip.samples().len());
         }
     }
 
@@ -289,8 +226,8 @@ impl Player {
         }
         let position = match &source {
             // One that begins behind its end would go round for ever.
-            Source::Clip(clip) if clip.samples.is_empty() => return Err(PlayerFull),
-            Source::Clip(clip) => self.samples_of(playing.from_ms).min(clip.samples.len()),
+            Source::Clip(clip) if clip.samples().is_empty() => return Err(PlayerFull),
+            Source::Clip(clip) => self.samples_of(playing.from_ms).min(clip.samples().len()),
             Source::Stream { .. } => 0,
         };
         self.items.push_back(Item { playing, source, position, is_started: false });
@@ -338,7 +275,7 @@ impl Item {
     fn fill(&mut self, room: &mut [i16]) -> (usize, State) {
         let (len, state) = match &mut self.source {
             Source::Clip(clip) => {
-                let left = clip.samples.get(self.position..).unwrap_or(&[]);
+                let left = clip.samples().get(self.position..).unwrap_or(&[]);
                 let len = left.len().min(room.len());
                 room.iter_mut().zip(left).for_each(|(to, from)| *to = *from);
                 (len, if len == left.len() { State::AtItsEnd } else { State::GoesOn })
@@ -372,17 +309,6 @@ impl Item {
         self.position = 0;
         true
     }
-}
-
-/// `factor` times as many samples, on straight lines between those that are there.
-fn stretched(samples: &[i16], factor: i32) -> Vec<i16> {
-    let next = samples.iter().skip(1).chain(samples.last());
-    let pairs = samples.iter().zip(next);
-    let between = |(from, to): (&i16, &i16), step: i32| {
-        let (from, to) = (i32::from(*from), i32::from(*to));
-        i16::try_from(from + (to - from) * step / factor).unwrap_or(0)
-    };
-    pairs.flat_map(|pair| (0..factor).map(move |step| between(pair, step))).collect()
 }
 
 const UNITY: u16 = 256;
@@ -460,24 +386,6 @@ mod tests {
         player.play_stream(Playing::once(PlayId(1))).unwrap();
         let fed = (0..1_000).filter(|_| player.feed(PlayId(1), Some(Frame::silence(RATE))).is_ok()).count();
         assert_eq!(fed, PLAYER_STREAM_FRAMES_MAX);
-        assert_eq!(Clip::new(&[1], 9_999, RATE), Err(ClipRate(9_999)));
-    }
-
-    #[test]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "the amplitude fits")]
-    fn files_of_every_usual_rate_keep_pitch_and_length() {
-        for hz in [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000] {
-            let tone =
-                |at: u32| (8_000.0 * (std::f64::consts::TAU * 500.0 * f64::from(at) / f64::from(hz)).sin()) as i16;
-            let samples: Vec<i16> = (0..hz).map(tone).collect();
-            let clip = Clip::new(&samples, hz, RATE).unwrap();
-            assert!(clip.duration_ms().abs_diff(1_000) <= 10, "{hz}: {}", clip.duration_ms());
-            let middle = &clip.samples()[800..7_200];
-            let rising = middle.windows(2).filter(|it| it[0] < 0 && it[1] >= 0).count();
-            assert!(rising.abs_diff(400) <= 1, "{hz}: {rising}");
-            let loudness = middle.iter().map(|it| f64::from(*it).powi(2)).sum::<f64>() / middle.len() as f64;
-            assert!(((2.0 * loudness).sqrt() - 8_000.0).abs() < 300.0, "{hz}: {}", (2.0 * loudness).sqrt());
-        }
     }
 
     /// As many ticks as `expected` has, each as `value*samples …`, and what was told in them.

@@ -65,8 +65,6 @@ struct Stream {
 pub(super) struct Place {
     pub(super) sequence: u16,
     pub(super) timestamp: u32,
-    /// It is the first of its stream.
-    pub(super) is_first: bool,
     /// No packet before it was of a higher number.
     pub(super) is_newest: bool,
 }
@@ -77,21 +75,27 @@ impl Numbering {
         self.stream = None;
     }
 
-    /// Where a packet goes; one that begins a stream gets the numbers `next`. `None` if it is of before that: its number
-    /// has been used.
-    pub(super) fn place(&mut self, packet: &Relayed<'_>, next: (u16, u32)) -> Option<Place> {
+    /// Whether the packet is of the stream that is passed on.
+    pub(super) fn has(&self, packet: &Relayed<'_>) -> bool {
+        self.stream.is_some_and(|it| it.id == (packet.stream, packet.header.ssrc))
+    }
+
+    /// The packet begins a stream, with the numbers `next`.
+    pub(super) const fn begin(&mut self, packet: &Relayed<'_>, next: (u16, u32)) {
         let Header { sequence, timestamp, ssrc, .. } = packet.header;
-        let id = (packet.stream, ssrc);
-        let Some(stream) = self.stream.as_mut().filter(|it| it.id == id) else {
-            self.stream = Some(Stream {
-                id,
-                sequence_offset: next.0.wrapping_sub(sequence),
-                timestamp_offset: next.1.wrapping_sub(timestamp),
-                highest: sequence,
-                since_first: 0,
-            });
-            return Some(Place { sequence: next.0, timestamp: next.1, is_first: true, is_newest: true });
-        };
+        self.stream = Some(Stream {
+            id: (packet.stream, ssrc),
+            sequence_offset: next.0.wrapping_sub(sequence),
+            timestamp_offset: next.1.wrapping_sub(timestamp),
+            highest: sequence,
+            since_first: 0,
+        });
+    }
+
+    /// Where a packet of the stream goes. `None` if it is of before the stream's first: its number has been used.
+    pub(super) fn place(&mut self, packet: &Relayed<'_>) -> Option<Place> {
+        let Header { sequence, timestamp, .. } = packet.header;
+        let stream = self.stream.as_mut()?;
         let ahead = sequence_distance(stream.highest, sequence);
         let since_first = stream.since_first.checked_add_signed(ahead.into())?;
         let is_newest = ahead > 0;
@@ -102,7 +106,6 @@ impl Numbering {
         Some(Place {
             sequence: sequence.wrapping_add(stream.sequence_offset),
             timestamp: timestamp.wrapping_add(stream.timestamp_offset),
-            is_first: false,
             is_newest,
         })
     }
@@ -268,19 +271,19 @@ mod tests {
 
         fn begin(&mut self) {
             assert!(self.a.can_relay_with(&self.b));
-            self.a.begin_relay();
-            self.b.begin_relay();
+            self.a.begin_relay(self.now);
+            self.b.begin_relay(self.now);
         }
 
         fn end(&mut self) {
-            self.a.end_relay();
-            self.b.end_relay();
+            self.a.end_relay(self.now);
+            self.b.end_relay(self.now);
         }
 
         fn tick(&mut self) -> std::time::Duration {
             self.now = self.now + TICK;
-            self.b.handle_relay_tick(self.now);
-            self.a.handle_relay_tick(self.now)
+            self.b.handle_relay_round(self.now);
+            self.a.handle_relay_round(self.now)
         }
 
         /// A tick of `b`, terminated, and the packet that it sends; that of the tick before if it sends none.
@@ -296,7 +299,7 @@ mod tests {
             let datagram = written(&packet);
             let relayed = self.a.handle_relayed(PEER.parse().unwrap(), &datagram, self.now)?;
             let mut buffer = [0; 1_500];
-            let transmit = self.b.forward(&relayed, &mut buffer)?;
+            let transmit = self.b.forward(&relayed, &mut buffer, self.now)?;
             assert_eq!(transmit.to, PEER.parse().unwrap());
             let packet = Packet::parse(&buffer[..transmit.len]).unwrap();
             Some((packet.header, packet.payload.to_vec()))

@@ -295,6 +295,11 @@ impl Registration {
         self.bound.map(|(until, _)| until)
     }
 
+    /// Whether a server has us, and reaches us over this flow.
+    pub fn is_over(&self, flow: Flow) -> bool {
+        self.bound.is_some_and(|(_, it)| it == flow)
+    }
+
     /// The server that is asked, or was last.
     pub fn server(&self) -> Option<Flow> {
         self.config.servers.get(self.server).map(|it| it.flow)

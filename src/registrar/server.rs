@@ -240,6 +240,15 @@ impl Registrar {
         alive.into_iter().map(Binding::target).collect()
     }
 
+    /// Who registered over the connection `flow` for itself, without a proxy in between.
+    pub fn users_on(&self, flow: Flow) -> impl Iterator<Item = (&AccountId, &str)> {
+        let first = (flow, Key { account: AccountId(String::new()), user: "".into() });
+        let of_flow = self.by_flow.range(first..).take_while(move |it| it.0 == flow).map(|(_, key)| key);
+        let is_own = move |it: &Binding| it.flow == flow && it.path.is_empty();
+        let has_own = move |key: &&Key| self.users.get(*key).is_some_and(|it| it.iter().any(is_own));
+        of_flow.filter(has_own).map(|it| (&it.account, &*it.user))
+    }
+
     /// The next thing to know, or `None` once drained.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -46,8 +46,10 @@ pub enum Destination {
 pub enum Caller {
     /// Nobody that is known.
     Stranger,
-    /// One of the known sources: a carrier, or a PBX.
+    /// One of the known sources.
     Known,
+    /// A carrier, or a PBX.
+    Trunk(TrunkName),
     /// A user who has shown to be it.
     User(AccountId, String),
 }
@@ -120,7 +122,11 @@ impl Routes {
 
     /// Who calls from `source`, as far as its address tells.
     pub fn caller(&self, source: IpAddr) -> Caller {
-        if self.is_known(source) { Caller::Known } else { Caller::Stranger }
+        match self.trunk_of(source) {
+            Some(trunk) => Caller::Trunk(trunk.clone()),
+            None if self.is_known(source) => Caller::Known,
+            None => Caller::Stranger,
+        }
     }
 
     /// Who answers a call that `caller` makes to `user`, the user part of the Request-URI. Users reach each other and the
@@ -139,9 +145,19 @@ impl Routes {
             Caller::User(account, _) if self.users.contains(&(account.clone(), user.to_owned())) => {
                 Ok(Target { account: account.clone(), to: Destination::User(user.to_owned()) })
             }
-            Caller::Stranger | Caller::Known | Caller::User(..) => {
+            Caller::Stranger | Caller::Known | Caller::Trunk(_) | Caller::User(..) => {
                 admission.unknown_numbers.clone().ok_or(Refusal::UnknownNumber)
             }
+        }
+    }
+}
+
+impl Caller {
+    /// The trunk that it is.
+    pub const fn trunk(&self) -> Option<&TrunkName> {
+        match self {
+            Self::Trunk(name) => Some(name),
+            Self::Stranger | Self::Known | Self::User(..) => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::agent::provider::secret::Secret;
 use crate::agent::provider::speech_protocol::{
     AudioFormat, RecogniserClient, RecogniserConfig, SynthesiserClient, SynthesiserConfig,
 };
-use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, TurnTaking};
+use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, OnMachine, Sound, TurnTaking};
 use crate::codec::{Frame, SampleRate};
 use crate::config::{self, Consent, RecordingFormat};
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
@@ -24,6 +24,7 @@ use crate::server::call_actor::Services;
 use crate::server::call_recording::RecordingPlan;
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
 use crate::server::recorder::Format;
+use crate::server::sounds::Sounds;
 use crate::server::speech::{fallback_tone, render_text};
 use crate::server::system::target;
 
@@ -35,6 +36,8 @@ pub(crate) struct PreparedAgent {
     wide: AgentConfig,
     /// To whom it may hand callers over, by the names it knows them by.
     pub(crate) transfers: BTreeMap<String, Target>,
+    /// What is done about fax machines.
+    pub(crate) on_fax: config::OnFax,
     phrases: Vec<String>,
     voice: Option<String>,
     speech: SocketAddress,
@@ -69,6 +72,18 @@ pub enum AgentError {
     /// The agent has no speech service, and the embedded engine is off.
     #[error("agent `{0}` has no speech service: give it [agents.{0}.speech] or set [speech] enabled = true")]
     NoSpeech(String),
+    /// What a caller should hear during a transfer is not there.
+    #[error(
+        "agent `{agent}`: transfer_sound = \"{sound}\": {reason}; it is the name of a built-in sound, or a file of [sounds] directory"
+    )]
+    NoSound {
+        /// The agent.
+        agent: String,
+        /// What was written.
+        sound: String,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Makes every agent ready. `embedded` is the address of the local speech engine, if it runs; a call may wait for one of
@@ -80,9 +95,10 @@ pub(crate) fn prepare(
     agents: &BTreeMap<String, config::Agent>,
     embedded: Option<&SocketAddress>,
     decoder_wait: Duration,
+    sounds: &Sounds,
 ) -> Result<BTreeMap<String, Arc<PreparedAgent>>, AgentError> {
     let prepared = agents.iter().map(|(name, agent)| {
-        let prepared = prepare_one(name, agent, embedded, decoder_wait)?;
+        let prepared = prepare_one(name, agent, embedded, decoder_wait, sounds)?;
         Ok((name.clone(), Arc::new(prepared)))
     });
     prepared.collect()
@@ -93,6 +109,7 @@ fn prepare_one(
     agent: &config::Agent,
     embedded: Option<&SocketAddress>,
     decoder_wait: Duration,
+    sounds: &Sounds,
 ) -> Result<PreparedAgent, AgentError> {
     let (mind, phrases, apology) = match &agent.brain {
         config::Brain::Pathway(source) => {
@@ -117,7 +134,7 @@ fn prepare_one(
             Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
         }
     };
-    let sound = Enhancements {
+    let enhancements = Enhancements {
         noise_suppression: agent.sound.noise_suppression,
         echo_cancellation: agent.sound.echo_cancellation,
         gain_control: agent.sound.gain_control,
@@ -132,16 +149,25 @@ fn prepare_one(
         ..defaults
     };
     let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
-    let config = |rate| AgentConfig {
+    let config = |rate, transfer_sound| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
+        transfer_sound,
+        on_machine: match &agent.on_machine {
+            config::OnMachine::GoOn => OnMachine::GoOn,
+            config::OnMachine::HangUp => OnMachine::HangUp,
+            config::OnMachine::Message(message) => OnMachine::Message(message.clone()),
+        },
         ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
     };
-    let (narrow, wide) = (config(SampleRate::Hz8000), config(SampleRate::Hz16000));
+    let sound = |rate| transfer_sound(name, agent, sounds, rate);
+    let narrow = config(SampleRate::Hz8000, sound(SampleRate::Hz8000)?);
+    let wide = config(SampleRate::Hz16000, sound(SampleRate::Hz16000)?);
     let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
     let voice = agent.voice.clone();
-    Ok(PreparedAgent { narrow, wide, transfers, phrases, voice, speech, model, recording, sound })
+    let on_fax = agent.on_fax.clone();
+    Ok(PreparedAgent { narrow, wide, transfers, on_fax, phrases, voice, speech, model, recording, sound: enhancements })
 }
 
 impl PreparedAgent {
@@ -181,6 +207,22 @@ impl PreparedAgent {
                 .map(|(chat, address)| spawn_model(ChatCompletions::new(chat.clone()), address.clone())),
         }
     }
+}
+
+/// Nobody hears it whom the agent cannot hand over.
+fn transfer_sound(
+    name: &str,
+    agent: &config::Agent,
+    sounds: &Sounds,
+    rate: SampleRate,
+) -> Result<Option<Sound>, AgentError> {
+    let sound = &agent.transfer_sound;
+    if sound == SILENCE || agent.transfers.is_empty() {
+        return Ok(None);
+    }
+    let missing = |reason| AgentError::NoSound { agent: name.to_owned(), sound: sound.clone(), reason };
+    let clip = sounds.load(sound, rate).map_err(missing)?;
+    Ok(Some(Sound { name: sound.clone(), clip }))
 }
 
 fn load_pathway(agent: &str, source: &config::Pathway) -> Result<Arc<Pathway>, AgentError> {
@@ -274,5 +316,7 @@ fn milliseconds_u32(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
+/// What is written where nothing is to be heard.
+const SILENCE: &str = "silence";
 /// From a free decoder to a recogniser that listens.
 const READY_AFTER_WAIT_MS: u64 = 3_000;

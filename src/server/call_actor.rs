@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
-use crate::agent::{self, Agent, CallContext, HangUpReason, Output, Service, Speaker};
+use crate::agent::{self, Agent, AnsweredBy, CallContext, FirstMessage, HangUpReason, Output, Service, Speaker};
 use crate::call::{HangUpCause, TransferOutcome};
-use crate::codec::SampleRate;
+use crate::codec::{Clip, SampleRate};
+use crate::config::OnFax;
 use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX};
+use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancer;
 use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
@@ -26,12 +30,13 @@ use crate::server::agents::PreparedAgent;
 use crate::server::attendant;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::CallRecording;
-use crate::server::detection::Listening;
+use crate::server::detection::{Finding, Listening};
 use crate::server::media_link::{self, LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
 use crate::server::sip_worker::{Command, NewCall, Signal};
+use crate::server::sounds::Sounds;
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
 
@@ -58,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) worker: mpsc::Sender<Command>,
     /// Where calls are recorded.
     pub(crate) recordings: Arc<Recordings>,
+    /// What agents may play.
+    pub(crate) sounds: Arc<Sounds>,
 }
 
 /// Starts an actor for every new call until the SIP worker is gone.
@@ -82,17 +89,25 @@ async fn run(new: NewCall, shared: Shared) {
     let Some(link) = new.link else {
         return;
     };
-    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: BTreeMap::new() };
+    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: new.variables.clone() };
     let rate = link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
-    let agent = Box::new(Agent::new(prepared.config(rate).clone(), context, entropy::generator(), clock::now()));
+    let mut config = prepared.config(rate).clone();
+    if new.is_placed {
+        // Whoever is called speaks first.
+        config.first_message = FirstMessage::CallerFirst { wait_ms_max: CALLED_SPEAKS_MS_MAX };
+    }
+    let agent = Box::new(Agent::new(config, context, entropy::generator(), clock::now()));
     let opens_at = clock::now().instant + Duration::from_millis(PROVIDER_IDLE_MS_MAX);
     let actor = CallActor {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: Listening::to_caller(rate),
+        listening: if new.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        is_placed: new.is_placed,
+        answered_by: None,
+        is_sent_to_fax: false,
         link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
         enhancer,
@@ -102,6 +117,7 @@ async fn run(new: NewCall, shared: Shared) {
         events: vec![],
         cause: None,
         stopped: None,
+        fetching: FuturesUnordered::new(),
         prepared,
         wanted: None,
     };
@@ -114,6 +130,12 @@ struct CallActor {
     agent: Box<Agent>,
     services: Connections,
     listening: Listening,
+    /// Whether somebody is called: the network's tones are for us then.
+    is_placed: bool,
+    /// Who or what has answered, as far as that was heard before the answer.
+    answered_by: Option<AnsweredBy>,
+    /// Whether a fax machine is being handed over.
+    is_sent_to_fax: bool,
     link: media_link::TaskEnd,
     recording: CallRecording,
     /// Of an agent whose callers are enhanced.
@@ -126,9 +148,11 @@ struct CallActor {
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
     cause: Option<EndCause>,
-    /// Set when the agent asks to hang up in this turn of the loop.
-    stopped: Option<HangUpReason>,
+    /// Set when the call is to be ended in this turn of the loop.
+    stopped: Option<EndCause>,
     prepared: Arc<PreparedAgent>,
+    /// Sounds that are being found.
+    fetching: FuturesUnordered<BoxFuture<'static, (UtteranceId, Result<Clip, String>)>>,
     /// Set when the agent hands its caller over in this turn of the loop.
     wanted: Option<Target>,
 }
@@ -200,8 +224,8 @@ impl CallActor {
         let ended = loop {
             self.perform_outputs();
             self.write_events().await;
-            if let Some(reason) = self.stopped.take() {
-                self.cause = Some(cause(reason));
+            if let Some(cause) = self.stopped.take() {
+                self.cause = Some(cause);
                 hang_up(&self.shared, self.call, HangUpCause::Done).await;
             }
             if let Some(target) = self.wanted.take() {
@@ -224,6 +248,9 @@ impl CallActor {
                     None => break None,
                 },
                 Some(tick) = self.link.tick(), if !self.link.is_closed() => self.handle_ticks(tick),
+                Some((utterance, found)) = self.fetching.next(), if !self.fetching.is_empty() => {
+                    self.agent.handle_sound(utterance, found, clock::now());
+                }
                 event = self.services.next() => match event {
                     Some(event) => self.handle_service(event),
                     None => {
@@ -252,14 +279,19 @@ impl CallActor {
         let now = clock::now();
         match signal {
             Signal::Answered => {
+                self.listening.handle_answered();
                 if self.recording.handle_answered(now) {
                     self.agent.handle_answered(now);
+                }
+                if let Some(by) = self.answered_by {
+                    self.agent.handle_answered_by(by, now);
                 }
             }
             // It is heard with the next tick, so that media time does not run faster than the leg.
             Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
             Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
             Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
+            Signal::Transferred(_) if self.is_sent_to_fax => self.stopped = Some(EndCause::Fax),
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
@@ -271,6 +303,7 @@ impl CallActor {
     fn leave(&mut self, now: Now) {
         self.agent.handle_hangup(now);
         self.services = Connections::Closed;
+        self.fetching.clear();
         self.digits.clear();
         // Nobody listens any more, so that the two may get each other's packets as they come.
         self.link = media_link::link(self.link.rate()).0;
@@ -284,7 +317,7 @@ impl CallActor {
             if leg_tick.missed > 0 {
                 self.shared.metrics.leg_ticks_missed(leg_tick.missed);
             }
-            self.listen(&leg_tick);
+            self.listen(&leg_tick, now);
             let mut tick = agent_tick(&leg_tick);
             if let Some(enhancer) = &mut self.enhancer {
                 tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
@@ -310,18 +343,54 @@ impl CallActor {
         Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
     }
 
-    /// Writes down what is heard beside words.
-    fn listen(&mut self, tick: &LegTick) {
+    /// Writes down what is heard beside words, and does what follows from it.
+    fn listen(&mut self, tick: &LegTick, now: Now) {
         for finding in self.listening.hear(&tick.tick.heard).into_iter().flatten() {
-            self.events.extend(finding.party().map(|party| Event::AnsweredBy { party }));
-            self.events.push(note("detected", finding.to_string()));
+            self.find(finding, now);
+        }
+    }
+
+    fn find(&mut self, finding: Finding, now: Now) {
+        self.events.extend(finding.party().map(|party| Event::AnsweredBy { party }));
+        self.events.push(note("detected", finding.to_string()));
+        if let Some(by) = finding.answered_by() {
+            self.answered_by = Some(by);
+            self.agent.handle_answered_by(by, now);
+        }
+        if finding.is_fax() {
+            self.handle_fax();
+        } else if self.is_placed
+            && let Some(cause) = finding.end_cause()
+        {
+            // The network says by a tone, or by an announcement after one, what it might have said by signalling.
+            self.stopped = self.stopped.take().or(Some(cause));
+        }
+    }
+
+    fn handle_fax(&mut self) {
+        match &self.prepared.on_fax {
+            OnFax::GoOn => {}
+            OnFax::HangUp => self.stopped = Some(EndCause::Fax),
+            OnFax::Transfer(name) if !self.is_sent_to_fax => {
+                self.is_sent_to_fax = true;
+                self.agent.fall_silent(RING_MS_MAX);
+                self.wanted = self.prepared.transfers.get(name).cloned();
+            }
+            OnFax::Transfer(_) => {}
         }
     }
 
     fn handle_service(&mut self, event: ServiceEvent) {
         let now = clock::now();
         match event {
-            ServiceEvent::Recogniser(event) => self.agent.handle_recogniser(event, now),
+            ServiceEvent::Recogniser(event) => {
+                if let RecogniserEvent::Partial { text } | RecogniserEvent::Final { text, .. } = &event
+                    && let Some(finding) = self.listening.understand(text)
+                {
+                    self.find(finding, now);
+                }
+                self.agent.handle_recogniser(event, now);
+            }
             ServiceEvent::Synthesiser(event) => self.agent.handle_synthesiser(event, now),
             ServiceEvent::Model(event) => self.agent.handle_model(event, now),
         }
@@ -363,6 +432,10 @@ impl CallActor {
                     self.events.push(Event::Digit { digit, direction });
                 }
             }
+            Output::Fetch { utterance, source } => {
+                let (sounds, rate) = (Arc::clone(&self.shared.sounds), self.link.rate());
+                self.fetching.push(async move { (utterance, sounds.find(&source, rate).await) }.boxed());
+            }
             Output::Event(agent::Event::TransferRequested { target }) => {
                 self.wanted = self.prepared.transfers.get(&target).cloned();
                 if self.wanted.is_none() {
@@ -373,7 +446,7 @@ impl CallActor {
             }
             Output::Event(agent::Event::Recording(order)) => self.recording.handle_order(order, now),
             Output::Event(event) => self.note(event),
-            Output::HangUp { reason } => self.stopped = Some(reason),
+            Output::HangUp { reason } => self.stopped = Some(cause(reason)),
         }
     }
 
@@ -436,6 +509,14 @@ impl CallActor {
             }
             agent::Event::RecogniserLate => note("recogniser", "the final result came too late".to_owned()),
             agent::Event::AudioDropped { utterance } => note("dropped", format!("audio of utterance {}", utterance.0)),
+            agent::Event::Played { source, start_ms, end_ms, interrupted } => {
+                let end = if interrupted { "cut off" } else { "to its end" };
+                note("played", format!("{source} from {start_ms} to {end_ms} ms, {end}"))
+            }
+            agent::Event::NotPlayed { source, reason } => {
+                tracing::warn!(source, reason, "not played");
+                note("not_played", format!("{source}: {reason}"))
+            }
             agent::Event::SpeechDropped => note("dropped", "something to say".to_owned()),
             agent::Event::NodeEntered { node } => note("node", node),
             agent::Event::VariableSet { name, value } => note("variable", format!("{name} = {value}")),
@@ -532,8 +613,12 @@ fn cause(reason: HangUpReason) -> EndCause {
         HangUpReason::MaxDuration => EndCause::DurationLimit,
         HangUpReason::ServiceFailed(_) => EndCause::ServiceFailed,
         HangUpReason::PathwayLoop => EndCause::Internal,
+        HangUpReason::Machine => EndCause::MachineAnswered,
+        HangUpReason::MessageLeft => EndCause::MessageLeft,
     }
 }
 
+/// How long whoever is called may take to say something, before the agent does.
+const CALLED_SPEAKS_MS_MAX: u32 = 3_000;
 /// Frames of audio that wait until the services are opened: a little more than come before they are opened all the same.
 const FRAMES_HELD_MAX: usize = 8;

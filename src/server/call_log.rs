@@ -120,6 +120,11 @@ impl CallLog {
         self.journal.as_ref().is_some_and(Journal::is_behind)
     }
 
+    /// How full the journal's queue is: 0 to 1.
+    pub(crate) fn fullness(&self) -> f64 {
+        self.journal.as_ref().map_or(0.0, Journal::fullness)
+    }
+
     /// The calls in progress, for metrics: without the log itself, which holds those.
     pub(crate) fn calls_in_progress(&self) -> OpenCalls {
         self.open.clone()

@@ -75,11 +75,17 @@ impl Writer {
     }
 }
 
+/// Tells a connection from an earlier one between the same addresses, of which something may still be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConnectionId(u64);
+
 /// A connection that has come into being, for the worker.
 #[derive(Debug)]
 pub(crate) struct Connected {
     /// Its addresses.
     pub(crate) flow: Flow,
+    /// Which of those that ever were between them.
+    pub(crate) id: ConnectionId,
     /// Whether we opened it.
     pub(crate) is_ours: bool,
     /// Who is at the other end.
@@ -93,6 +99,7 @@ pub(crate) struct Connected {
 pub(crate) struct Connections {
     limits: ConnectionLimits,
     open: Mutex<Open>,
+    admitted: AtomicU64,
     refused: [AtomicU64; NotAdmitted::ALL.len()],
     handshakes_failed: [AtomicU64; HandshakeFailure::ALL.len()],
 }
@@ -164,6 +171,7 @@ impl Connections {
         Self {
             limits,
             open: Mutex::new(Open { total: 0, by_source: BTreeMap::new(), opening }),
+            admitted: AtomicU64::new(0),
             refused: Default::default(),
             handshakes_failed: Default::default(),
         }
@@ -192,7 +200,8 @@ impl Connections {
         open.total += 1;
         open.by_source.insert(source, of_source + 1);
         drop(open);
-        Ok(ConnectionPermit { connections: Arc::clone(self), source })
+        let id = ConnectionId(self.admitted.fetch_add(1, Ordering::Relaxed));
+        Ok(ConnectionPermit { connections: Arc::clone(self), source, id })
     }
 
     /// A handshake failed.
@@ -242,6 +251,14 @@ fn count(counters: &[AtomicU64], index: usize) {
 pub(crate) struct ConnectionPermit {
     connections: Arc<Connections>,
     source: IpAddr,
+    id: ConnectionId,
+}
+
+impl ConnectionPermit {
+    /// Names the connection.
+    pub(crate) const fn id(&self) -> ConnectionId {
+        self.id
+    }
 }
 
 impl Drop for ConnectionPermit {
@@ -258,10 +275,11 @@ pub(crate) async fn start(
     permit: ConnectionPermit,
 ) {
     let (handle, WriterEnd { queue, closed }) = Writer::new();
-    if worker.send(Input::Connected(Connected { flow, is_ours, identity, writer: handle })).await.is_err() {
+    let id = permit.id();
+    if worker.send(Input::Connected(Connected { flow, id, is_ours, identity, writer: handle })).await.is_err() {
         return;
     }
-    task::spawn("sip-connection-write", write(writer, queue, flow, worker.clone()));
+    task::spawn("sip-connection-write", write(writer, queue, (flow, id), worker.clone()));
     task::spawn("sip-connection-read", read(reader, (flow, is_ours), worker.clone(), closed, permit));
 }
 
@@ -272,25 +290,26 @@ async fn read(
     closed: CancellationToken,
     permit: ConnectionPermit,
 ) {
+    let id = permit.id();
     let mut buffer = BytesMut::with_capacity(TCP_SEGMENT_BYTES_MAX);
     let mut patience = Duration::from_secs(if is_ours { TCP_IDLE_S_MAX } else { TCP_FIRST_BYTE_S_MAX });
     loop {
         buffer.reserve(TCP_SEGMENT_BYTES_MAX);
         let read = tokio::time::timeout(patience, reader.read_buf(&mut buffer));
         let Some(Ok(Ok(len))) = closed.run_until_cancelled(read).await else { break };
-        if len == 0 || worker.send(Input::Segment(flow, buffer.split().freeze())).await.is_err() {
+        if len == 0 || worker.send(Input::Segment((flow, id), buffer.split().freeze())).await.is_err() {
             break;
         }
         patience = Duration::from_secs(TCP_IDLE_S_MAX);
     }
     drop(permit);
-    drop(worker.send(Input::Disconnected(flow)).await);
+    drop(worker.send(Input::Disconnected((flow, id))).await);
 }
 
 async fn write(
     mut writer: impl AsyncWrite + Unpin,
     mut queue: mpsc::Receiver<Bytes>,
-    flow: Flow,
+    connection: (Flow, ConnectionId),
     worker: mpsc::Sender<Input>,
 ) {
     while let Some(data) = queue.recv().await {
@@ -300,7 +319,7 @@ async fn write(
         };
         let patience = Duration::from_secs(TCP_WRITE_S_MAX);
         if !matches!(tokio::time::timeout(patience, written).await, Ok(Ok(()))) {
-            drop(worker.send(Input::SendFailed(flow)).await);
+            drop(worker.send(Input::Disconnected(connection)).await);
             return;
         }
     }

@@ -3,18 +3,21 @@
 
 use std::fmt;
 
+use crate::agent::AnsweredBy;
 use crate::codec::{Frame, SampleRate};
 use crate::media::Heard;
 use crate::media::detect::{
-    Answer, AnswerConfig, AnswerDetector, AnswerEvidence, AnswerVerdict, CallProgress, Detected, Detection, Readiness,
+    Answer, AnswerConfig, AnswerDetector, AnswerEvidence, AnswerVerdict, CallProgress, Detected, Detection,
+    MusicDetector, MusicVerdict, Readiness,
 };
-use crate::platform::calls::Party;
+use crate::platform::calls::{EndCause, Party};
 
 /// Listens to one leg, at one rate.
 #[derive(Debug)]
 pub(crate) struct Listening {
     rate: SampleRate,
     tones: Box<CallProgress>,
+    music: Box<MusicDetector>,
     /// For a call of ours.
     answer: Option<Box<AnswerDetector>>,
     /// How many more ticks are listened to.
@@ -28,12 +31,20 @@ pub(crate) enum Finding {
     Answer(AnswerVerdict),
     /// A tone, or lasting silence.
     Tone(Detection),
+    /// Music has begun or ended.
+    Music(MusicVerdict),
 }
 
 impl Listening {
     /// To who calls us: for tones, in the first minute, which is when faxes and dialling machines show themselves.
     pub(crate) fn to_caller(rate: SampleRate) -> Self {
-        Self { rate, tones: Box::new(CallProgress::new(rate, None)), answer: None, ticks_left: CALLER_TICKS }
+        Self {
+            rate,
+            tones: Box::new(CallProgress::new(rate, None)),
+            music: Box::new(MusicDetector::new(rate)),
+            answer: None,
+            ticks_left: CALLER_TICKS,
+        }
     }
 
     /// To who is called, from the first early media on.
@@ -49,20 +60,26 @@ impl Listening {
         }
     }
 
+    /// Reads what a recogniser has understood so far.
+    pub(crate) fn understand(&mut self, words: &str) -> Option<Finding> {
+        self.answer.as_mut()?.handle_transcript(words).map(Finding::Answer)
+    }
+
     /// Hears 20 ms.
-    pub(crate) fn hear(&mut self, heard: &Heard) -> [Option<Finding>; 2] {
+    pub(crate) fn hear(&mut self, heard: &Heard) -> [Option<Finding>; 3] {
         let silence = Frame::silence(self.rate);
         let frame = match heard {
             Heard::Audio(frame) | Heard::Concealed(frame) => frame,
             Heard::Nothing => &silence,
         };
         let Some(left) = self.ticks_left.checked_sub(1) else {
-            return [None; 2];
+            return [None; 3];
         };
         self.ticks_left = left;
         let tone = self.tones.handle_frame(frame).map(Finding::Tone);
         let answer = self.answer.as_mut().and_then(|it| it.handle_frame(frame)).map(Finding::Answer);
-        [tone, answer]
+        let music = self.music.handle_frame(frame).map(Finding::Music);
+        [tone, answer, music]
     }
 }
 
@@ -91,6 +108,8 @@ impl Finding {
                 Detected::Beep => "beep",
                 Detected::Silence => "silence",
             },
+            Self::Music(MusicVerdict { is_music: true, .. }) => "music",
+            Self::Music(MusicVerdict { is_music: false, .. }) => "music_ended",
         }
     }
 
@@ -99,13 +118,51 @@ impl Finding {
         match self {
             Self::Answer(verdict) => verdict.at_ms,
             Self::Tone(detection) => detection.at_ms,
+            Self::Music(verdict) => verdict.at_ms,
+        }
+    }
+
+    /// Who answered, as an agent is told.
+    pub(crate) const fn answered_by(&self) -> Option<AnsweredBy> {
+        match self {
+            Self::Tone(_) | Self::Music(_) => None,
+            Self::Answer(verdict) => Some(match verdict.answer {
+                Answer::Human => AnsweredBy::Human,
+                Answer::Machine => AnsweredBy::Machine,
+                Answer::MachineReady(_) => AnsweredBy::MachineReady,
+                Answer::Ivr => AnsweredBy::Menu,
+                Answer::Screening => AnsweredBy::Screening,
+                Answer::Unavailable => AnsweredBy::Unavailable,
+                Answer::Fax => AnsweredBy::Fax,
+                Answer::Unknown => AnsweredBy::Unclear,
+            }),
+        }
+    }
+
+    /// Whether it is a fax machine that shows itself.
+    pub(crate) const fn is_fax(&self) -> bool {
+        matches!(self, Self::Tone(Detection { detected: Detected::FaxCalling | Detected::FaxAnswering, .. }))
+    }
+
+    /// Why a call of ours is over, if this says so.
+    pub(crate) const fn end_cause(&self) -> Option<EndCause> {
+        let Self::Tone(Detection { detected, .. }) = self else {
+            return None;
+        };
+        match detected {
+            Detected::Busy => Some(EndCause::LineBusy),
+            Detected::Congestion => Some(EndCause::NetworkBusy),
+            Detected::SpecialInformation => Some(EndCause::Unreachable),
+            Detected::Ringback | Detected::FaxCalling | Detected::FaxAnswering | Detected::Beep | Detected::Silence => {
+                None
+            }
         }
     }
 
     /// Who answered, as the call record has it; `None` if this says nothing about it.
     pub(crate) const fn party(&self) -> Option<Party> {
         match self {
-            Self::Tone(_) => None,
+            Self::Tone(_) | Self::Music(_) => None,
             Self::Answer(verdict) => Some(match verdict.answer {
                 Answer::Human => Party::Human,
                 Answer::Machine
@@ -128,6 +185,10 @@ impl fmt::Display for Finding {
         let tone = match self {
             Self::Tone(detection) => Some(detection),
             Self::Answer(AnswerVerdict { evidence, .. }) => evidence.tone.as_ref(),
+            Self::Music(MusicVerdict { evidence, .. }) => {
+                let (sustained, quiet) = (evidence.sustained_percent, evidence.quiet_percent);
+                return write!(f, "{sustained} % in {} notes that stand still, {quiet} % of pause", evidence.notes);
+            }
         };
         match (tone, self) {
             (Some(Detection { detected: Detected::Silence, evidence, .. }), _) => {
@@ -137,7 +198,7 @@ impl fmt::Display for Finding {
                 write!(f, "{} Hz for {} ms, then {} ms of pause", evidence.hz, evidence.tone_ms, evidence.pause_ms)
             }
             (None, Self::Answer(AnswerVerdict { evidence, .. })) => write_cadence(f, evidence),
-            (None, Self::Tone(_)) => Ok(()),
+            (None, Self::Tone(_) | Self::Music(_)) => Ok(()),
         }
     }
 }
@@ -169,6 +230,16 @@ mod tests {
         assert!(found[0].starts_with("fax_calling at "), "{found:?}");
         assert!(found[0].contains(" Hz for "), "{found:?}");
         assert_eq!(found.iter().filter(|it| it.starts_with("fax")).count(), 1, "{found:?}");
+    }
+
+    #[test]
+    fn music_on_hold_is_heard_to_begin() {
+        let rate = SampleRate::Hz8000;
+        let tune = crate::media::hold_music::hold_music(rate).unwrap();
+        let mut listening = Listening::to_caller(rate);
+        let heard = (0..900).flat_map(|tick| listening.hear(&Heard::Audio(tune.round(tick * 160))));
+        let found: Vec<_> = heard.flatten().map(|it| it.to_string()).collect();
+        assert!(found.iter().any(|it| it.starts_with("music at ") && it.contains("notes")), "{found:?}");
     }
 
     #[test]

@@ -225,7 +225,8 @@ impl Endpoint {
             SipSockets::new(bound.udp, (client.clone(), trunks), Arc::clone(&connections), inputs.clone());
         for (address, name) in &config.tls.peers {
             if let Some(client) = &client {
-                sockets.expect_tls(*address, client.peer(name)?);
+                // Nothing is open yet.
+                drop(sockets.expect_tls(*address, client.peer(name)?));
             }
         }
         let shell = Shell {
@@ -268,8 +269,13 @@ impl EndpointHandle {
     /// Places a call over whatever servers it takes; it comes out of the queue of new calls once it has media. `None` if the
     /// worker is gone.
     pub(crate) async fn order(&self, order: Order) -> Option<CallId> {
+        self.order_for(order, BTreeMap::new()).await
+    }
+
+    /// The same, for an agent that is given these variables.
+    pub(crate) async fn order_for(&self, order: Order, variables: BTreeMap<String, String>) -> Option<CallId> {
         let (reply, placed) = oneshot::channel();
-        self.worker.send(Command::Order(Box::new(order), reply)).await.ok()?;
+        self.worker.send(Command::Order(Box::new(order), variables, reply)).await.ok()?;
         placed.await.ok()
     }
 

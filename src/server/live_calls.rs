@@ -1,27 +1,25 @@
-//! `/v1/calls` for calls under way: placed, ended, transferred, recorded, supervised, pressed keys into, for whoever has
+//! `/v1/calls` for calls under way: ended, transferred, recorded, supervised, pressed keys into, for whoever has
 //! shown a key. The key is the authority for whom these call.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, post};
 use axum::{Extension, Router};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::RecordingOrder;
-use crate::call::{CallerId, Order};
 use crate::config::Config;
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits::LIVE_DIGITS_MAX;
 use crate::platform::calls::sql::Journal;
 use crate::platform::problem::Problem;
-use crate::route::{Admission, AgentName, Caller, Destination, Routes, Target, TrunkName};
+use crate::route::{Admission, Caller, Destination, Routes, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::NO_CONSENT;
@@ -39,16 +37,14 @@ struct Inner {
     log: CallLog,
     journal: Journal,
     routes: Routes,
-    trunks: BTreeMap<String, bool>,
-    agents: BTreeSet<String>,
+    trunks: BTreeSet<String>,
 }
 
 impl LiveCalls {
     /// For the calls that `worker` has.
     pub(crate) fn new(config: &Config, worker: mpsc::Sender<Command>, log: CallLog, journal: Journal) -> Self {
-        let trunks = config.trunks.iter().map(|(name, it)| (name.clone(), it.caller_id.is_some())).collect();
-        let (routes, agents) = (system::routes(config), config.agents.keys().cloned().collect());
-        Self(Arc::new(Inner { worker, log, journal, routes, trunks, agents }))
+        let (routes, trunks) = (system::routes(config), config.trunks.keys().cloned().collect());
+        Self(Arc::new(Inner { worker, log, journal, routes, trunks }))
     }
 
     /// Has something done with a call of `account`.
@@ -61,8 +57,8 @@ impl LiveCalls {
         }
         let (reply, done) = oneshot::channel();
         // Without waiting: a worker with so much to do has calls to look after.
-        self.0.worker.try_send(Command::Live(call, Box::new(order), reply)).or(Err(Problem::busy()))?;
-        match done.await.or(Err(Problem::busy()))? {
+        self.0.worker.try_send(Command::Live(call, Box::new(order), reply)).map_err(|_error| Problem::busy())?;
+        match done.await.map_err(|_error| Problem::busy())? {
             Ok(()) => Ok(StatusCode::NO_CONTENT),
             Err(LiveRefused::NotTalking) => Err(Problem::conflict("the call is over, or not answered yet")),
             Err(LiveRefused::Conflict(why)) if why == NO_CONSENT => Err(Problem::no_consent()),
@@ -76,7 +72,7 @@ impl LiveCalls {
     fn target(&self, account: &AccountId, to: &str, trunk: Option<&str>) -> Result<Target, Problem> {
         let unknown = || Problem::invalid_parameter("to", "a user, a number of [numbers], a SIP URI, or a trunk");
         if let Some(trunk) = trunk {
-            if !self.0.trunks.contains_key(trunk) {
+            if !self.0.trunks.contains(trunk) {
                 return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
             }
             let to = Destination::Trunk(TrunkName(trunk.to_owned()), to.to_owned());
@@ -97,7 +93,6 @@ impl LiveCalls {
 /// The routes.
 pub(crate) fn routes(calls: LiveCalls) -> Router {
     Router::new()
-        .route("/v1/calls", post(place))
         .route("/v1/calls/{call}/end", post(end))
         .route("/v1/calls/{call}/dtmf", post(press))
         .route("/v1/calls/{call}/transfer", post(transfer))
@@ -108,52 +103,6 @@ pub(crate) fn routes(calls: LiveCalls) -> Router {
 
 type Account = Extension<AccountId>;
 type Calls = State<LiveCalls>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Place {
-    agent_id: String,
-    to_number: String,
-    from_number: Option<String>,
-    trunk: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Placed {
-    call: CallId,
-    status: &'static str,
-}
-
-/// Calls somebody for an agent to talk to.
-async fn place(State(calls): Calls, Extension(account): Account, body: Bytes) -> Result<Response, Problem> {
-    let Place { agent_id, to_number, from_number, trunk } = read(&body)?;
-    if !calls.0.agents.contains(&agent_id) {
-        return Err(Problem::invalid_parameter("agent_id", "the name of an agent"));
-    }
-    let target = calls.target(&account, &to_number, trunk.as_deref())?;
-    let number = |number: &str| Uri::sip(Some(number), "trunk.invalid", None);
-    let (to, trunk) = match target.to {
-        Destination::Uri(uri) => (uri, None),
-        Destination::Trunk(trunk, to) => {
-            (number(&to).or(Err(Problem::invalid_parameter("to_number", "a number")))?, Some(trunk))
-        }
-        Destination::Agent(_) | Destination::User(_) => {
-            return Err(Problem::invalid_parameter("to_number", "a SIP URI, or a number over a trunk"));
-        }
-    };
-    let has_caller_id = trunk.as_ref().is_some_and(|it| calls.0.trunks.get(&it.0) == Some(&true));
-    let from = match (from_number, has_caller_id) {
-        (Some(from), _) => CallerId::User(from),
-        (None, true) => CallerId::OfTrunk,
-        (None, false) => CallerId::User(agent_id.clone()),
-    };
-    let agent = Some(AgentName(agent_id));
-    let order = Order { account, agent, to, from, display_name: None, headers: vec![], credentials: None, trunk };
-    let (reply, placed) = oneshot::channel();
-    calls.0.worker.try_send(Command::Order(Box::new(order), reply)).or(Err(Problem::busy()))?;
-    let call = placed.await.or(Err(Problem::busy()))?;
-    Ok((StatusCode::CREATED, Json(Placed { call, status: "initiated" })).into_response())
-}
 
 /// Hangs a call up, whatever its state.
 async fn end(

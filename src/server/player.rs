@@ -17,9 +17,8 @@ use ipnet::IpNet;
 use reqwest::{Client, Url, redirect};
 use rusty_mp3::Mp3Decoder;
 
-use crate::codec::SampleRate;
+use crate::codec::{Clip, ClipRate, SampleRate};
 use crate::limits::{CLIP_BYTES_MAX, CLIP_FETCH_MAX, CLIP_SECONDS_MAX};
-use crate::media::player::{Clip, ClipRate};
 
 /// What may be fetched.
 #[derive(Clone, Debug)]
@@ -110,8 +109,21 @@ impl Sources {
         decoded.unwrap_or_else(|error| Err(FetchError::Damaged(error.to_string())))
     }
 
-    /// Only names below the directory, and only files that are there without a detour.
-    fn file(&self, written: &str) -> Result<PathBuf, FetchError> {
+    /// The same of a file, at once.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`]; of a URL always.
+    pub fn clip_of_file(&self, written: &str, rate: SampleRate) -> Result<Clip, FetchError> {
+        decode(&read(&self.file(written)?, self.bytes_max)?, rate)
+    }
+
+    /// Where a file is. Only names below the directory, and only files that are there without a detour.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::NotAllowed`], or that it is not there.
+    pub fn file(&self, written: &str) -> Result<PathBuf, FetchError> {
         let directory = self.directory.as_ref().ok_or(FetchError::NotAllowed)?;
         let relative = Path::new(written);
         if written.contains('\0') || !relative.components().all(|it| matches!(it, Component::Normal(_))) {

@@ -13,7 +13,7 @@ use crate::limits::{
     TCP_CONNECTING_MESSAGES_MAX, TCP_CONNECTIONS_MAX, TLS_EXPECTED_S, TLS_NAMES_PER_ADDRESS_MAX, TLS_PEERS_MAX,
 };
 use crate::route::TrunkName;
-use crate::server::connections::{Connected, Connections, Writer};
+use crate::server::connections::{Connected, ConnectionId, Connections, Writer};
 use crate::server::sip_worker::Input;
 use crate::server::tls::{TlsClient, TlsError, TlsPeer};
 use crate::server::{clock, task, tcp};
@@ -30,7 +30,7 @@ use crate::transport::{Flow, TransportKind};
 #[derive(Debug)]
 pub(crate) struct SipSockets {
     udp: BTreeMap<SocketAddr, Arc<UdpSocket>>,
-    open: BTreeMap<Flow, Writer>,
+    open: BTreeMap<Flow, (ConnectionId, Writer)>,
     connecting: BTreeMap<Flow, Vec<Bytes>>,
     expected: BTreeMap<SocketAddr, Vec<Expected>>,
     /// Of those that are being opened, the ones whose server may turn out to be only some of those expected.
@@ -92,22 +92,22 @@ impl SipSockets {
     /// within the last [`TLS_EXPECTED_S`]: a flow tells addresses apart, not names, so its server has to be all of them. To
     /// be called before the first message to an address that was looked up for a name; calling it again is cheap.
     ///
-    /// A connection that was opened before a name was expected is closed, and what is under way on it fails; the next
-    /// message opens one that is verified for it. At most [`TLS_PEERS_MAX`] addresses are remembered; beyond it the one that was expected longest ago is
-    /// forgotten.
-    pub(crate) fn expect_tls(&mut self, remote: SocketAddr, peer: TlsPeer) {
+    /// A connection that was opened before a name was expected is closed and returned, as what is under way on it fails; the
+    /// next message opens one that is verified for it. At most [`TLS_PEERS_MAX`] addresses are remembered; beyond it the
+    /// one that was expected longest ago is forgotten.
+    pub(crate) fn expect_tls(&mut self, remote: SocketAddr, peer: TlsPeer) -> Vec<Flow> {
         let now = clock::now().instant;
         let expected = self.expected.entry(remote).or_default();
         expected.retain(|it| now.saturating_duration_since(it.at) < Duration::from_secs(TLS_EXPECTED_S));
         if let Some(known) = expected.iter_mut().find(|it| it.peer.is_same(&peer)) {
             known.at = now;
-            return;
+            return vec![];
         }
         if expected.len() < TLS_NAMES_PER_ADDRESS_MAX {
             expected.push(Expected { peer, at: now });
         }
         let is_there = |flow: &Flow| flow.kind == TransportKind::Tls && flow.remote == remote;
-        self.open.retain(|flow, _| !is_there(flow));
+        let closed = self.open.extract_if(.., |flow, _| is_there(flow)).map(|(flow, _)| flow).collect();
         self.unverified.extend(self.connecting.keys().filter(|it| is_there(it)));
         if self.expected.len() > TLS_PEERS_MAX {
             let latest = |(_, it): &(&SocketAddr, &Vec<Expected>)| it.iter().map(|it| it.at).max();
@@ -115,6 +115,7 @@ impl SipSockets {
                 self.expected.remove(&oldest);
             }
         }
+        closed
     }
 
     /// As [`Self::expect_tls`], of a host of which the name is known, and the trunk if it is one's.
@@ -126,11 +127,10 @@ impl SipSockets {
         remote: SocketAddr,
         name: &str,
         trunk: Option<&TrunkName>,
-    ) -> Result<(), NotExpected> {
+    ) -> Result<Vec<Flow>, NotExpected> {
         let own = trunk.and_then(|it| self.trunks.get(it));
         let peer = own.or(self.tls.as_ref()).ok_or(NotExpected::NoClient)?.peer(name)?;
-        self.expect_tls(remote, peer);
-        Ok(())
+        Ok(self.expect_tls(remote, peer))
     }
 
     /// Writes `data` to `flow`, opening a connection if it takes one.
@@ -154,25 +154,40 @@ impl SipSockets {
         }
     }
 
-    /// Takes over an open connection and writes what waited for it.
-    pub(crate) fn connected(&mut self, connected: Connected) {
-        let Connected { flow, writer, .. } = connected;
+    /// Takes over an open connection and writes what waited for it. False if it is not verified for all that is expected
+    /// there by now: it is closed, and what waited is lost.
+    pub(crate) fn connected(&mut self, connected: Connected) -> bool {
+        let Connected { flow, id, writer, .. } = connected;
         if self.unverified.remove(&flow) {
-            // Dropped with its writer, and so are the messages that wait: the end of the connection tells who sent them.
             self.connecting.remove(&flow);
-            return;
+            return false;
         }
         for data in self.connecting.remove(&flow).unwrap_or_default() {
             if !writer.send(data) {
                 self.dropped += 1;
             }
         }
-        self.open.insert(flow, writer);
+        self.open.insert(flow, (id, writer));
+        true
     }
 
-    /// Forgets a connection, which closes it.
+    /// Whether this is the connection of these addresses.
+    pub(crate) fn is_open(&self, flow: Flow, id: ConnectionId) -> bool {
+        self.open.get(&flow).is_some_and(|it| it.0 == id)
+    }
+
+    /// Whether there is a connection of these addresses.
+    pub(crate) fn has(&self, flow: Flow) -> bool {
+        self.open.contains_key(&flow)
+    }
+
+    /// Forgets a connection, which closes it. One that is being opened in its place goes on.
     pub(crate) fn close(&mut self, flow: Flow) {
         self.open.remove(&flow);
+    }
+
+    /// Forgets a connection that could not be opened, and what waits for it.
+    pub(crate) fn give_up(&mut self, flow: Flow) {
         self.connecting.remove(&flow);
         self.unverified.remove(&flow);
     }
@@ -183,7 +198,7 @@ impl SipSockets {
     }
 
     fn send_on_connection(&mut self, flow: Flow, data: Bytes) -> Result<(), SendFailed> {
-        if let Some(open) = self.open.get(&flow) {
+        if let Some((_, open)) = self.open.get(&flow) {
             if open.send(data) {
                 return Ok(());
             }

@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
-use crate::call::{CallLimits, CallsConfig, HangUpCause, Ring, Transfers, TrunkConfig, UsersConfig};
+use crate::call::{
+    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+};
 use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
 };
@@ -34,9 +37,11 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
+use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
-use crate::server::recordings::{Recordings, RecordingsError, http as recordings_http};
+use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::sip_worker::NewCall;
+use crate::server::sounds::{Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -91,6 +96,9 @@ pub enum StartError {
     /// The place of recordings.
     #[error(transparent)]
     Recordings(#[from] RecordingsError),
+    /// The tones.
+    #[error(transparent)]
+    Sounds(#[from] UnknownCountry),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -113,7 +121,8 @@ impl System {
         let health = Arc::new(Health::new());
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
-        let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait)?);
+        let sounds = Arc::new(Sounds::new(&config.sounds)?);
+        let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
@@ -131,6 +140,7 @@ impl System {
             metrics: Arc::clone(&metrics),
             worker: handle.worker.clone(),
             recordings: Arc::clone(&recordings),
+            sounds,
         };
         spawn_actors(new_calls, shared);
         let speech = speech.map(|(server, _)| server);
@@ -145,11 +155,8 @@ impl System {
         recordings.spawn(&group);
         let counted = Arc::clone(&recordings);
         metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
-        let seen = log.clone();
-        let read = calls::http::routes(journal.clone(), Arc::new(move || seen.live()));
-        let live = LiveCalls::new(&config, handle.worker.clone(), log.clone(), journal.clone());
-        let kept = recordings_http::routes(journal.clone(), Arc::clone(&recordings));
-        let api = http::api(read.merge(live_calls::routes(live)).merge(kept), api_keys);
+        let routes = api_routes(&config, &handle, &log, &journal, recordings);
+        let api = http::api(routes, api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
@@ -226,6 +233,27 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// What is served to whoever shows a key.
+fn api_routes(
+    config: &Config,
+    handle: &EndpointHandle,
+    log: &CallLog,
+    journal: &Journal,
+    recordings: Arc<Recordings>,
+) -> Router {
+    let originator = Originator {
+        endpoint: handle.clone(),
+        agents: config.agents.keys().cloned().collect(),
+        trunks: config.trunks.keys().cloned().collect(),
+    };
+    let seen = log.clone();
+    let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
+    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+        .merge(originate::routes(originator))
+        .merge(live_calls::routes(live))
+        .merge(recordings::http::routes(journal.clone(), recordings))
 }
 
 /// The keys that are accepted, and the one that was made for the data directory just now.
@@ -328,7 +356,8 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         unknown_numbers: config.sip.open_agent.as_deref().map(Target::agent),
         ..Admission::default()
     };
-    let closed = Admission { users: !config.users.is_empty(), ..Admission::default() };
+    let has_accounts = !config.users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
+    let closed = Admission { users: has_accounts, ..Admission::default() };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
         kind: match it.transport {
             SignallingTransport::Udp => TransportKind::Udp,
@@ -367,6 +396,10 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Nobody => Transfers::Refused,
                 TransfersFor::Users => Transfers::CarriedOut { for_known_sources: false },
                 TransfersFor::Known => Transfers::CarriedOut { for_known_sources: true },
+            },
+            replacements: match config.sip.transfers {
+                TransfersFor::Nobody => Replacements::Refused,
+                TransfersFor::Users | TransfersFor::Known => Replacements::FromSameSource,
             },
             passed_headers: config.sip.pass_headers.clone(),
             user_agent: config.sip.user_agent.clone(),
@@ -460,7 +493,8 @@ pub(crate) fn target(to: &Number) -> Target {
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
-    (!users.is_empty()).then(|| UsersConfig {
+    let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
+    is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
             ..DigestServerConfig::new(config.sip.realm.clone())
@@ -488,6 +522,12 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         username,
         register_s: trunk.register.then(|| u32::try_from(trunk.expires.as_secs()).unwrap_or(u32::MAX)),
         sources: trunk.sources.clone(),
+        admission: TrunkAdmission {
+            by_address: trunk.inbound.address,
+            by_registration: trunk.inbound.registration,
+            certificate_names: trunk.inbound.certificate_names.clone(),
+            account: trunk.inbound.account.clone(),
+        },
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
     }

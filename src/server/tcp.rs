@@ -108,7 +108,7 @@ impl Acceptor {
 pub(crate) async fn connect(flow: Flow, tls: Vec<TlsPeer>, worker: mpsc::Sender<Input>, connections: Arc<Connections>) {
     if try_connect(flow, tls, &worker, &connections).await.is_none() {
         // The worker may be gone; then nobody waits for the connection.
-        drop(worker.send(Input::SendFailed(flow)).await);
+        drop(worker.send(Input::NotConnected(flow)).await);
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) async fn accept(
         HandshakeFailure::Websocket
     })?;
     let (writer, end) = Writer::new();
-    let connected = Connected { flow, is_ours: false, identity, writer };
+    let connected = Connected { flow, id: permit.id(), is_ours: false, identity, writer };
     if acceptor.worker.send(Input::Connected(connected)).await.is_ok() {
         task::spawn("sip-websocket", carry(socket, flow, end, acceptor.worker.clone(), permit));
     }
@@ -104,6 +104,7 @@ async fn carry<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let id = permit.id();
     let mut is_pinged = false;
     let mut look_at = clock::now().instant + PING_AFTER;
     loop {
@@ -122,7 +123,7 @@ async fn carry<S>(
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
                     Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                 };
-                if worker.send(Input::Datagram(flow, data)).await.is_err() {
+                if worker.send(Input::Message((flow, id), data)).await.is_err() {
                     break;
                 }
                 None
@@ -145,7 +146,7 @@ async fn carry<S>(
     let goodbye = tokio::time::timeout(Duration::from_secs(TCP_WRITE_S_MAX), socket.close(None));
     let _already_closed = goodbye.await;
     drop(permit);
-    drop(worker.send(Input::Disconnected(flow)).await);
+    drop(worker.send(Input::Disconnected((flow, id))).await);
 }
 
 /// Text where it is text, as browsers expect.

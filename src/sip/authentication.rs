@@ -160,22 +160,30 @@ impl Headers {
     }
 }
 
-/// A hash function of digest authentication. Later ones are stronger.
+/// A hash function of digest authentication, and whether the first nonces of a session go into all that follows (the
+/// `-sess` variants of RFC 7616 §3.4.2). Later ones are preferred: they are stronger, or of equals the simpler one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DigestAlgorithm {
+    /// `MD5-sess`.
+    Md5Session,
     /// `MD5`: what a challenge without `algorithm` means.
     Md5,
+    /// `SHA-256-sess`.
+    Sha256Session,
     /// `SHA-256`.
     Sha256,
+    /// `SHA-512-256-sess`.
+    Sha512_256Session,
     /// `SHA-512-256`.
     Sha512_256,
 }
 
 impl DigestAlgorithm {
-    /// Every algorithm, the strongest first.
-    pub const ALL: [Self; 3] = [Self::Sha512_256, Self::Sha256, Self::Md5];
+    /// Every algorithm, the most preferred first.
+    pub const ALL: [Self; 6] =
+        [Self::Sha512_256, Self::Sha512_256Session, Self::Sha256, Self::Sha256Session, Self::Md5, Self::Md5Session];
 
-    /// `None` for algorithms that are not known here, the `-sess` variants among them.
+    /// `None` for algorithms that are not known here.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(text))
     }
@@ -183,9 +191,20 @@ impl DigestAlgorithm {
     /// As it stands on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Md5Session => "MD5-sess",
             Self::Md5 => "MD5",
+            Self::Sha256Session => "SHA-256-sess",
             Self::Sha256 => "SHA-256",
+            Self::Sha512_256Session => "SHA-512-256-sess",
             Self::Sha512_256 => "SHA-512-256",
+        }
+    }
+
+    /// Whether it is a `-sess` variant.
+    pub const fn is_session(self) -> bool {
+        match self {
+            Self::Md5Session | Self::Sha256Session | Self::Sha512_256Session => true,
+            Self::Md5 | Self::Sha256 | Self::Sha512_256 => false,
         }
     }
 }
@@ -617,7 +636,7 @@ mod tests {
         let bare = read("Digest realm=a,nonce=n,algorithm=\"sha-512-256\",qop=auth").expect("valid");
         assert_eq!((bare.algorithm, bare.qop.map(|it| it.auth)), (Some(DigestAlgorithm::Sha512_256), Some(true)));
         assert_eq!(read("Digest realm=a,nonce=n").and_then(|it| it.algorithm), Some(DigestAlgorithm::Md5));
-        assert_eq!(read("Digest realm=a,nonce=n,algorithm=MD5-sess").map(|it| it.algorithm), Some(None));
+        assert_eq!(read("Digest realm=a,nonce=n,algorithm=MD4-sess").map(|it| it.algorithm), Some(None));
         for bad in ["Basic realm=a", "Digest realm=a", "Digest nonce=n", "Digest realm=a,nonce=n,Nonce=m"] {
             assert_eq!(read(bad), None, "{bad}");
         }

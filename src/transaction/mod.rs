@@ -10,6 +10,7 @@ mod client_non_invite;
 mod key;
 mod server_invite;
 mod server_non_invite;
+mod shedding;
 pub mod timers;
 pub mod token;
 
@@ -25,6 +26,7 @@ use self::client_non_invite::ClientNonInvite;
 use self::key::{ClientKey, Origin, ServerKey};
 use self::server_invite::ServerInvite;
 use self::server_non_invite::ServerNonInvite;
+use self::shedding::Shedding;
 use self::token::Tokens;
 use crate::sip::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
@@ -48,8 +50,7 @@ pub(crate) struct Transactions {
     udp_only: UdpOnly,
     deadlines: Deadlines<TransactionId>,
     next_id: u64,
-    /// Whether INVITEs that begin a call are refused without being held.
-    sheds: bool,
+    shedding: Shedding,
     outputs: VecDeque<Output>,
 }
 
@@ -127,6 +128,7 @@ enum Machine {
 impl Transactions {
     /// An empty layer over `transport`, whose branches come from `tokens`.
     pub(crate) fn new(transport: Transport, tokens: Tokens, limits: TransactionLimits) -> Self {
+        let shedding = Shedding::new(transport.secret());
         Self {
             transport,
             tokens,
@@ -140,7 +142,7 @@ impl Transactions {
             udp_only: UdpOnly::default(),
             deadlines: Deadlines::new(),
             next_id: 0,
-            sheds: false,
+            shedding,
             outputs: VecDeque::new(),
         }
     }
@@ -151,9 +153,10 @@ impl Transactions {
         self.drain_transport(now);
     }
 
-    /// While `sheds`, INVITEs that begin a call are answered 503 at once; copies of those that are held are not.
-    pub(crate) const fn shed(&mut self, sheds: bool) {
-        self.sheds = sheds;
+    /// From here on this share of the INVITEs that begin a call, 0 to 1, is answered 503 without being held; copies of
+    /// those that are held are not. Returns the share before.
+    pub(crate) const fn shed(&mut self, share: f64) -> f64 {
+        self.shedding.set_share(share)
     }
 
     /// A connection is open: we opened it if `is_ours`, and `identity` is what its peer's certificate shows.
@@ -367,7 +370,11 @@ impl Transactions {
             return;
         }
         if is_ack {
-            self.outputs.push_back(Output::Ack { request });
+            // That of a refusal without a transaction is expected, and asks for nothing.
+            let tag = request.headers().to().tag();
+            if tag.is_none_or(|it| it != self.transport.stateless_tag(request.headers().top_via())) {
+                self.outputs.push_back(Output::Ack { request });
+            }
             return;
         }
         let is_cancel = *request.method() == Method::Cancel;
@@ -377,7 +384,8 @@ impl Transactions {
             self.refuse(&request, &path, &Refusal::LoopDetected);
             return;
         }
-        if self.sheds && origin.is_some() && *request.method() == Method::Invite {
+        let begins_call = origin.is_some() && *request.method() == Method::Invite;
+        if begins_call && self.shedding.refuses(&key, now.instant) {
             self.stats_mut().count_dropped(Dropped::Overloaded);
             self.refuse(&request, &path, &Refusal::Unavailable { retry_after_s: RETRY_AFTER_S });
             return;

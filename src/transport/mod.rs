@@ -265,6 +265,11 @@ impl Transport {
         format!("{:04x}{:016x}", self.shard, hasher.finish())
     }
 
+    /// A number that peers do not know.
+    pub(crate) const fn secret(&self) -> u64 {
+        self.tag_secret
+    }
+
     /// Whether a stream is open, as far as is known here: something came in on it.
     pub(crate) fn has_stream(&self, flow: Flow) -> bool {
         self.connections.contains_key(&flow)

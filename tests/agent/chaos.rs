@@ -51,6 +51,7 @@ fn live(seed: u64) -> bool {
                 | Output::Model(_)
                 | Output::ClearPlayout
                 | Output::SendDtmf(_)
+                | Output::Fetch { .. }
                 | Output::Event(_) => {}
             }
         }

@@ -31,13 +31,14 @@ fn hanging_up_at_any_moment_leaves_nothing() {
             let last: Vec<_> = std::iter::from_fn(|| world.agent.poll_output()).collect();
             for output in &last {
                 match output {
-                    Output::Event(Event::Transcript { .. } | Event::NodeEntered { .. })
+                    Output::Event(Event::Transcript { .. } | Event::NodeEntered { .. } | Event::Played { .. })
                     | Output::Synthesiser(_)
                     | Output::Model(_)
                     | Output::ClearPlayout => {}
                     Output::Recogniser(_)
                     | Output::Play { .. }
                     | Output::SendDtmf(_)
+                    | Output::Fetch { .. }
                     | Output::Event(_)
                     | Output::HangUp { .. } => panic!("{hang_up_ms} ms: {output:?}"),
                 }

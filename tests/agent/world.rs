@@ -17,9 +17,9 @@ use hookswitch::agent::provider::{
 };
 use hookswitch::agent::voice_activity::{Detector, VoiceActivityConfig};
 use hookswitch::agent::{
-    Agent, AgentConfig, Apology, CallContext, Event, FirstMessage, MindConfig, ModelConfig, Output, Tick,
+    Agent, AgentConfig, Apology, CallContext, Event, FirstMessage, MindConfig, ModelConfig, Output, Sound, Tick,
 };
-use hookswitch::codec::{Frame, SampleRate};
+use hookswitch::codec::{Clip, Frame, SampleRate};
 use hookswitch::identity::{CallId, Pii};
 use hookswitch::timer::Now;
 use rand::SeedableRng;
@@ -77,6 +77,7 @@ pub(crate) struct World {
     synthesiser: Synthesiser,
     generation: u32,
     playing: Option<UtteranceId>,
+    fetching: VecDeque<UtteranceId>,
     recognised_frames: u64,
     pub(crate) log: Vec<String>,
 }
@@ -166,6 +167,10 @@ fn configured(settings: &[&str]) -> AgentConfig {
             ["call", ms] => config.times.call_ms_max = number(ms),
             ["farewell", ms] => config.times.farewell_ms_max = number(ms),
             ["idle", ms] => config.turn_taking.idle_ms = number(ms),
+            ["transfer", "sound"] => {
+                let clip = Clip::new(&[1_000; 800], 8_000, RATE).expect("its rate is ours");
+                config.transfer_sound = Some(Sound { name: "hold-music".to_owned(), clip });
+            }
             ["barge-in", "words"] => config.turn_taking.barge_in = BargeIn::Words(WordsBargeIn::default()),
             _ => panic!("unknown setting {setting}"),
         }
@@ -195,6 +200,7 @@ impl World {
             synthesiser: Synthesiser::default(),
             generation: 0,
             playing: None,
+            fetching: VecDeque::new(),
             recognised_frames: 0,
             log: vec![],
         }
@@ -227,6 +233,15 @@ impl World {
             ["leg", "stalls"] => self.leg.stalled = true,
             ["leg", "misses", ticks] => self.leg.missed = number(ticks),
             ["transfer", "refused", reason @ ..] => self.agent.handle_transfer_refused(&reason.join(" "), now),
+            ["sound", "of", ms] => {
+                let clip = Clip::new(&vec![1_000; number::<usize>(ms) * 8], 8_000, RATE).expect("its rate is ours");
+                let utterance = self.fetching.pop_front().expect("a sound is asked for");
+                self.agent.handle_sound(utterance, Ok(clip), now);
+            }
+            ["sound", "missing"] => {
+                let utterance = self.fetching.pop_front().expect("a sound is asked for");
+                self.agent.handle_sound(utterance, Err("it is not there".to_owned()), now);
+            }
             ["recogniser", "hangs"] => self.recogniser.hangs = true,
             ["recogniser", "dies"] => {
                 self.agent.handle_recogniser(RecogniserEvent::Failed { reason: "gone".to_owned() }, now);
@@ -353,6 +368,10 @@ impl World {
                 self.playing = None;
                 "clear".to_owned()
             }
+            Output::Fetch { utterance, source } => {
+                self.fetching.push_back(utterance);
+                format!("fetch u{} {source}", utterance.0)
+            }
             Output::SendDtmf(key) => format!("dtmf {key}"),
             Output::HangUp { reason } => format!("hang up: {reason:?}"),
             Output::Event(event) => show(event),
@@ -372,6 +391,11 @@ fn show(event: Event) -> String {
             "latency {} + {} + {} + {} + {} = {} ms",
             it.end_of_turn_wait, it.recogniser, it.decision, it.synthesiser, it.playout, it.total
         ),
+        Event::Played { source, start_ms, end_ms, interrupted } => {
+            let cut = if interrupted { " (cut off)" } else { "" };
+            format!("played {source} {start_ms}-{end_ms}{cut}")
+        }
+        Event::NotPlayed { source, reason } => format!("not played {source}: {reason}"),
         Event::Digit(digit) => format!("digit {digit}"),
         Event::ServiceFailed { service, reason } => format!("{service:?} failed: {reason}").to_lowercase(),
         Event::NodeEntered { node } => format!("node {node}"),

@@ -1,4 +1,4 @@
-//! A GET over HTTP/1.1 on a connection of its own, and what `/metrics` says.
+//! A request over HTTP/1.1 on a connection of its own, and what `/metrics` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
@@ -22,13 +22,33 @@ pub(crate) fn get(server: SocketAddr, path: &str) -> Option<Answer> {
 
 /// As [`get`], with more header lines.
 pub(crate) fn get_with(server: SocketAddr, path: &str, headers: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n").ok()?;
-    answer(stream)
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n{headers}\r\n"))
 }
 
-fn answer(mut stream: TcpStream) -> Option<Answer> {
+/// Sends JSON, with an API key.
+#[track_caller]
+pub(crate) fn post(server: SocketAddr, path: &str, key: &str, json: &str) -> Answer {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        json.len()
+    );
+    ask(server, &(head + json)).expect("it is answered")
+}
+
+/// Another method, with more header lines and a body.
+pub(crate) fn send(server: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<Answer> {
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    ask(server, &(head + body))
+}
+
+fn ask(server: SocketAddr, request: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
     let mut bytes = vec![];
     stream.read_to_end(&mut bytes).ok()?;
     let end = bytes.windows(4).position(|it| it == b"\r\n\r\n")?;
@@ -36,19 +56,6 @@ fn answer(mut stream: TcpStream) -> Option<Answer> {
     let bytes = bytes.split_off(end + 4);
     let body = String::from_utf8_lossy(&bytes).into_owned();
     Some(Answer { status: head.split(' ').nth(1)?.parse().ok()?, head, body, bytes })
-}
-
-/// Another method, with a body.
-pub(crate) fn send(server: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<Answer> {
-    let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
-    stream.set_read_timeout(Some(LIMIT)).ok()?;
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    )
-    .ok()?;
-    answer(stream)
 }
 
 /// Reads `/metrics`.

@@ -1,4 +1,4 @@
-//! Calls under way, dealt with over HTTP: recorded, supervised, pressed keys into, transferred, ended, placed.
+//! Calls under way, dealt with over HTTP: recorded, supervised, pressed keys into, transferred, ended.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -341,37 +341,6 @@ fn a_call_is_transferred_from_outside() {
     assert_eq!(it.caller.tones(from[0], &TONES), [SUPERVISOR]);
     assert_eq!(other.tones(from[1], &TONES), [CALLER]);
     assert_eq!(it.post("/transfer", r#"{"to": "nobody"}"#), 400);
-}
-
-#[test]
-fn an_agent_calls_somebody() {
-    let mut it = Talking::start();
-    let to = format!("sip:customer@{}", it.at_supervisor.address);
-    let body = format!(r#"{{"agent_id": "talker", "to_number": "{to}", "from_number": "555"}}"#);
-    let answer = ask(&it.server, "POST", "/v1/calls", &body);
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    let mut customer = TonePeer::new(SUPERVISOR);
-    let invite = customer.answer(&it.at_supervisor);
-    assert!(invite.message.header("From").is_some_and(|it| it.contains("555")));
-    talk(&mut [&mut customer], 20, SECOND * 3);
-    let loud = customer.heard.iter().filter(|it| it.payload.iter().any(|it| !it & 0x7F > 0x30)).count();
-    assert!(loud > 20, "the agent speaks: {loud}");
-    let call: Value = serde_json::from_str(&answer.body).unwrap();
-    let record: Value = serde_json::from_str(
-        &ask(&it.server, "GET", &format!("/v1/calls/{}", call["call"].as_str().unwrap()), "").body,
-    )
-    .unwrap();
-    assert_eq!((record["agent"].as_str(), record["direction"].as_str()), (Some("talker"), Some("outbound")));
-    for body in [
-        "",
-        "{}",
-        r#"{"agent_id": "nobody", "to_number": "sip:a@b"}"#,
-        r#"{"agent_id": "talker", "to_number": "12", "trunk": "none"}"#,
-        r#"{"agent_id": "talker", "to_number": "sip:a@b", "more": 1}"#,
-    ] {
-        assert_eq!(ask(&it.server, "POST", "/v1/calls", body).status, 400, "{body}");
-    }
-    it.phone.hang_up();
 }
 
 /// The codes of telephone events that come in, each once.

@@ -1,6 +1,7 @@
 //! The caller's end of a call's media: µ-law packets of 20 ms (RFC 3550, RFC 3551) out, and an account of those that come
 //! in.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(crate) struct Account {
     pub(crate) longest_gap: Duration,
     /// All times between two packets.
     pub(crate) gaps: Vec<Duration>,
+    /// What they carried.
+    pub(crate) payload: Vec<u8>,
     /// When the last one came.
     pub(crate) last: Option<Instant>,
     quiet: u32,
@@ -37,6 +40,8 @@ pub(crate) struct RtpPeer {
     pub(crate) remote: Option<SocketAddr>,
     /// The SSRC that comes in.
     pub(crate) ssrc_heard: Option<u32>,
+    /// µ-law that is sent in the place of silence, for as long as there is some.
+    pub(crate) voice: VecDeque<u8>,
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
@@ -47,14 +52,23 @@ impl RtpPeer {
     pub(crate) fn new() -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let ssrc = 0x1CEB_0000 | u32::from(socket.local_addr().unwrap().port());
-        Self { socket, remote: None, ssrc_heard: None, ssrc, sequence: 4711, timestamp: 0, next: Instant::now() }
+        Self {
+            socket,
+            remote: None,
+            ssrc_heard: None,
+            voice: VecDeque::new(),
+            ssrc,
+            sequence: 4711,
+            timestamp: 0,
+            next: Instant::now(),
+        }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.socket.local_addr().unwrap().port()
     }
 
-    /// The next packet of silence.
+    /// The next packet, of silence if there is nothing else.
     pub(crate) fn packet(&mut self) -> Vec<u8> {
         self.sequence = self.sequence.wrapping_add(1);
         self.timestamp = self.timestamp.wrapping_add(160);
@@ -62,7 +76,7 @@ impl RtpPeer {
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(self.timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
-        packet.extend([0xFF; 160]);
+        packet.extend((0..160).map(|_| self.voice.pop_front().unwrap_or(0xFF)));
         packet
     }
 
@@ -100,6 +114,7 @@ impl RtpPeer {
         }
         account.last = Some(now);
         account.packets += 1;
+        account.payload.extend(&packet[12..]);
         if packet[12..].iter().filter(|it| is_loud(**it)).count() > 20 {
             account.loud += 1;
             account.bursts += u32::from(account.quiet >= 25 || account.loud == 1);
@@ -113,6 +128,15 @@ impl RtpPeer {
 /// µ-law is stored inverted: the top bit is the sign, and the other seven are the greater, the quieter.
 fn is_loud(octet: u8) -> bool {
     !octet & 0x7F > 0x30
+}
+
+/// ITU-T G.711.
+pub(crate) fn to_ulaw(sample: i16) -> u8 {
+    let sign = if sample < 0 { 0x80 } else { 0 };
+    let magnitude = (i32::from(sample).abs() + 0x84).min(0x7FFF);
+    let exponent = (31 - magnitude.leading_zeros()).saturating_sub(7);
+    let mantissa = (magnitude >> (exponent + 3)) & 0x0F;
+    !(sign | u8::try_from(exponent << 4).unwrap() | u8::try_from(mantissa).unwrap())
 }
 
 pub(crate) const TICK: Duration = Duration::from_millis(20);

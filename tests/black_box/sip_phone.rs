@@ -352,6 +352,16 @@ impl Phone {
         self.final_response(method)
     }
 
+    /// Presses a key, and tells it by INFO.
+    #[track_caller]
+    pub(crate) fn press(&mut self, key: char) {
+        self.cseq += 1;
+        let body = format!("Signal={key}\r\nDuration=100\r\n");
+        let request = self.request("INFO", &["Content-Type: application/dtmf-relay"], &body);
+        self.wire.send(request.as_bytes());
+        assert_eq!(self.final_response("INFO").status(), Some(200));
+    }
+
     #[track_caller]
     pub(crate) fn hang_up(&mut self) {
         let answer = self.ask("BYE", &[]);

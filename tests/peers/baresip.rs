@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,15 @@ pub(crate) struct Account<'a> {
     pub(crate) parameters: &'a str,
     /// What it speaks: a sine of so many Hz.
     pub(crate) tone_hz: f64,
+    /// The authority that the certificate of a server on TLS must be from.
+    pub(crate) authority: Option<&'a Path>,
+}
+
+impl<'a> Account<'a> {
+    /// One that goes straight to the server and speaks [`TONE_HZ`].
+    pub(crate) const fn new(user: &'a str, server: SocketAddr, transport: &'a str) -> Self {
+        Self { user, server, transport, proxy: None, parameters: "", tone_hz: TONE_HZ, authority: None }
+    }
 }
 
 /// A running baresip.
@@ -32,10 +42,14 @@ pub(crate) struct Baresip {
     control: TcpStream,
     unread: Vec<u8>,
     home: Arc<Home>,
+    address: String,
 }
 
 /// As the server's users have it in these tests.
 pub(crate) const PASSWORD: &str = "secret";
+
+/// What a telephone speaks.
+pub(crate) const TONE_HZ: f64 = 440.0;
 
 impl Baresip {
     /// Starts it and waits until it can be ordered about.
@@ -43,9 +57,9 @@ impl Baresip {
         let home = Home::new();
         let control = free_port();
         write_tone(&home.path().join("tone.wav"), account.tone_hz);
-        std::fs::write(home.path().join("config"), configuration(&home, control)).unwrap();
+        std::fs::write(home.path().join("config"), configuration(&home, control, account)).unwrap();
         std::fs::write(home.path().join("accounts"), account_line(account)).unwrap();
-        let process = Process::start(Command::new("baresip").arg("-v").arg("-f").arg(home.path()));
+        let process = Process::start(Command::new("baresip").args(["-v", "-s", "-f"]).arg(home.path()));
         let address = SocketAddr::from(([127, 0, 0, 1], control));
         let mut stream = None;
         process.log.wait(LIMIT, |_| {
@@ -54,7 +68,8 @@ impl Baresip {
         });
         let control = stream.unwrap_or_else(|| panic!("baresip does not listen:\n{}", process.log.text()));
         control.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        Self { process, control, unread: vec![], home }
+        let address = format!("sip:{}@{}", account.user, account.server);
+        Self { process, control, unread: vec![], home, address }
     }
 
     /// Gives an order, such as `dial` with an address.
@@ -75,19 +90,94 @@ impl Baresip {
     /// Waits until the server has taken its registration.
     #[track_caller]
     pub(crate) fn is_registered(&self) {
-        let registered = self.process.log.wait(LIMIT, |_| self.log().contains("200 OK"));
-        assert!(registered, "no registration:\n{}", self.log());
+        assert!(self.registers(LIMIT), "no registration:\n{}", self.log());
+    }
+
+    /// Whether the server takes its registration within `limit`.
+    pub(crate) fn registers(&self, limit: Duration) -> bool {
+        self.process.log.wait(limit, |_| self.log().contains("[1 binding]"))
     }
 
     /// What it heard in its last call: samples at 8 kHz. The file is complete once the call is over.
     #[track_caller]
     pub(crate) fn heard(&self) -> Vec<i16> {
-        let files = std::fs::read_dir(self.home.path()).unwrap().map(|it| it.unwrap().path());
-        let heard = files.filter(|it| it.to_string_lossy().ends_with("-dec.wav")).max();
-        let mut reader =
-            hound::WavReader::open(heard.unwrap_or_else(|| panic!("no recording:\n{}", self.log()))).unwrap();
+        let heard = self.recordings().pop().unwrap_or_else(|| panic!("no recording:\n{}", self.log()));
+        let mut reader = hound::WavReader::open(heard).unwrap();
         assert_eq!(reader.spec().sample_rate, 8000);
         reader.samples().map(Result::unwrap).collect()
+    }
+
+    /// Waits until it has heard nothing but `tone_hz` for `duration`.
+    #[track_caller]
+    pub(crate) fn hears(&self, tone_hz: f64, duration: Duration) {
+        let windows = usize::try_from(duration.as_millis() / 20).unwrap();
+        // What came before counts as little as what comes now.
+        let before = self.samples();
+        let is_heard = self.process.log.wait(LIMIT, |_| {
+            let tail = self.tail(windows * WINDOW);
+            self.samples() >= before + windows * WINDOW && tail.chunks(WINDOW).all(|it| is_tone(it, Some(tone_hz)))
+        });
+        let heard = shape(&self.tail(8_000), &[tone_hz]);
+        assert!(is_heard, "{tone_hz} Hz is `a` in {heard}, of {before} and {} samples\n{}", self.samples(), self.log());
+    }
+
+    /// Waits until it has heard silence, or was sent nothing at all, for `duration`.
+    #[track_caller]
+    pub(crate) fn hears_nothing(&self, duration: Duration) {
+        let windows = usize::try_from(duration.as_millis() / 20).unwrap();
+        let (mut samples, mut since) = (0, Instant::now());
+        let is_so = self.process.log.wait(LIMIT, |_| {
+            let now = self.samples();
+            if now != samples {
+                (samples, since) = (now, Instant::now());
+            }
+            since.elapsed() > duration || self.tail(windows * WINDOW).chunks(WINDOW).all(|it| is_tone(it, None))
+        });
+        assert!(is_so, "it hears something in {samples} samples\n{}", self.log());
+    }
+
+    /// How many samples it has recorded in its last call.
+    fn samples(&self) -> usize {
+        let bytes = self.recordings().pop().map_or(0, |it| std::fs::metadata(it).unwrap().len());
+        usize::try_from(bytes).unwrap().saturating_sub(WAV_HEADER_BYTES) / 2
+    }
+
+    /// The last samples that it has recorded; the header of the file is not looked at, as it is written at the end.
+    fn tail(&self, samples: usize) -> Vec<i16> {
+        let Some(file) = self.recordings().pop() else { return vec![] };
+        let bytes = std::fs::read(file).unwrap();
+        let data = bytes.get(WAV_HEADER_BYTES..).unwrap_or_default();
+        let data = data.chunks_exact(2).map(|it| i16::from_le_bytes([it[0], it[1]]));
+        let skipped = data.len().saturating_sub(samples);
+        data.skip(skipped).collect()
+    }
+
+    fn recordings(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.home.path()).unwrap().map(|it| it.unwrap().path());
+        let mut files: Vec<_> = files.filter(|it| it.to_string_lossy().ends_with("-dec.wav")).collect();
+        files.sort();
+        files
+    }
+
+    /// What others dial.
+    pub(crate) fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// What a Replaces names its first answered call to `user` by, looking at its log from `seen` bytes on.
+    #[track_caller]
+    pub(crate) fn replaces_since(&self, seen: usize, user: &str) -> String {
+        let log = self.log().split_off(seen);
+        let to = format!("To: <sip:{user}@");
+        let messages = log.split("SIP/2.0 200 OK").skip(1).map(|it| it.split("\r\n\r\n").next().unwrap());
+        let mut answers = messages.filter(|it| it.contains(&to) && it.contains(" INVITE"));
+        let answer = answers.next().unwrap_or_else(|| panic!("no answer of {user}:\n{log}"));
+        let value = |name: &str, mark: &str| {
+            let line = answer.lines().find(|it| it.starts_with(name)).unwrap_or_default();
+            line.split(mark).nth(1).unwrap_or_default().to_owned()
+        };
+        let (id, ours, theirs) = (value("Call-ID:", ": "), value("From:", ";tag="), value("To:", ";tag="));
+        format!("{id}%3Bto-tag%3D{theirs}%3Bfrom-tag%3D{ours}")
     }
 
     pub(crate) fn log(&self) -> String {
@@ -124,6 +214,45 @@ impl Baresip {
     }
 }
 
+/// What was heard, as a letter for each tone of `tones` (`a` is the first) and `?` for anything else, each written once for
+/// as long as it lasts. Silence is left out, and what lasts less than a tenth of a second.
+pub(crate) fn shape(samples: &[i16], tones: &[f64]) -> String {
+    let mut shape = String::new();
+    let (mut last, mut windows) = (' ', 0);
+    for window in samples.chunks_exact(WINDOW) {
+        let tone = ('a'..).zip(tones).find(|(_, hz)| is_tone(window, Some(**hz)));
+        let letter = match tone {
+            Some((letter, _)) => letter,
+            None if is_tone(window, None) => continue,
+            None => '?',
+        };
+        windows = if letter == last { windows + 1 } else { 1 };
+        last = letter;
+        if windows == 5 && !shape.ends_with(letter) {
+            shape.push(letter);
+        }
+    }
+    shape
+}
+
+/// How many windows of 20 ms between the first and the last with `tone_hz` hold anything else, and how many there are.
+pub(crate) fn gaps(samples: &[i16], tone_hz: f64) -> (usize, usize) {
+    let windows: Vec<_> = samples.chunks_exact(WINDOW).map(|it| is_tone(it, Some(tone_hz))).collect();
+    let (Some(first), Some(last)) = (windows.iter().position(|it| *it), windows.iter().rposition(|it| *it)) else {
+        return (0, 0);
+    };
+    let between = &windows[first..=last];
+    (between.iter().filter(|it| !**it).count(), between.len())
+}
+
+/// Whether 20 ms are a loud sine of `tone_hz`, or silence.
+fn is_tone(window: &[i16], tone_hz: Option<f64>) -> bool {
+    match tone_hz {
+        Some(tone_hz) => rms(window) > 0.1 && share_of_tone(window, tone_hz) > 0.9,
+        None => rms(window) < 0.002,
+    }
+}
+
 /// The loudness of `samples`, 1 being that of the loudest square wave.
 pub(crate) fn rms(samples: &[i16]) -> f64 {
     let energy: f64 = samples.iter().map(|it| (f64::from(*it) / 32768.0).powi(2)).sum();
@@ -142,8 +271,9 @@ pub(crate) fn share_of_tone(samples: &[i16], tone_hz: f64) -> f64 {
     2.0 * (re * re + im * im) / (energy.max(1.0) * samples.len().max(1) as f64)
 }
 
-fn configuration(home: &Home, control: u16) -> String {
+fn configuration(home: &Home, control: u16, account: &Account<'_>) -> String {
     let directory = home.path().display();
+    let authority = account.authority.map_or_else(String::new, |it| format!("sip_cafile {}\n", it.display()));
     let modules: String =
         ["g711", "aufile", "aubridge", "sndfile", "uuid", "srtp"].map(|it| format!("module {it}.so\n")).concat();
     format!(
@@ -157,7 +287,7 @@ audio_buffer 20-160
 rtp_ports {ports}
 snd_path {directory}
 module_path {MODULES}
-{modules}module_tmp account.so
+{authority}{modules}module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:{control}
@@ -175,7 +305,7 @@ fn account_line(account: &Account<'_>) -> String {
     )
 }
 
-fn write_tone(path: &std::path::Path, tone_hz: f64) {
+fn write_tone(path: &Path, tone_hz: f64) {
     let spec =
         hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
@@ -190,3 +320,6 @@ fn write_tone(path: &std::path::Path, tone_hz: f64) {
 const LIMIT: Duration = Duration::from_secs(20);
 const MODULES: &str = "/usr/lib/baresip/modules";
 const TONE_S: u32 = 60;
+/// 20 ms.
+const WINDOW: usize = 160;
+const WAV_HEADER_BYTES: usize = 44;

@@ -15,9 +15,11 @@ mod http_client;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod server_process;
 
+mod authority;
 mod baresip;
 mod kamailio;
 
+mod conversations;
 mod probes;
 mod proxied;
 mod secured;

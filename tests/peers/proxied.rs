@@ -3,7 +3,7 @@
 use crate::baresip::{Account, Baresip};
 use crate::kamailio::Kamailio;
 use crate::server_process::Server;
-use crate::telephones::{TONE_HZ, USERS, hang_up_and_be_hung_up};
+use crate::telephones::{USERS, hang_up_and_be_hung_up};
 
 #[test]
 fn a_call_through_a_proxy_by_udp_only() {
@@ -23,14 +23,7 @@ fn a_call_through_a_proxy_from_tcp_to_udp() {
 fn calls_through_a_proxy(outside: &str, inside: &str) {
     let server = Server::start(&USERS);
     let proxy = Kamailio::start(server.sip, inside);
-    let account = Account {
-        user: "alice",
-        server: server.sip,
-        transport: outside,
-        proxy: Some(proxy.address),
-        parameters: "",
-        tone_hz: TONE_HZ,
-    };
+    let account = Account { proxy: Some(proxy.address), ..Account::new("alice", server.sip, outside) };
     let mut telephone = Baresip::start(&account);
     telephone.is_registered();
     hang_up_and_be_hung_up(&server, &mut telephone, "");

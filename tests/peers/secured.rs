@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::authority::Secured;
 use crate::baresip::{Account, Baresip};
 use crate::server_process::Server;
-use crate::telephones::{TONE_HZ, USERS, hang_up_and_be_hung_up};
+use crate::telephones::{USERS, hang_up_and_be_hung_up};
 
 /// `RTP/SAVP` only.
 #[test]
@@ -16,6 +17,39 @@ fn a_telephone_that_demands_srtp_hears_and_is_heard() {
 #[test]
 fn a_telephone_that_offers_srtp_hears_and_is_heard() {
     calls_secured("srtp");
+}
+
+/// TLS, with SRTP: nothing is told to who listens.
+#[test]
+fn a_telephone_on_tls_holds_and_hangs_up_without_keys_in_clear() {
+    let mut keys = USERS.to_vec();
+    keys.extend([("MEDIA__SRTP", "required"), ("MEDIA__SRTP_KEYS_IN_CLEAR", "false")]);
+    let mut secured = Secured::start(&keys);
+    let account = Account::new("alice", secured.tls, "tls");
+    let account = Account { parameters: ";mediaenc=srtp-mand", authority: Some(&secured.authority), ..account };
+    let mut telephone = Baresip::start(&account);
+    telephone.is_registered();
+    secured.server.sip = secured.tls;
+    hang_up_and_be_hung_up(&secured.server, &mut telephone, ";transport=tls");
+
+    // The same telephone over UDP would tell its keys to everyone.
+    let mut telephone = Baresip::start(&Account { server: secured.plain, transport: "udp", ..account });
+    telephone.order("dial", &format!("sip:100@{}", secured.plain));
+    let closed = telephone.event("CALL_CLOSED");
+    assert!(closed["param"].as_str().unwrap_or_default().contains("488"), "{closed}");
+}
+
+#[test]
+fn a_telephone_tells_nothing_to_a_server_of_another_authority() {
+    let secured = Secured::start(&USERS);
+    let account = Account::new("alice", secured.tls, "tls");
+    let telephone = Baresip::start(&Account { authority: Some(&secured.stranger), ..account });
+    let failed = "hookswitch_sip_handshakes_failed_total{kind=\"tls_in\"}";
+    let refused = secured
+        .server
+        .wait(Duration::from_secs(20), || secured.server.metrics().value(failed).is_some_and(|it| it > 0.0));
+    assert!(refused, "{}", telephone.log());
+    assert!(!telephone.log().contains("200 OK"), "{}", telephone.log());
 }
 
 #[track_caller]
@@ -56,6 +90,5 @@ fn policies_are_kept() {
 }
 
 fn alice(server: &Server, parameters: &str) -> Baresip {
-    let server = server.sip;
-    Baresip::start(&Account { user: "alice", server, transport: "udp", proxy: None, parameters, tone_hz: TONE_HZ })
+    Baresip::start(&Account { parameters, ..Account::new("alice", server.sip, "udp") })
 }

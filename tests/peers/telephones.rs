@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::baresip::{Account, Baresip, PASSWORD, rms, share_of_tone};
+use crate::baresip::{Account, Baresip, PASSWORD, TONE_HZ, rms, share_of_tone};
 use crate::server_process::Server;
 
 /// Keys of a server with two users.
@@ -61,9 +61,5 @@ fn a_telephone_with_a_wrong_password_calls_nobody() {
 }
 
 fn alice(server: &Server, transport: &str) -> Baresip {
-    let server = server.sip;
-    Baresip::start(&Account { user: "alice", server, transport, proxy: None, parameters: "", tone_hz: TONE_HZ })
+    Baresip::start(&Account::new("alice", server.sip, transport))
 }
-
-/// What the telephones speak.
-pub(crate) const TONE_HZ: f64 = 440.0;

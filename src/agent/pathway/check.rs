@@ -91,6 +91,11 @@ fn follows_by_itself<'a>(pathway: &'a Pathway, name: &str) -> Option<&'a str> {
     match pathway.nodes.get(name)? {
         Node::Say { next, .. } => Some(next),
         Node::Action(action) => Some(&action.next),
-        Node::Listen(_) | Node::Collect(_) | Node::Condition { .. } | Node::Transfer { .. } | Node::End { .. } => None,
+        Node::Play(_)
+        | Node::Listen(_)
+        | Node::Collect(_)
+        | Node::Condition { .. }
+        | Node::Transfer { .. }
+        | Node::End { .. } => None,
     }
 }

@@ -96,6 +96,11 @@ pub(super) struct NodeEntry {
     pub(super) recording: Option<Spanned<String>>,
     pub(super) target: Option<Spanned<String>>,
     pub(super) failed: Option<Spanned<String>>,
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) times: Option<Spanned<u32>>,
+    #[serde(rename = "loop")]
+    pub(super) forever: Option<Spanned<bool>>,
+    pub(super) interrupted: Option<Spanned<String>>,
 }
 
 /// One branch of a `condition`.
@@ -165,6 +170,10 @@ impl NodeEntry {
             ("recording", place(&self.recording)),
             ("target", place(&self.target)),
             ("failed", place(&self.failed)),
+            ("source", place(&self.source)),
+            ("times", place(&self.times)),
+            ("loop", place(&self.forever)),
+            ("interrupted", place(&self.interrupted)),
         ];
         all.into_iter().filter_map(|(key, place)| Some((key, place?))).collect()
     }

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::document::{Document, IntentEntry, NodeEntry, SlotEntry, Texts, WhenEntry};
 use super::intent::Intent;
-use super::node::{Action, Collect, Listen, Node, Prompt, Reprompt, Retry, Test, When};
+use super::node::{Action, Collect, Listen, Node, Play, Prompt, Reprompt, Retry, Test, When};
 use super::problem::{PathwayError, PathwayErrors, Problem};
 use super::slot::{Choice, SlotKind};
 use super::template::{Template, is_variable_name};
@@ -218,7 +218,7 @@ impl<'a> Loader<'a> {
         let place = place.as_str();
         let Some((kind, keys)) = KINDS.iter().find(|(kind, _)| kind == entry.kind.get_ref()) else {
             let value = entry.kind.get_ref().clone();
-            let allowed = "say, listen, collect, condition, action, transfer, end";
+            let allowed = "say, play, listen, collect, condition, action, transfer, end";
             self.wrong(entry.kind.span(), place, Problem::UnknownValue { key: "kind", value, allowed });
             return None;
         };
@@ -234,6 +234,7 @@ impl<'a> Loader<'a> {
                     .or_else(|| self.missing(entry, place, "say", "the text to say"))?,
                 next: self.needed(place, entry, "next", &entry.next)?,
             },
+            "play" => Node::Play(self.play(place, entry)?),
             "listen" => Node::Listen(self.listen(place, entry, slots, defaults)),
             "collect" => Node::Collect(self.collect(place, entry, slots, defaults)?),
             "condition" => self.condition(place, entry)?,
@@ -252,6 +253,30 @@ impl<'a> Loader<'a> {
             },
         };
         Some(node)
+    }
+
+    fn play(&mut self, place: &str, entry: &NodeEntry) -> Option<Play> {
+        let Some(source) = &entry.source else {
+            return self.missing(entry, place, "source", "the file, the URL or the name of what is played");
+        };
+        let next = self.needed(place, entry, "next", &entry.next)?;
+        let mut or_next = |key, to: &Option<Spanned<String>>| {
+            to.as_ref().map_or_else(|| next.clone(), |it| self.target(place, key, it))
+        };
+        let (interrupted, failed) = (or_next("interrupted", &entry.interrupted), or_next("failed", &entry.failed));
+        let interruptible = entry.interruptible.as_ref().is_none_or(|it| *it.get_ref());
+        let forever = entry.forever.as_ref().filter(|it| *it.get_ref());
+        if let Some(it) = forever.filter(|_| !interruptible || entry.times.is_some()) {
+            let why = "what is played for ever is interruptible, and takes no `times`".to_owned();
+            self.wrong(it.span(), place, Problem::Invalid { key: "loop", why });
+        }
+        if let Some(it) = entry.times.as_ref().filter(|it| !(1..=PLAY_TIMES_MAX).contains(it.get_ref())) {
+            let why = format!("1 to {PLAY_TIMES_MAX} are allowed");
+            self.wrong(it.span(), place, Problem::Invalid { key: "times", why });
+        }
+        let times = if forever.is_some() { None } else { Some(entry.times.as_ref().map_or(1, |it| *it.get_ref())) };
+        let source = self.template(place, "source", source);
+        Some(Play { source, times, interruptible, next, interrupted, failed })
     }
 
     fn listen(
@@ -518,6 +543,7 @@ const KEYS: &str = "0123456789*#ABCD";
 /// In `[global]`: say again what was said last.
 const REPEAT: &str = "@repeat";
 const SLOT_TYPES: &str = "text, number, digits, choice, yes_no, name, date";
+const PLAY_TIMES_MAX: u32 = 1_000;
 const DEFAULT_RETRIES: u8 = 2;
 const DEFAULT_NO_MATCH: &str = "Sorry, I did not understand that.";
 const DEFAULT_NO_INPUT: &str = "Are you still there?";
@@ -526,6 +552,7 @@ const DEFAULT_GOODBYE: &str = "Goodbye.";
 /// The kinds of nodes and the keys that each takes.
 const KINDS: &[(&str, &[&str])] = &[
     ("say", &["say", "interruptible", "next"]),
+    ("play", &["source", "times", "loop", "interruptible", "next", "interrupted", "failed"]),
     ("listen", &["say", "interruptible", "on", "fill", "digits", "no_match", "no_input", "retries", "escalate"]),
     ("collect", &["say", "interruptible", "slot", "next", "no_match", "no_input", "retries", "escalate"]),
     ("condition", &["when", "otherwise"]),
@@ -599,7 +626,7 @@ kind = "ending"
              p.toml:10: node `welcome`: `hours` leads to `hors`, which is no node; nodes are: ask, bye, welcome
              p.toml:10: node `welcome`: `on` names the intent `ours`, which is not defined; intents are: hours
              p.toml:13: node `ask`: the slot `day` is not defined; slots are: none
-             p.toml:16: node `bye`: `kind = \"ending\"` is not allowed; allowed are: say, listen, collect, condition, action, transfer, end",
+             p.toml:16: node `bye`: `kind = \"ending\"` is not allowed; allowed are: say, play, listen, collect, condition, action, transfer, end",
         );
     }
 
@@ -639,6 +666,39 @@ failed = "a"
              p.toml:16: node `d`: `say`: `na me` is not a variable name: letters, digits and `_` are allowed, then `|` and a default
              p.toml:20: node `e`: `when`: takes `variable`, `next` and exactly one of `equals`, `contains`, `filled`
              p.toml:23: node `f`: `target` is missing: whom the caller is transferred to",
+        );
+    }
+
+    #[test]
+    fn what_is_played_is_found_and_ends() {
+        check(
+            r#"
+[pathway]
+name = "x"
+start = "a"
+[nodes.a]
+kind = "play"
+next = "b"
+[nodes.b]
+kind = "play"
+source = "a.wav"
+loop = true
+interruptible = false
+next = "c"
+[nodes.c]
+kind = "play"
+source = "{{jingle}}"
+times = 0
+next = "d"
+interrupted = "e"
+failed = "a"
+[nodes.d]
+kind = "end"
+"#,
+            "p.toml:5: node `a`: `source` is missing: the file, the URL or the name of what is played
+             p.toml:10: node `b`: `loop`: what is played for ever is interruptible, and takes no `times`
+             p.toml:16: node `c`: `times`: 1 to 1000 are allowed
+             p.toml:18: node `c`: `interrupted` leads to `e`, which is no node; nodes are: a, b, c, d",
         );
     }
 
@@ -734,7 +794,8 @@ on = { one = "a" }
         check(
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsays = 1",
             "p.toml:6: unknown field `says`, expected one of `kind`, `say`, `interruptible`, `next`, `on`, `fill`, `digits`, \
-             `slot`, `no_match`, `no_input`, `retries`, `escalate`, `when`, `otherwise`, `set`, `note`, `dtmf`, `recording`, `target`, `failed`",
+             `slot`, `no_match`, `no_input`, `retries`, `escalate`, `when`, `otherwise`, `set`, `note`, `dtmf`, `recording`, `target`, `failed`, \
+             `source`, `times`, `loop`, `interrupted`",
         );
         check(
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsay = 1",

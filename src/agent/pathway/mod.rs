@@ -43,7 +43,7 @@ mod document;
 mod intent;
 mod load;
 mod node;
-mod number;
+pub mod number;
 mod problem;
 mod run;
 mod slot;
@@ -55,7 +55,7 @@ use std::sync::Arc;
 
 pub use caller_script::{CallerScript, CallerTurn};
 pub use intent::Intent;
-pub use node::{Action, Collect, Listen, Node, Prompt, Reprompt, Retry, Test, When};
+pub use node::{Action, Collect, Listen, Node, Play, Prompt, Reprompt, Retry, Test, When};
 pub use problem::{PathwayError, PathwayErrors, Problem};
 pub use run::Run;
 pub use slot::{Choice, SlotKind};
@@ -224,6 +224,7 @@ mod tests {
                 Step::Event(crate::agent::event::Event::NodeEntered { node }) => drained.entered.push(node),
                 Step::Leave { reason, .. } => drained.leave = Some(reason),
                 Step::Say { .. }
+                | Step::Play { .. }
                 | Step::Dtmf(_)
                 | Step::Transfer { .. }
                 | Step::Model(_)

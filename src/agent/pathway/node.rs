@@ -14,6 +14,8 @@ pub enum Node {
         /// Where to.
         next: String,
     },
+    /// Plays a sound.
+    Play(Play),
     /// Waits for what the caller wants.
     Listen(Listen),
     /// Asks for one value until it has it.
@@ -52,6 +54,23 @@ pub struct Prompt {
     pub texts: Vec<Template>,
     /// Whether the caller may interrupt it.
     pub interruptible: bool,
+}
+
+/// A `play` node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Play {
+    /// Where the sound is found: a file, a URL, or the name of one that is built in.
+    pub source: Template,
+    /// How often it is played; `None` is until the caller interrupts it.
+    pub times: Option<u32>,
+    /// Whether the caller may interrupt it.
+    pub interruptible: bool,
+    /// Where to once it is over.
+    pub next: String,
+    /// Where to when the caller interrupts it. If something is asked for there, what interrupted is the answer.
+    pub interrupted: String,
+    /// Where to if it cannot be played.
+    pub failed: String,
 }
 
 /// A `listen` node.
@@ -148,6 +167,7 @@ impl Node {
     pub fn targets(&self) -> Vec<&str> {
         match self {
             Self::Say { next, .. } | Self::Action(Action { next, .. }) => vec![next],
+            Self::Play(it) => vec![&it.next, &it.interrupted, &it.failed],
             Self::Listen(it) => {
                 let ways = it.on.iter().map(|(_, to)| to.as_str()).chain(it.digits.iter().map(|(_, to)| to.as_str()));
                 ways.chain(it.retry.escalate.as_deref()).collect()

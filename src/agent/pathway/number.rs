@@ -78,42 +78,12 @@ fn small_number(word: &str) -> Option<u32> {
 }
 
 /// Words that numbers and digits are made of, for the recogniser's language model.
-pub(super) const WORDS: &[&str] = &[
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-    "thirty",
-    "forty",
-    "fifty",
-    "sixty",
-    "seventy",
-    "eighty",
-    "ninety",
-    "hundred",
-    "thousand",
-    "double",
-    "oh",
-];
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    UNITS.iter().chain(TENS).chain(&["hundred", "thousand", "double", "oh"]).copied()
+}
 
-const UNITS: &[&str] = &[
+/// Zero to nineteen.
+pub const UNITS: &[&str] = &[
     "zero",
     "one",
     "two",
@@ -135,7 +105,8 @@ const UNITS: &[&str] = &[
     "eighteen",
     "nineteen",
 ];
-const TENS: &[&str] = &["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
+/// Twenty to ninety, by tens.
+pub const TENS: &[&str] = &["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 const ORDINALS: &[&str] = &[
     "first",
     "second",

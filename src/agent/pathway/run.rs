@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha12Rng;
 
 use super::intent::best_match;
-use super::node::{Action, Collect, Listen, Node, Prompt, Reprompt, Retry, Test, When};
+use super::node::{Action, Collect, Listen, Node, Play, Prompt, Reprompt, Retry, Test, When};
 use super::slot::SlotKind;
 use super::template::Template;
 use super::words::Words;
@@ -26,6 +26,10 @@ pub struct Run {
     waiting: Waiting,
     /// How often the caller was asked again at this node.
     attempts: u8,
+    /// Sounds in a row that could not be played.
+    sounds_failed: u8,
+    /// Whether the caller has answered the node that is about to be entered: its prompt is not said.
+    is_answered: bool,
     /// What was said since the caller's last input that led on: what "please repeat" repeats.
     said: Vec<(String, bool)>,
     steps: VecDeque<Step>,
@@ -36,6 +40,8 @@ pub struct Run {
 enum Waiting {
     /// On the caller: at a `listen` or a `collect`, with the keys that were pressed there.
     Caller { digits: String, complete_at_ms: Option<u64> },
+    /// On the end of a sound.
+    Sound,
     /// On the outcome of a transfer.
     Transfer,
     /// On nothing: before the start and after the end.
@@ -54,6 +60,8 @@ impl Run {
             rng,
             waiting: Waiting::Nothing,
             attempts: 0,
+            sounds_failed: 0,
+            is_answered: false,
             said: vec![],
             steps: VecDeque::new(),
         }
@@ -70,18 +78,29 @@ impl Run {
 
     /// The caller said something; empty if it was not understood at all.
     pub fn handle_speech(&mut self, text: &str) {
+        if !self.leave_sound(!text.trim().is_empty()) {
+            return;
+        }
         let Waiting::Caller { .. } = self.waiting else { return };
         let words = Words::of(text);
         let pathway = self.pathway.clone();
         match pathway.node(&self.at) {
             Node::Listen(listen) => self.answer_listen(&pathway, listen, &words),
             Node::Collect(collect) => self.answer_collect(&pathway, collect, text, &words),
-            Node::Say { .. } | Node::Condition { .. } | Node::Action(_) | Node::Transfer { .. } | Node::End { .. } => {}
+            Node::Say { .. }
+            | Node::Play(_)
+            | Node::Condition { .. }
+            | Node::Action(_)
+            | Node::Transfer { .. }
+            | Node::End { .. } => {}
         }
     }
 
     /// The caller pressed a key, `at_ms` on media time.
     pub fn handle_digit(&mut self, digit: char, at_ms: u64) {
+        if !self.leave_sound(true) {
+            return;
+        }
         let Waiting::Caller { digits, complete_at_ms } = &mut self.waiting else { return };
         let pathway = self.pathway.clone();
         match pathway.node(&self.at) {
@@ -102,7 +121,12 @@ impl Run {
                     self.take_digits();
                 }
             }
-            Node::Say { .. } | Node::Condition { .. } | Node::Action(_) | Node::Transfer { .. } | Node::End { .. } => {}
+            Node::Say { .. }
+            | Node::Play(_)
+            | Node::Condition { .. }
+            | Node::Action(_)
+            | Node::Transfer { .. }
+            | Node::End { .. } => {}
         }
     }
 
@@ -117,14 +141,46 @@ impl Run {
 
     /// The caller has said nothing for too long.
     pub fn handle_no_input(&mut self) {
+        if self.waiting == Waiting::Sound {
+            // It was cut off by what turned out to be a noise.
+            return self.handle_played();
+        }
         let Waiting::Caller { .. } = self.waiting else { return };
         let pathway = self.pathway.clone();
         match pathway.node(&self.at) {
             Node::Listen(Listen { say, retry, .. }) | Node::Collect(Collect { say, retry, .. }) => {
                 self.ask_again(say.as_ref(), retry, Lacking::Input);
             }
-            Node::Say { .. } | Node::Condition { .. } | Node::Action(_) | Node::Transfer { .. } | Node::End { .. } => {}
+            Node::Say { .. }
+            | Node::Play(_)
+            | Node::Condition { .. }
+            | Node::Action(_)
+            | Node::Transfer { .. }
+            | Node::End { .. } => {}
         }
+    }
+
+    /// It is known who or what has answered; the variable `answered_by` says so from here on.
+    pub fn handle_answered_by(&mut self, by: &str) {
+        self.set("answered_by", by.to_owned());
+    }
+
+    /// The sound was heard to its end.
+    pub fn handle_played(&mut self) {
+        self.sounds_failed = 0;
+        if let Some(next) = self.sound().map(|it| it.next.clone()) {
+            self.go_to(next);
+        }
+    }
+
+    /// The sound cannot be played.
+    pub fn handle_not_played(&mut self) {
+        let Some(failed) = self.sound().map(|it| it.failed.clone()) else { return };
+        self.sounds_failed = self.sounds_failed.saturating_add(1);
+        if self.sounds_failed > SOUNDS_FAILED_MAX {
+            return self.leave(HangUpReason::PathwayLoop, None);
+        }
+        self.go_to(failed);
     }
 
     /// The transfer that was asked for is not done.
@@ -161,6 +217,26 @@ impl Run {
     pub fn goodbye(&mut self) -> String {
         let goodbye = self.pathway.goodbye.clone();
         self.render(&goodbye)
+    }
+
+    /// The sound that is waited for.
+    fn sound(&self) -> Option<&Play> {
+        let Node::Play(play) = self.pathway.node(&self.at) else { return None };
+        (self.waiting == Waiting::Sound).then_some(play)
+    }
+
+    /// The caller interrupts a sound, if one is waited for. Whether what was said or pressed is still to be answered.
+    fn leave_sound(&mut self, is_answer: bool) -> bool {
+        let Some(play) = self.sound() else { return true };
+        if !play.interruptible {
+            return false;
+        }
+        let to = play.interrupted.clone();
+        let asks = matches!(self.pathway.node(&to), Node::Listen(_) | Node::Collect(_));
+        self.is_answered = asks && is_answer;
+        self.sounds_failed = 0;
+        self.go_to(to);
+        asks && is_answer
     }
 
     fn answer_listen(&mut self, pathway: &Pathway, listen: &Listen, words: &Words) {
@@ -276,6 +352,7 @@ impl Run {
         self.steps.push_back(Step::Event(Event::NodeEntered { node: name.clone() }));
         self.at = name;
         self.attempts = 0;
+        let is_answered = std::mem::take(&mut self.is_answered);
         let pathway = self.pathway.clone();
         match pathway.node(&self.at) {
             Node::Say { say, next } => {
@@ -283,10 +360,17 @@ impl Run {
                 Some(next.clone())
             }
             Node::Listen(Listen { say, .. }) | Node::Collect(Collect { say, .. }) => {
-                if let Some(say) = say {
+                if let Some(say) = say.as_ref().filter(|_| !is_answered) {
                     self.prompt(say);
                 }
                 self.waiting = Waiting::Caller { digits: String::new(), complete_at_ms: None };
+                None
+            }
+            Node::Play(play) => {
+                let source = self.render(&play.source);
+                self.waiting = Waiting::Sound;
+                let (times, interruptible) = (play.times, play.interruptible);
+                self.steps.push_back(Step::Play { source, times, interruptible });
                 None
             }
             Node::Condition { when, otherwise } => {
@@ -418,6 +502,8 @@ impl Lacking {
 
 /// How long after a key another one may follow.
 const DIGIT_GAP_MS: u64 = 3_000;
+/// A pathway whose sounds all fail is left.
+const SOUNDS_FAILED_MAX: u8 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -521,6 +607,9 @@ note = "Done: {{note|nothing}}"
         match step {
             Step::Say { text, interruptible: true } => format!("say {text}"),
             Step::Say { text, interruptible: false } => format!("say! {text}"),
+            Step::Play { source, times, interruptible } => {
+                format!("play{} {source} {times:?}", if interruptible { "" } else { "!" })
+            }
             Step::Event(Event::NodeEntered { node }) => format!("at {node}"),
             Step::Event(Event::VariableSet { name, value }) => format!("set {name} = {value}"),
             Step::Event(Event::VariableMissing { name }) => format!("missing {name}"),
@@ -670,6 +759,67 @@ note = "Done: {{note|nothing}}"
              note Done: nothing
              leave Finished Bye.",
         );
+    }
+
+    #[test]
+    fn sounds_lead_on_by_themselves_by_the_caller_and_by_failing() {
+        let text = r#"
+[pathway]
+name = "music"
+start = "jingle"
+[variables]
+tune = "quiet.wav"
+[intents.order]
+keywords = ["order"]
+[nodes.jingle]
+kind = "play"
+source = "jingle.wav"
+times = 2
+interruptible = false
+next = "music"
+[nodes.music]
+kind = "play"
+source = "{{tune}}"
+loop = true
+next = "jingle"
+interrupted = "menu"
+failed = "music"
+[nodes.menu]
+kind = "listen"
+say = "Menu?"
+on = { order = "jingle" }
+digits = { 1 = "jingle" }
+"#;
+        let pathway = Arc::new(Pathway::load("music.toml", text).unwrap());
+        let mut run = Run::new(pathway, &BTreeMap::new(), ChaCha12Rng::seed_from_u64(1));
+        run.handle_start();
+        assert_eq!(drain(&mut run), ["at jingle", "play! jingle.wav Some(2)"]);
+        run.handle_digit('1', 0);
+        run.handle_speech("order");
+        assert_eq!(drain(&mut run), [""; 0], "it is not interruptible");
+        run.handle_played();
+        assert_eq!(drain(&mut run), ["at music", "play quiet.wav None"]);
+        run.handle_speech("i want to order");
+        assert_eq!(drain(&mut run), ["at menu", "at jingle", "play! jingle.wav Some(2)"], "nobody asks again");
+        run.handle_played();
+        run.handle_digit('1', 0);
+        assert_eq!(drain(&mut run)[2..], ["at menu", "at jingle", "play! jingle.wav Some(2)"]);
+        run.handle_played();
+        run.handle_speech("");
+        assert_eq!(drain(&mut run)[2..], ["at menu", "say Menu?"], "a noise answers nothing");
+        run.handle_played();
+        run.handle_not_played();
+        assert_eq!(drain(&mut run), [""; 0], "nothing is played");
+        run.handle_digit('1', 0);
+        run.handle_played();
+        run.handle_no_input();
+        assert_eq!(drain(&mut run).last().unwrap(), "play! jingle.wav Some(2)");
+        run.handle_played();
+        for _ in 0..SOUNDS_FAILED_MAX {
+            run.handle_not_played();
+        }
+        run.handle_not_played();
+        assert_eq!(drain(&mut run).last().unwrap(), "leave PathwayLoop Goodbye.");
     }
 
     #[test]

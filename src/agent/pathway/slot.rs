@@ -101,7 +101,7 @@ impl SlotKind {
     pub fn phrases(&self) -> Vec<String> {
         match self {
             Self::Text | Self::Name => vec![],
-            Self::Number | Self::Digits { .. } => super::number::WORDS.iter().map(|it| (*it).to_owned()).collect(),
+            Self::Number | Self::Digits { .. } => super::number::words().map(str::to_owned).collect(),
             Self::Choice(choices) => choices.iter().flat_map(|it| &it.said).map(Words::to_string).collect(),
             Self::YesNo => YES.iter().chain(NO).map(|it| (*it).to_owned()).collect(),
             Self::Date => WEEKDAYS

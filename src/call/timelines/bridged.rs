@@ -423,6 +423,95 @@ fn silence_on_one_leg_ends_both_unless_it_is_held() {
     );
 }
 
+/// Who answers our hold by not listening either is not the one who holds: the other side gets no re-INVITE for it.
+#[test]
+fn a_hold_that_is_answered_by_inactive_goes_one_way_only() {
+    check(
+        "
+        0.000 < a INVITE to=300
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 # Dialled 1
+        0.000 ! open-media 1
+        0.000 > b INVITE sendrecv v1
+        0.010 < b 200 sdp=sendrecv
+        0.010 > b ACK
+        0.010 # LegAnswered 1
+        0.010 ! update-media 1 192.0.2.11 send receive
+        0.010 ! bridge 0 1
+        0.010 # Bridged 0 1
+        0.010 > a 200 INVITE sendrecv v1
+        0.010 ! answered 0
+        0.010 # Answered
+        0.020 < a ACK
+        1.000 < b INVITE re sdp=inactive
+        1.000 > b 200 INVITE inactive v2
+        1.000 ! update-media 1 192.0.2.11
+        1.000 # Held
+        1.000 > a INVITE sendonly v2
+        1.010 < a 200 sdp=inactive
+        1.010 > a ACK
+        1.010 ! update-media 0 192.0.2.10
+        1.010 # Held
+        1.020 < b ACK
+        3.000 < b INVITE re sdp=sendrecv
+        3.000 > b 200 INVITE sendrecv v3
+        3.000 ! update-media 1 192.0.2.11 send receive
+        3.000 # Resumed
+        3.000 > a INVITE sendrecv v3
+        3.010 < a 200 sdp=sendrecv
+        3.010 > a ACK
+        3.010 ! update-media 0 192.0.2.10 send receive
+        3.010 # Resumed
+        3.020 < b ACK
+        5.000 < a BYE
+        5.000 > a 200 BYE
+        5.000 ! unbridge 0 1
+        5.000 ! close-media 0
+        5.000 > b BYE
+        5.000 ! close-media 1
+        5.000 # LegEnded 1 HungUp
+        5.000 ! ended HungUp None Remote
+        5.000 # Ended
+        5.010 < b 200 method=BYE",
+    );
+}
+
+#[test]
+fn why_one_side_hangs_up_the_other_is_told() {
+    check_with(
+        |_| (),
+        &[HeaderName::Reason],
+        "
+        0.000 < a INVITE to=300
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 # Dialled 1
+        0.000 ! open-media 1
+        0.000 > b INVITE sendrecv v1
+        0.010 < b 200 sdp=sendrecv
+        0.010 > b ACK
+        0.010 # LegAnswered 1
+        0.010 ! update-media 1 192.0.2.11 send receive
+        0.010 ! bridge 0 1
+        0.010 # Bridged 0 1
+        0.010 > a 200 INVITE sendrecv v1
+        0.010 ! answered 0
+        0.010 # Answered
+        0.020 < a ACK
+        5.000 < a BYE h=Reason:Q.850;cause=31
+        5.000 > a 200 BYE
+        5.000 ! unbridge 0 1
+        5.000 ! close-media 0
+        5.000 > b BYE Reason:Q.850;cause=31
+        5.000 ! close-media 1
+        5.000 # LegEnded 1 HungUp
+        5.000 ! ended HungUp None Remote Q850(31)
+        5.000 # Ended
+        5.010 < b 200 method=BYE",
+    );
+}
+
 #[test]
 fn only_what_is_allowed_crosses() {
     check_with(

@@ -3,6 +3,7 @@
 //! Lines with `<` are what the peer or the shell does; all others are what [`Calls`] does about it, to its last timer:
 //! `>` a message that goes out, `!` another output, `#` an entry of the journal.
 
+mod admission;
 mod bridged;
 mod changes;
 mod incoming;
@@ -182,7 +183,6 @@ impl Peer {
     fn place(&mut self, headers: Vec<(HeaderName, String)>, credentials: Option<DigestAccount>) {
         let uri = |it: &str| it.parse().expect("a URI");
         let outbound = Outbound {
-            agent: None,
             account: AccountId::default(),
             to: uri("sip:peer@192.0.2.9"),
             from: uri("sip:us@192.0.2.1"),

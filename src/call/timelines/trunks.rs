@@ -2,7 +2,7 @@
 
 use super::{CallsConfig, Peer, check_showing};
 use crate::auth::DigestAccount;
-use crate::call::{CallerId, Order, TrunkConfig, TrunkEvent};
+use crate::call::{CallerId, Order, TrunkAdmission, TrunkConfig, TrunkEvent};
 use crate::identity::{AccountId, Secret};
 use crate::locate::{Question, RecordKind, Records, Unanswered};
 use crate::route::{Admission, TrunkName};
@@ -34,7 +34,6 @@ impl Peer {
     /// Orders a call. Options: `trunk`, `to`.
     pub(super) fn order(&mut self, options: &std::collections::BTreeMap<&str, &str>) {
         let order = Order {
-            agent: None,
             account: AccountId::default(),
             to: options.get("to").copied().unwrap_or("tel:+4930123").parse().expect("a URI"),
             from: CallerId::OfTrunk,
@@ -42,6 +41,7 @@ impl Peer {
             headers: vec![],
             credentials: None,
             trunk: options.get("trunk").map(|it| TrunkName((*it).to_owned())),
+            agent: None,
         };
         self.ordered = Some(self.calls.order(order, self.now));
     }
@@ -60,6 +60,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         credentials: DigestAccount::new(vec!["carrier".to_owned()], "us er", Secret::new("secret")).ok(),
         register_s: None,
         sources: vec![],
+        admission: TrunkAdmission::default(),
         caller_id: None,
         ping_every: None,
     };

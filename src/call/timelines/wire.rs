@@ -90,7 +90,6 @@ fn our_invite_and_a_connection_that_is_refused() {
     let flow = shell.flow("198.51.100.2:5060");
     let uri = |it: &str| it.parse().expect("a URI");
     let outbound = Outbound {
-        agent: None,
         account: AccountId::default(),
         to: uri("sip:bob@example.org;x=y?Route=%3Csip:evil%3E"),
         from: uri("sip:100@example.com"),

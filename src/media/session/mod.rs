@@ -151,7 +151,8 @@ pub struct Session {
     one_telling: OneTelling,
     /// Counts the peer's streams.
     streams: u32,
-    is_relaying: bool,
+    /// Since when packets are passed on, if they are.
+    relaying_since: Option<Instant>,
     /// What is passed on is heard as well.
     is_overheard: bool,
     /// A digit of the peer that has not ended was passed on packet by packet.
@@ -186,13 +187,13 @@ impl Session {
             source: None,
             candidate: None,
             reception: Reception::default(),
-            incoming: Incoming::new(codec, now),
+            incoming: Incoming::new(codec),
             dtmf: DtmfReceiver::default(),
             hears_tones: config.hears_tones,
             tones: None,
             one_telling: OneTelling::default(),
             streams: 0,
-            is_relaying: false,
+            relaying_since: None,
             is_overheard: false,
             digit_was_relayed: false,
             outgoing: Outgoing::new(rng),
@@ -265,11 +266,6 @@ impl Session {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
             self.accept(kind, &header, payload, &remote, now);
         }
-    }
-
-    /// How many ticks there have been.
-    pub const fn ticks(&self) -> u64 {
-        self.number
     }
 
     /// Takes a datagram from the RTCP socket. It is read if it comes from the peer's host, and changes no address.
@@ -407,17 +403,17 @@ impl Session {
     }
 
     /// What the peer was sent in the last tick: silence during a digit, `None` if nothing was sent.
-    pub const fn sent_frame(&self) -> Option<&Frame> {
+    pub fn sent_frame(&self) -> Option<&Frame> {
         self.outgoing.frame()
     }
 
     /// Has `frame` heard by the peer in the next tick, over whatever is played then. It is of the leg's rate.
-    pub const fn mix_in(&mut self, frame: Frame) {
+    pub fn mix_in(&mut self, frame: Frame) {
         self.outgoing.mix_in(frame);
     }
 
     /// As [`Session::sent_frame`], without what was mixed in.
-    pub const fn played_frame(&self) -> Option<&Frame> {
+    pub fn played_frame(&self) -> Option<&Frame> {
         self.outgoing.played()
     }
 
@@ -433,23 +429,23 @@ impl Session {
 
     /// Everything counted so far.
     pub fn report(&self, now: Now) -> Report {
-        let buffer = self.incoming.buffer();
-        let counts = buffer.counts();
+        let counts = self.incoming.counts();
         let (jitter, jitter_max) = self.reception.jitter();
         let clock_hz = self.clock_hz();
         let remote = self.control.remote();
+        let is_relaying = self.relaying_since.is_some();
         let received = Received {
             lost: self.reception.lost(),
             late: counts.late,
             duplicates: self.reception.duplicates(),
             skipped: counts.skipped,
-            concealed_frames: self.incoming.concealed_frames(),
-            recovered_frames: self.incoming.recovered_frames(),
-            shortened: self.incoming.shortened(),
+            concealed_frames: counts.concealed_frames,
+            recovered_frames: counts.recovered_frames,
+            shortened: counts.shortened,
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: if self.is_relaying { 0 } else { buffer.target_ms() },
-            delay_us: if self.is_relaying { 0 } else { buffer.delay_now_us(self.incoming.held(), now) },
+            target_ms: if is_relaying { 0 } else { self.incoming.target_ms() },
+            delay_us: if is_relaying { 0 } else { self.incoming.delay_us(now) },
             ..self.received
         };
         Report {
@@ -465,7 +461,7 @@ impl Session {
             remote,
             quality: self.quality(&received, &remote),
             remote_quality: self.remote_quality(&remote),
-            ticks: self.number,
+            ticks: self.ticks(now),
         }
     }
 
@@ -597,9 +593,9 @@ impl Session {
     }
 
     fn count_arrival(&mut self, timestamp: u32, remote: &RemoteMedia, now: Now) {
-        let arrival = (now - self.start).as_micros() * u128::from(remote.codec.clock_hz()) / 1_000_000;
-        let arrival = u32::try_from(arrival & u128::from(u32::MAX)).unwrap_or(0);
-        self.reception.handle_time(timestamp, arrival);
+        let (since, clock_hz) = (now - self.start, u64::from(remote.codec.clock_hz()));
+        let arrival = since.as_secs().wrapping_mul(clock_hz) + u64::from(since.subsec_micros()) * clock_hz / 1_000_000;
+        self.reception.handle_time(timestamp, low_bits(arrival));
     }
 
     fn report_if_due(&mut self, now: Now) {
@@ -662,7 +658,7 @@ impl Session {
         let has_sent = packets > std::mem::replace(&mut self.packets_reported, packets);
         let info = has_sent.then(|| SenderInfo {
             ntp: self.control.ntp(now),
-            timestamp: self.outgoing.timestamp(),
+            timestamp: self.outgoing.timestamp(now.instant),
             packets: low_bits(packets),
             octets: low_bits(octets),
         });

@@ -30,9 +30,9 @@ impl Session {
     }
 
     /// Writes a packet of the other leg's peer to `buffer`, to be sent to this one at once.
-    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8]) -> Option<Transmit> {
-        let payload_type = self.remote?.payload_type_of(packet.kind)?;
-        let len = self.outgoing.forward(packet, payload_type, buffer)?;
+    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8], now: Now) -> Option<Transmit> {
+        let payload_type = self.remote.as_ref()?.payload_type_of(packet.kind)?;
+        let len = self.outgoing.forward(packet, payload_type, buffer, now.instant)?;
         Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
     }
 
@@ -43,28 +43,28 @@ impl Session {
         is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
     }
 
-    /// From now on packets are passed on, with [`Session::handle_relay_tick`] and the two above.
-    pub fn begin_relay(&mut self) {
-        self.is_relaying = true;
-        self.incoming.splice();
+    /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
+    pub fn begin_relay(&mut self, now: Now) {
+        self.relaying_since = Some(now.instant);
+        self.incoming.rest();
         if let Some(format) = self.format() {
-            self.outgoing.begin_relay(format);
+            self.outgoing.begin_relay(format, self.next_tick - TICK);
         }
     }
 
-    /// Ends that: what is said and heard goes through the session again.
-    pub fn end_relay(&mut self) {
-        self.is_relaying = false;
-        self.incoming.splice();
-        self.outgoing.end_relay();
+    /// Ends that: what is said and heard goes through the session again, and its ticks are one [`TICK`] apart again.
+    pub fn end_relay(&mut self, now: Now) {
+        self.number = self.ticks(now);
+        self.relaying_since = None;
+        self.next_tick = now.instant + TICK;
+        self.is_overheard = false;
+        self.outgoing.end_relay(now.instant);
         self.digit_was_relayed = self.dtmf.is_active();
     }
 
-    /// Lets 20 ms pass while packets are passed on; returns since when none has come, as [`Tick::inactive_for`].
-    pub fn handle_relay_tick(&mut self, now: Now) -> Duration {
-        self.number += 1;
-        self.next_tick += TICK;
-        self.outgoing.pass_tick();
+    /// Looks after reports and digits while packets are passed on; returns since when none has come, as
+    /// [`Tick::inactive_for`].
+    pub fn handle_relay_round(&mut self, now: Now) -> Duration {
         self.dtmf.handle_timeout(now);
         while let Some(event) = self.dtmf.poll_event(|_| true) {
             self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
@@ -73,14 +73,21 @@ impl Session {
         self.inactive_for(now)
     }
 
-    /// Whether [`Session::overheard`] is to say what is passed on. Passing it on is not changed by that.
-    pub fn overhear(&mut self, is_overheard: bool) {
-        if std::mem::replace(&mut self.is_overheard, is_overheard) != is_overheard {
-            self.incoming.splice();
-        }
+    /// How many ticks there have been, or would have been if no packets had been passed on.
+    pub fn ticks(&self, now: Now) -> u64 {
+        let passed = self.relaying_since.map_or(Duration::ZERO, |it| now.instant.saturating_duration_since(it));
+        self.number + u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(0)
     }
 
-    /// What was said in a tick in which packets were passed on, after [`Session::handle_relay_tick`].
+    /// Whether [`Session::overheard`] is to say what is passed on. Passing it on is not changed by that.
+    pub fn overhear(&mut self, is_overheard: bool) {
+        if !is_overheard && self.is_overheard {
+            self.incoming.rest();
+        }
+        self.is_overheard = is_overheard;
+    }
+
+    /// What was said in 20 ms in which packets were passed on.
     pub fn overheard(&mut self, now: Now) -> Heard {
         if self.is_overheard { self.incoming.tick(self.dtmf.is_active(), now) } else { Heard::Nothing }
     }

@@ -336,6 +336,18 @@ pub enum EndCause {
     DurationLimit,
     /// The conversation came to its end.
     ConversationEnded,
+    /// A machine answered, and was not talked to.
+    MachineAnswered,
+    /// A machine answered, and has a message now.
+    MessageLeft,
+    /// A fax machine is at the other end.
+    Fax,
+    /// The called line is engaged, as its tone says.
+    LineBusy,
+    /// The network has no way to the called line, as its tone says.
+    NetworkBusy,
+    /// The called number cannot be reached, as the network announces.
+    Unreachable,
     /// A service that the agent needs has failed.
     ServiceFailed,
     /// The call was handed to someone else.

@@ -214,6 +214,12 @@ impl Journal {
         self.sender.capacity() < self.sender.max_capacity() / 2
     }
 
+    /// How full its queue is: 0 to 1.
+    pub fn fullness(&self) -> f64 {
+        let count = |it: usize| f64::from(u32::try_from(it).unwrap_or(u32::MAX));
+        1.0 - count(self.sender.capacity()) / count(self.sender.max_capacity()).max(1.0)
+    }
+
     /// What the journal has done so far.
     pub fn counts(&self) -> JournalCounts {
         let queued = self.sender.max_capacity() - self.sender.capacity();

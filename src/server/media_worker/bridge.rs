@@ -7,6 +7,7 @@ use crate::codec::Frame;
 use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
 use crate::media::{Heard, PlayoutFrame, Tick};
 use crate::rtp::Digit;
+use crate::timer::Now;
 
 /// What a leg's peer said in 20 ms, for the leg that it is bridged to.
 #[derive(Clone, Copy, Debug)]
@@ -46,12 +47,12 @@ impl MediaLeg {
 }
 
 impl Legs {
-    pub(super) fn bridge(&mut self, a: u64, b: u64) {
+    pub(super) fn bridge(&mut self, a: u64, b: u64, now: Now) {
         if !self.by_key.contains_key(&a) || !self.by_key.contains_key(&b) {
             return;
         }
-        self.unbridge(a);
-        self.unbridge(b);
+        self.unbridge(a, now);
+        self.unbridge(b, now);
         for (key, partner) in [(a, b), (b, a)] {
             if let Some(leg) = self.by_key(key) {
                 leg.partner = Some(partner);
@@ -59,20 +60,20 @@ impl Legs {
                 leg.session.clear();
             }
         }
-        self.settle(a);
-        self.seat_of(a);
+        self.settle(a, now);
+        self.seat_of(a, now);
     }
 
-    pub(super) fn unbridge(&mut self, key: u64) {
+    pub(super) fn unbridge(&mut self, key: u64, now: Now) {
         let Some(partner) = self.by_key(key).and_then(|it| it.partner.take()) else {
             return;
         };
         if let Some(leg) = self.by_key(partner).filter(|it| it.partner == Some(key)) {
             leg.partner = None;
         }
-        self.settle(key);
-        self.settle(partner);
-        self.seat_of(key);
+        self.settle(key, now);
+        self.settle(partner, now);
+        self.seat_of(key, now);
     }
 
     /// Brings a leg what its partner's peer said.

@@ -4,8 +4,8 @@
 //! each leg ticks in one slot, the least occupied when it was opened, so that the packets of many legs do not leave
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
 //! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
-//! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and keep
-//! their slot for reports and silence.
+//! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and have
+//! no slot: [`relay`].
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
-use self::slots::Slots;
+use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
@@ -234,6 +234,8 @@ impl Worker {
             legs: Legs {
                 poll,
                 slots: Slots::new(clock::now().instant),
+                rounds: Rounds::new(clock::now().instant),
+                relaying: 0,
                 open: vec![],
                 vacant: vec![],
                 by_key: BTreeMap::new(),
@@ -279,6 +281,9 @@ struct Turn {
 struct Legs {
     poll: Poll,
     slots: Slots,
+    rounds: Rounds,
+    /// Legs whose packets are passed on.
+    relaying: usize,
     open: Vec<Option<Box<Leg>>>,
     /// Places of `open` that are `None`.
     vacant: Vec<usize>,
@@ -300,10 +305,13 @@ struct Leg {
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
     session: Session,
-    link: WorkerEnd,
+    /// `None` once nobody is at the other end.
+    link: Option<WorkerEnd>,
     tap: Option<TapEnd>,
     inactivity: Option<Duration>,
     inactivity_told: bool,
+    /// When a socket of it was ready last.
+    ready_at: Instant,
     /// The key of the leg that hears this one.
     partner: Option<u64>,
     /// The place of that leg, while packets go there as they come.
@@ -326,7 +334,7 @@ struct Leg {
 impl Turn {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
-            let timeout = self.legs.slots.next_due().map(|it| it.saturating_duration_since(clock::now().instant));
+            let timeout = self.legs.next_due().map(|it| it.saturating_duration_since(clock::now().instant));
             self.ready.clear();
             match self.legs.poll.wait(timeout) {
                 Ok(ready) => self.ready.extend(ready),
@@ -345,6 +353,7 @@ impl Turn {
                 self.take_orders(now);
             }
             self.legs.run_due_slots(&mut self.send, now);
+            self.legs.run_due_rounds(&mut self.send, now);
             self.legs.tell_failures();
         }
         let now = clock::now();
@@ -365,22 +374,22 @@ impl Turn {
                         leg.transport.update(keys.as_deref(), now.instant);
                         leg.session.update(*remote, now);
                     }
-                    self.legs.settle(key);
+                    self.legs.settle(key, now);
                 }
                 Order::Record { key, tap } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.tap = tap;
                     }
-                    self.legs.settle(key);
+                    self.legs.settle(key, now);
                 }
-                Order::Bridge { a, b } => self.legs.bridge(a, b),
-                Order::Unbridge { key } => self.legs.unbridge(key),
-                Order::Supervise { key, speech } => self.legs.supervise(key, speech),
+                Order::Bridge { a, b } => self.legs.bridge(a, b, now),
+                Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
                     }
-                    self.legs.settle(key);
+                    self.legs.settle(key, now);
                 }
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
@@ -431,10 +440,11 @@ impl Legs {
             transport,
             browser_address,
             session,
-            link,
+            link: Some(link),
             tap,
             inactivity,
             inactivity_told: false,
+            ready_at: now.instant,
             partner: None,
             relays_to: None,
             waiting_frames: 0,
@@ -454,6 +464,12 @@ impl Legs {
         self.metrics.legs.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// When the next tick or round is due.
+    fn next_due(&self) -> Option<Instant> {
+        let round = (self.relaying > 0).then(|| self.rounds.next_due());
+        self.slots.next_due().into_iter().chain(round).min()
+    }
+
     fn by_key(&mut self, key: u64) -> Option<&mut Leg> {
         let place = self.by_key.get(&key)?;
         self.open.get_mut(*place)?.as_deref_mut()
@@ -461,7 +477,7 @@ impl Legs {
 
     /// Says good-bye, closes the sockets and gives the final report.
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
-        let mut leg = self.take(place)?;
+        let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
         leg.transmit(send, &self.metrics);
         let report = leg.session.report(now);
@@ -469,14 +485,14 @@ impl Legs {
         Some(report)
     }
 
-    fn take(&mut self, place: usize) -> Option<Box<Leg>> {
+    fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
-        self.part(&leg);
+        self.part(&leg, now);
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
-        self.seat(leg.id.call);
+        self.seat(leg.id.call, now);
         Some(leg)
     }
 
@@ -488,7 +504,10 @@ impl Legs {
         };
         let is_rtcp = token & 1 == 1;
         let socket = if is_rtcp { &leg.sockets.rtcp } else { &leg.sockets.rtp };
-        if batch.receive(socket.as_fd()).is_err() {
+        // A stream brings one packet at a time; where more come, they wait in a batch.
+        let is_burst = now.instant.saturating_duration_since(std::mem::replace(&mut leg.ready_at, now.instant)) < BURST;
+        let received = if is_burst { batch.receive(socket.as_fd()) } else { batch.receive_one(socket.as_fd()) };
+        if received.is_err() {
             self.metrics.receive_failures.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -501,14 +520,14 @@ impl Legs {
             }
         }));
         if served.is_err() {
-            self.fail(place);
+            self.fail(place, now);
         }
     }
 
     fn run_due_slots(&mut self, send: &mut SendBatch, now: Now) {
         let skipped = self.slots.skip_after_stall(now.instant);
         if skipped > 0 {
-            for leg in self.open.iter_mut().flatten() {
+            for leg in self.open.iter_mut().flatten().filter(|it| it.relays_to.is_none()) {
                 leg.session.skip_ticks(skipped);
                 self.metrics.ticks_skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
             }
@@ -558,17 +577,17 @@ impl Legs {
             Err(_) => {
                 // What it was about to send must not leave from the socket of another leg.
                 send.clear();
-                self.fail(place);
+                self.fail(place, now);
             }
         }
         if let Some(key) = unsettled {
-            self.settle(key);
+            self.settle(key, now);
         }
     }
 
     /// Drops a leg whose state cannot be trusted any more.
-    fn fail(&mut self, place: usize) {
-        if let Some(leg) = self.take(place) {
+    fn fail(&mut self, place: usize, now: Now) {
+        if let Some(leg) = self.take(place, now) {
             self.metrics.legs_failed.fetch_add(1, Ordering::Relaxed);
             self.untold.push_back(leg.id);
         }
@@ -593,13 +612,17 @@ impl Leg {
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
     ) -> Ticked {
-        let is_watched = self.watcher.is_some();
         if self.relays_to.is_some() {
-            let heard = self.relay_tick(other_said, send, metrics, events, now);
-            return Ticked { passed: None, said: Said { heard: heard.filter(|_| is_watched), played: None } };
+            let heard = self.overhear_tick(other_said, now);
+            return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        while let Some(command) = self.link.command() {
+        if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
+            self.link = None;
+        }
+        while let Some(command) = self.link.as_mut().and_then(WorkerEnd::command) {
             let is_refused = match command {
+                // Whoever talked to this peer before does so no more, and may not know it yet.
+                LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
                 LegCommand::Play(frame) => self.session.play(frame).is_err(),
                 LegCommand::Clear => {
                     self.session.clear();
@@ -624,18 +647,22 @@ impl Leg {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
         self.tell_inactivity(tick.inactive_for, events);
-        self.publish_if_due(tick.number, metrics, now);
+        if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
+            self.publish(metrics, now);
+        }
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
         let mut said = Said::default();
-        if is_watched || self.desk.is_some() {
+        if self.watcher.is_some() || self.desk.is_some() {
             said.heard = audio(&tick.heard);
             said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
         }
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
         }
-        self.link.tick(tick);
+        if let Some(link) = &mut self.link {
+            link.tick(tick);
+        }
         Ticked { passed, said }
     }
 
@@ -650,12 +677,10 @@ impl Leg {
         }
     }
 
-    fn publish_if_due(&mut self, number: u64, metrics: &WorkerMetrics, now: Now) {
-        if number.is_multiple_of(TICKS_PER_PUBLICATION) {
-            let report = self.session.report(now);
-            metrics.publish(&report, &self.published);
-            self.published = report;
-        }
+    fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
+        let report = self.session.report(now);
+        metrics.publish(&report, &self.published);
+        self.published = report;
     }
 
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
@@ -748,6 +773,8 @@ struct Ticked {
 
 const WAKER_TOKEN: u64 = u64::MAX;
 const ORDERS_PER_TURN: usize = 64;
+/// Packets of one peer come further apart than this, unless they come in a burst.
+const BURST: Duration = Duration::from_millis(2);
 /// Once a second.
 const TICKS_PER_PUBLICATION: u64 = 50;
 

@@ -1,9 +1,10 @@
 //! Packets of two bridged legs that agreed on the same coding: each is sent on when it arrives, with a header of the
 //! other leg and nothing else done to it.
 //!
-//! That is so only while nobody has to say anything in between: no agent, no digit of our own to be sent, no supervisor who
-//! is heard, no side on hold. Whatever changes that goes through [`Legs::settle`]. A recording, or a supervisor who only
-//! listens, has what is passed on decoded beside the path ([`Ear`]); packets leave as they would without.
+//! Such a leg does not tick: once a second its reports are looked after. That is so only while nobody has to say anything
+//! in between: no agent, no digit of our own to be sent, no supervisor who is heard, no side on hold. Whatever changes that
+//! goes through [`Legs::settle`]. A recording, or a supervisor who only listens, has what is passed on decoded beside the
+//! path, in ticks of its own ([`Ear`]); packets leave as they would without.
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -17,11 +18,12 @@ use super::{Leg, Legs, MediaEvent, WorkerMetrics};
 use crate::codec::Frame;
 use crate::media::LegTransport;
 use crate::server::batched_udp::{ReceiveBatch, SendBatch};
+use crate::server::media_link::WorkerEnd;
 use crate::timer::Now;
 
 impl Legs {
     /// Begins or ends passing packets on between a leg and the one that it is bridged to, as things stand now.
-    pub(super) fn settle(&mut self, key: u64) {
+    pub(super) fn settle(&mut self, key: u64, now: Now) {
         let Some(place) = self.by_key.get(&key).copied() else {
             return;
         };
@@ -35,27 +37,36 @@ impl Legs {
         };
         let after = partner.filter(|_| is_possible);
         if before == after {
-            return self.open_ears(place, partner.filter(|_| is_possible));
+            return self.open_ears(place, after, now);
         }
         for (place, other) in [(Some(place), partner), (partner, Some(place))] {
-            if let Some(leg) = place.and_then(|it| self.leg(it)) {
-                leg.relay_to(other.filter(|_| is_possible));
+            if let Some(place) = place {
+                self.relay_to(place, other.filter(|_| is_possible), now);
             }
         }
-        self.open_ears(place, partner.filter(|_| is_possible));
+        self.open_ears(place, after, now);
     }
 
     /// Has what two legs pass on to each other heard, if somebody wants to hear it.
-    fn open_ears(&mut self, place: usize, other: Option<usize>) {
+    fn open_ears(&mut self, place: usize, other: Option<usize>, now: Now) {
+        let Some(other) = other else {
+            return;
+        };
         let wants = |it: &mut Leg| it.tap.is_some() || it.watcher.is_some();
-        let is_wanted = [Some(place), other].into_iter().flatten().any(|it| self.leg(it).is_some_and(wants));
-        for place in [Some(place), other].into_iter().flatten() {
-            if let Some(leg) = self.leg(place) {
-                let is_open = is_wanted && other.is_some();
-                leg.session.overhear(is_open);
-                if is_open != leg.ear.is_some() {
-                    leg.ear = is_open.then(Box::default);
-                }
+        let is_wanted = [place, other].into_iter().any(|it| self.leg(it).is_some_and(wants));
+        for place in [place, other] {
+            let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            if is_wanted == leg.ear.is_some() {
+                continue;
+            }
+            leg.session.overhear(is_wanted);
+            leg.ear = is_wanted.then(|| Box::new(Ear { said: None, number: leg.session.ticks(now) }));
+            if is_wanted {
+                self.slots.insert(place, now.instant);
+            } else {
+                self.slots.remove(place);
             }
         }
     }
@@ -65,12 +76,60 @@ impl Legs {
         self.open.get(place)?.as_ref()?.ear.as_ref()?.said
     }
 
-    /// Has the partner of a leg that is about to be closed speak for itself again.
-    pub(super) fn part(&mut self, leg: &Leg) {
-        if let Some(other) = leg.relays_to.and_then(|it| self.leg(it)) {
-            other.relay_to(None);
-            other.session.overhear(false);
-            other.ear = None;
+    /// Has the partner of a leg that has been taken out speak for itself again.
+    pub(super) fn part(&mut self, leg: &Leg, now: Now) {
+        let Some(other) = leg.relays_to else {
+            return;
+        };
+        self.relaying -= 1;
+        self.relay_to(other, None, now);
+    }
+
+    /// A leg whose packets are passed on does not tick.
+    fn relay_to(&mut self, place: usize, other: Option<usize>, now: Now) {
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        match (leg.relays_to.is_some(), other.is_some()) {
+            (false, true) => {
+                self.slots.remove(place);
+                self.relaying += 1;
+                // Nobody listens to it, and nobody will.
+                leg.link = None;
+                leg.session.begin_relay(now);
+            }
+            (true, false) => {
+                self.relaying -= 1;
+                if leg.ear.take().is_some() {
+                    self.slots.remove(place);
+                }
+                leg.session.end_relay(now);
+                leg.session.align(self.slots.insert(place, now.instant));
+            }
+            (false, false) | (true, true) => (),
+        }
+        leg.relays_to = other;
+    }
+
+    /// Looks after legs whose packets are passed on, if it is time for some of them.
+    pub(super) fn run_due_rounds(&mut self, send: &mut SendBatch, now: Now) {
+        let due = self.rounds.take_due(now.instant, self.open.len()).filter(|_| self.relaying > 0);
+        for place in due.into_iter().flatten() {
+            let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            if leg.relays_to.is_none() {
+                continue;
+            }
+            if leg.abandoned.load(Ordering::Relaxed) {
+                self.close(place, send, now);
+                continue;
+            }
+            let (metrics, events) = (&self.metrics, &self.events);
+            if catch_unwind(AssertUnwindSafe(|| leg.relay_round(send, metrics, events, now))).is_err() {
+                send.clear();
+                self.fail(place, now);
+            }
         }
     }
 
@@ -92,13 +151,14 @@ impl Legs {
                 queued += usize::from(from.pass_on(to, sender, datagram, send, metrics, now));
             }
             let sent = if queued > 0 { send.send(to.sockets.rtp.as_fd()) } else { 0 };
-            let failed = u64::try_from(queued.saturating_sub(sent)).unwrap_or(0);
-            metrics.send_failures.fetch_add(failed, Ordering::Relaxed);
+            if sent < queued {
+                metrics.send_failures.fetch_add(u64::try_from(queued - sent).unwrap_or(0), Ordering::Relaxed);
+            }
         }));
         if served.is_err() {
             send.clear();
-            self.fail(place);
-            self.fail(other);
+            self.fail(place, now);
+            self.fail(other, now);
         }
     }
 
@@ -125,10 +185,12 @@ impl Leg {
             return false;
         };
         send.push(|buffer| {
-            let transmit = to.session.forward(&packet, buffer)?;
-            let len = to.transport.protect(buffer, transmit.len).ok();
-            metrics.send_failures.fetch_add(u64::from(len.is_none()), Ordering::Relaxed);
-            Some((transmit.to, len?))
+            let transmit = to.session.forward(&packet, buffer, now)?;
+            let Ok(len) = to.transport.protect(buffer, transmit.len) else {
+                metrics.send_failures.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
+            Some((transmit.to, len))
         })
     }
 
@@ -138,44 +200,41 @@ impl Leg {
 
     /// Nobody but its partner speaks on this leg.
     fn is_unheard(&self) -> bool {
-        let is_spoken_into = self.voice.as_ref().is_some_and(|it| it.to_peer);
-        !is_spoken_into && self.link.is_deserted() && !matches!(self.transport, LegTransport::WebRtc(_))
+        self.voice.as_ref().is_none_or(|it| !it.to_peer)
+            && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
+            && !matches!(self.transport, LegTransport::WebRtc(_))
     }
 
-    fn relay_to(&mut self, other: Option<usize>) {
-        match (self.relays_to.is_some(), other.is_some()) {
-            (false, true) => self.session.begin_relay(),
-            (true, false) => self.session.end_relay(),
-            (false, false) | (true, true) => (),
+    /// 20 ms of a leg whose packets are passed on, for whoever wants to hear it. The other side has said `other`.
+    pub(super) fn overhear_tick(&mut self, other: Option<&Frame>, now: Now) -> Option<Frame> {
+        let ear = self.ear.as_mut()?;
+        ear.number += 1;
+        ear.said = audio(&self.session.overheard(now));
+        if let Some(tap) = &mut self.tap {
+            tap.tick(ear.number, ear.said.as_ref(), other);
         }
-        self.relays_to = other;
+        ear.said.filter(|_| self.watcher.is_some())
     }
 
-    /// 20 ms of a leg whose packets are passed on: only its reports and its silence are looked after, and what is said if
-    /// somebody wants to hear it. The other side has said `other`.
-    pub(super) fn relay_tick(
+    /// A second of a leg whose packets are passed on: only its reports and its silence are looked after.
+    fn relay_round(
         &mut self,
-        other: Option<&Frame>,
         send: &mut SendBatch,
         metrics: &WorkerMetrics,
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
-    ) -> Option<Frame> {
-        let inactive_for = self.session.handle_relay_tick(now);
+    ) {
+        let inactive_for = self.session.handle_relay_round(now);
         self.transmit(send, metrics);
         self.tell_inactivity(inactive_for, events);
-        self.publish_if_due(self.session.ticks(), metrics, now);
-        let ear = self.ear.as_mut()?;
-        ear.said = audio(&self.session.overheard(now));
-        if let Some(tap) = &mut self.tap {
-            tap.tick(self.session.ticks(), ear.said.as_ref(), other);
-        }
-        ear.said
+        self.publish(metrics, now);
     }
 }
 
 /// Of a leg whose packets are passed on: what its peer said in the last 20 ms.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ear {
     said: Option<Frame>,
+    /// Counts its ticks on from those of the leg.
+    number: u64,
 }

@@ -1,4 +1,4 @@
-//! When which leg ticks: twenty slots of a millisecond, over and over.
+//! When which leg ticks: twenty slots of a millisecond, over and over. And when legs that do not tick are looked after.
 
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ impl Slots {
         self.due_at(self.served + u64::try_from(ahead).unwrap_or(0))
     }
 
+    /// Takes a leg out, if it is in.
     pub(super) fn remove(&mut self, place: usize) {
         for legs in &mut self.legs {
             if let Some(index) = legs.iter().position(|it| *it == place) {
@@ -103,6 +104,35 @@ impl Slots {
     }
 }
 
+/// The rounds of legs that do not tick: once a second each, a fiftieth of all places at a time.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    next: Instant,
+    part: usize,
+}
+
+impl Rounds {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { next: now, part: 0 }
+    }
+
+    pub(super) const fn next_due(&self) -> Instant {
+        self.next
+    }
+
+    /// The places to be looked at now, if it is time, of `places` in all.
+    pub(super) fn take_due(&mut self, now: Instant, places: usize) -> Option<impl Iterator<Item = usize> + use<>> {
+        if now < self.next {
+            return None;
+        }
+        self.next = now + ROUND_PART;
+        self.part = (self.part + 1) % ROUND_PARTS;
+        Some((self.part..places).step_by(ROUND_PARTS))
+    }
+}
+
+const ROUND_PARTS: usize = 50;
+const ROUND_PART: Duration = Duration::from_millis(20);
 /// Milliseconds in a tick.
 const SLOTS: usize = 20;
 const LATE_SLOTS: u64 = 5;
@@ -132,6 +162,20 @@ mod tests {
             }
         }
         assert!(ticks.iter().all(|it| (49..=50).contains(it)), "{ticks:?}");
+    }
+
+    #[test]
+    fn rounds_come_to_every_place_once_a_second() {
+        let origin = Now::origin().instant;
+        let mut rounds = Rounds::new(origin);
+        let mut seen = vec![0; 130];
+        for ms in 0..3_000 {
+            for place in rounds.take_due(origin + Duration::from_millis(ms), seen.len()).into_iter().flatten() {
+                seen[place] += 1;
+            }
+        }
+        assert!(seen.iter().all(|it| *it == 3), "{seen:?}");
+        assert_eq!(rounds.next_due(), origin + Duration::from_millis(3_000));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::identity::CallId;
 use crate::limits::BRIDGE_FRAMES_MAX;
 use crate::media::mixer::{MemberId, Mixer, Role};
 use crate::media::{Heard, PlayoutFrame};
+use crate::timer::Now;
 
 /// Who hears a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,7 @@ pub(super) struct Said {
 }
 
 impl Legs {
-    pub(super) fn supervise(&mut self, key: u64, speech: Option<Speech>) {
+    pub(super) fn supervise(&mut self, key: u64, speech: Option<Speech>, now: Now) {
         let Some(leg) = self.by_key(key) else {
             return;
         };
@@ -104,11 +105,11 @@ impl Legs {
             }
             (None, desk) => *desk = None,
         }
-        self.seat(call);
+        self.seat(call, now);
     }
 
     /// Lets the supervisor of a call, if there is one, hear whoever talks in it now.
-    pub(super) fn seat(&mut self, call: CallId) {
+    pub(super) fn seat(&mut self, call: CallId, now: Now) {
         let Some(key) = self.supervisors.get(&call).copied() else {
             return;
         };
@@ -141,14 +142,14 @@ impl Legs {
             desk.targets = targets;
         }
         for key in keys {
-            self.settle(key);
+            self.settle(key, now);
         }
     }
 
     /// As [`Legs::seat`], of the call that a leg belongs to.
-    pub(super) fn seat_of(&mut self, key: u64) {
+    pub(super) fn seat_of(&mut self, key: u64, now: Now) {
         if let Some(call) = self.by_key(key).map(|it| it.id.call).filter(|it| self.supervisors.contains_key(it)) {
-            self.seat(call);
+            self.seat(call, now);
         }
     }
 
@@ -191,7 +192,7 @@ impl Legs {
 impl Leg {
     /// Whether an agent of ours talks on it.
     pub(super) fn has_agent(&self) -> bool {
-        self.partner.is_none() && !self.link.is_deserted()
+        self.partner.is_none() && self.link.as_ref().is_some_and(|it| !it.is_deserted())
     }
 
     /// Lets a supervisor hear what has been said since its last tick.

@@ -341,7 +341,6 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
     let (account, to) = (AccountId::default(), target.uri.clone());
     let placed = if let Some(trunk) = &target.trunk {
         let order = Order {
-            agent: None,
             account,
             to,
             from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
@@ -349,6 +348,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
             headers: vec![],
             credentials: None,
             trunk: Some(trunk.name.clone()),
+            agent: None,
         };
         endpoint.handle.order(order).await
     } else {
@@ -361,7 +361,6 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
         let flow = flows.next().context("the phone does not listen")?;
         let from = Uri::at(Some(user), flow.local);
         let outbound = Outbound {
-            agent: None,
             account,
             to,
             from: from.map_err(|error| anyhow::anyhow!("`{user}` cannot be a user: {error}"))?,

@@ -93,22 +93,24 @@ impl Kept {
         if events.is_empty() {
             return Err(Problem::not_found("call"));
         }
-        let recordings = events.into_iter().filter_map(|it| match it.event {
-            Event::Recording(recording) => Some(recording),
-            _ => None,
-        });
-        Ok((call, recordings.collect()))
+        let mut recordings = vec![];
+        for event in events {
+            if let Event::Recording(recording) = event.event {
+                recordings.push(recording);
+            }
+        }
+        Ok((call, recordings))
     }
 
     async fn send(&self, call: CallId, recording: &Recording, range: Option<Range<u64>>) -> Result<Response, Problem> {
-        let key = Key::parse(&recording.key).or(Err(Problem::not_found("recording")))?;
+        let key = Key::parse(&recording.key).map_err(|_error| Problem::not_found("recording"))?;
         let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let got = self.recordings.store().get_opts(&key, options).await.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => Problem::not_found("recording: it is deleted, or not uploaded yet"),
-            error => {
-                tracing::error!(%error, "a recording cannot be read");
-                Problem::internal()
+        let got = self.recordings.store().get_opts(&key, options).await.map_err(|error| {
+            if matches!(error, object_store::Error::NotFound { .. }) {
+                return Problem::not_found("recording: it is deleted, or not uploaded yet");
             }
+            tracing::error!(%error, "a recording cannot be read");
+            Problem::internal()
         })?;
         let sent = got.range.clone();
         let (kind, extension) = match recording.format.as_str() {

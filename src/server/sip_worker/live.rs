@@ -1,6 +1,8 @@
 //! Calls under way, as somebody outside of them deals with them: hung up, transferred, pressed keys into, recorded,
 //! supervised.
 
+use std::collections::BTreeMap;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::{NewCall, Signal, SipWorker};
@@ -14,7 +16,7 @@ use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::clock;
 use crate::server::media_worker::Speech;
-use crate::server::recorder::Format;
+use crate::server::recorder::{Format, TapEnd};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -91,9 +93,33 @@ pub(crate) enum LiveRefused {
     Busy,
 }
 
+/// Those of all calls.
+#[derive(Debug)]
+pub(super) struct Supervisors {
+    by_call: BTreeMap<CallId, Supervisor>,
+    /// How many have come to hear a call.
+    came: u64,
+}
+
+impl Supervisors {
+    pub(super) const fn new() -> Self {
+        Self { by_call: BTreeMap::new(), came: 0 }
+    }
+
+    /// How many there are or are called, and how many have come so far.
+    pub(super) fn counts(&self) -> (usize, u64) {
+        (self.by_call.len(), self.came)
+    }
+
+    /// Forgets that of a call. Whether it had one.
+    pub(super) fn remove(&mut self, call: CallId) -> bool {
+        self.by_call.remove(&call).is_some()
+    }
+}
+
 /// Of a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Supervisor {
+struct Supervisor {
     mode: Mode,
     /// Once it has answered.
     leg: Option<LegId>,
@@ -109,7 +135,7 @@ impl SipWorker {
             LiveOrder::Transfer(target) => self.calls.redirect(call, target, now).map_err(refused),
             LiveOrder::Digits(digits, side) => self.press(call, &digits, side),
             LiveOrder::Supervise(target, mode) => self.supervise(call, target, mode, now),
-            LiveOrder::ChangeMode(mode) => match self.supervisors.get_mut(&call) {
+            LiveOrder::ChangeMode(mode) => match self.supervisors.by_call.get_mut(&call) {
                 Some(supervisor) => {
                     supervisor.mode = mode;
                     self.note(call, mode.name());
@@ -136,7 +162,7 @@ impl SipWorker {
         Ok(())
     }
 
-    fn press(&mut self, call: CallId, digits: &[Digit], side: Side) -> Result<(), LiveRefused> {
+    fn press(&self, call: CallId, digits: &[Digit], side: Side) -> Result<(), LiveRefused> {
         let (caller, called) = self.calls.sides(call).ok_or(LiveRefused::NotTalking)?;
         let leg = match side {
             Side::Caller => caller,
@@ -160,6 +186,15 @@ impl SipWorker {
         }
     }
 
+    /// A tap that no leg takes is dropped, which finishes its recording.
+    pub(super) fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
+        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
+        let leg = self.legs.range(first..=last).next();
+        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
+            self.media_refusals += 1;
+        }
+    }
+
     /// Starts an actor for a call between two people.
     fn attend(&mut self, call: CallId) -> bool {
         let Some((first, _)) = self.calls.sides(call) else {
@@ -167,8 +202,17 @@ impl SipWorker {
         };
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
         let rate = self.calls.rate_of(first).unwrap_or(SampleRate::Hz8000);
-        let (from, to) = (Pii::default(), Pii::default());
-        let new = NewCall { call, agent: None, from, to, link: None, rate, signals: queue };
+        let new = NewCall {
+            call,
+            agent: None,
+            is_placed: false,
+            variables: BTreeMap::new(),
+            from: Pii::default(),
+            to: Pii::default(),
+            link: None,
+            rate,
+            signals: queue,
+        };
         let is_started = self.shell.new_calls.try_send(new).is_ok();
         if is_started {
             self.actors.insert(call, signals);
@@ -177,36 +221,36 @@ impl SipWorker {
     }
 
     fn supervise(&mut self, call: CallId, target: Target, mode: Mode, now: Now) -> Result<(), LiveRefused> {
-        if self.supervisors.contains_key(&call) {
+        if self.supervisors.by_call.contains_key(&call) {
             return Err(LiveRefused::Conflict("the call has a supervisor"));
         }
         self.calls.supervise(call, target, now).map_err(refused)?;
-        self.supervisors.insert(call, Supervisor { mode, leg: None });
+        self.supervisors.by_call.insert(call, Supervisor { mode, leg: None });
         Ok(())
     }
 
     pub(super) fn supervisor_answered(&mut self, leg: LegId) {
         // Nobody else listens to it.
         self.links.remove(&leg);
-        let Some(supervisor) = self.supervisors.get_mut(&leg.call) else {
+        let Some(supervisor) = self.supervisors.by_call.get_mut(&leg.call) else {
             return;
         };
         supervisor.leg = Some(leg);
-        self.supervised += 1;
+        self.supervisors.came += 1;
         let mode = supervisor.mode;
         self.note(leg.call, mode.name());
         self.direct_supervisor(leg.call);
     }
 
     pub(super) fn supervisor_gone(&mut self, call: CallId) {
-        if self.supervisors.remove(&call).is_some() {
+        if self.supervisors.remove(call) {
             self.note(call, "gone");
         }
     }
 
     /// Has a supervisor heard by whom it is to be heard by, as things are now.
     pub(super) fn direct_supervisor(&mut self, call: CallId) {
-        let Some(Supervisor { mode, leg: Some(leg) }) = self.supervisors.get(&call).copied() else {
+        let Some(Supervisor { mode, leg: Some(leg) }) = self.supervisors.by_call.get(&call).copied() else {
             return;
         };
         let sides = self.calls.sides(call);
@@ -234,9 +278,11 @@ impl SipWorker {
 }
 
 fn refused(refusal: Refusal) -> LiveRefused {
-    match refusal {
-        Refusal::DoesNotExist => LiveRefused::NotTalking,
-        Refusal::RequestPending => LiveRefused::Conflict("somebody is being called for it already"),
-        other => LiveRefused::Unreachable(other.status().code()),
+    if refusal == Refusal::DoesNotExist {
+        LiveRefused::NotTalking
+    } else if refusal == Refusal::RequestPending {
+        LiveRefused::Conflict("somebody is being called for it already")
+    } else {
+        LiveRefused::Unreachable(refusal.status().code())
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use self::live::Supervisor;
+use self::live::Supervisors;
 pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
 use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
@@ -20,7 +20,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, SIP_INPUTS_PER_TURN_MAX, SIP_STATUS_MS};
+use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
 use crate::media::{Report, SessionConfig};
 use crate::platform::calls::EndCause;
@@ -29,7 +29,7 @@ use crate::route::{AgentName, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
-use crate::server::connections::Connected;
+use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
@@ -39,22 +39,24 @@ use crate::server::resolver::Resolver;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
-use crate::transport::precedence::Patience;
-use crate::transport::{Dropped, Flow, Stats};
+use crate::transport::precedence::Intake;
+use crate::transport::{Dropped, Flow, Stats, TransportKind};
 
 /// What reaches the worker from its sockets.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A UDP datagram, or the message of a websocket.
+    /// A UDP datagram.
     Datagram(Flow, Bytes),
+    /// The message of a websocket.
+    Message((Flow, ConnectionId), Bytes),
     /// A connection is open, accepted or asked for.
     Connected(Connected),
     /// Bytes of a connection.
-    Segment(Flow, Bytes),
+    Segment((Flow, ConnectionId), Bytes),
     /// A connection ended.
-    Disconnected(Flow),
-    /// Something could not be sent.
-    SendFailed(Flow),
+    Disconnected((Flow, ConnectionId)),
+    /// A connection that was asked for did not come about.
+    NotConnected(Flow),
     /// What came of a question to the name server.
     Answer(Question, Answer),
 }
@@ -75,8 +77,8 @@ pub(crate) struct WaitingInvite {
 pub(crate) enum Command {
     /// Place a call; it reaches the queue of new calls when it has media.
     Place(Box<Outbound>, oneshot::Sender<CallId>),
-    /// The same, over whatever servers it takes.
-    Order(Box<Order>, oneshot::Sender<CallId>),
+    /// The same, over whatever servers it takes; with variables for the agent that talks in it.
+    Order(Box<Order>, BTreeMap<String, String>, oneshot::Sender<CallId>),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
@@ -124,8 +126,12 @@ pub(crate) type SharedStatus = Arc<Mutex<Status>>;
 pub(crate) struct NewCall {
     /// The call.
     pub(crate) call: CallId,
-    /// Who is to answer it; `None` for a call placed by [`Command::Place`].
+    /// Who talks in it; `None` for one of the test phone.
     pub(crate) agent: Option<AgentName>,
+    /// Whether it is ours: somebody is called.
+    pub(crate) is_placed: bool,
+    /// What the agent is told of it.
+    pub(crate) variables: BTreeMap<String, String>,
     /// Who calls.
     pub(crate) from: Pii<String>,
     /// Who is called.
@@ -195,23 +201,30 @@ pub(crate) struct Shell {
     pub(crate) status: SharedStatus,
 }
 
+/// Between whom a call is.
+struct Party {
+    agent: Option<AgentName>,
+    from: Pii<String>,
+    to: Pii<String>,
+    is_placed: bool,
+    variables: BTreeMap<String, String>,
+}
+
 /// See the module.
 pub(crate) struct SipWorker {
     calls: Calls,
-    patience: Patience,
+    intake: Intake,
     shell: Shell,
     legs: BTreeMap<LegId, MediaLeg>,
     /// Of legs whose actor has not been started yet.
     links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
-    /// Of calls that have one.
-    supervisors: BTreeMap<CallId, Supervisor>,
-    supervised: u64,
+    supervisors: Supervisors,
     /// Calls that somebody has hung up through the API.
     ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
-    placed: BTreeMap<CallId, (Pii<String>, Pii<String>, Option<AgentName>)>,
+    placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
     new_call_drops: u64,
@@ -230,14 +243,13 @@ impl SipWorker {
     pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
-            patience: Patience::new(),
+            intake: Intake::new(),
             shell,
             legs: BTreeMap::new(),
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
-            supervisors: BTreeMap::new(),
-            supervised: 0,
+            supervisors: Supervisors::new(),
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
@@ -294,22 +306,30 @@ impl SipWorker {
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        for _ in 1..SIP_INPUTS_PER_TURN_MAX {
-            if let Ok(input) = inputs.try_recv() {
-                self.handle_input(input);
-            } else if let Ok(invite) = invites.try_recv() {
-                self.handle_invite(invite);
-            } else {
-                return false;
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let start = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, start.instant));
+        loop {
+            for _ in 0..INPUTS_PER_LOOK {
+                if let Ok(input) = inputs.try_recv() {
+                    self.handle_input(input);
+                } else if let Ok(invite) = invites.try_recv() {
+                    self.handle_invite(invite);
+                } else {
+                    return false;
+                }
+            }
+            if clock::now().since(start) >= SIP_TURN_MAX {
+                return true;
             }
         }
-        true
     }
 
     fn handle_invite(&mut self, invite: WaitingInvite) {
         let WaitingInvite { flow, data, since } = invite;
         let now = clock::now();
-        if self.patience.is_over(since, now.instant) || self.shell.log.is_behind() {
+        if self.intake.note(since, now.instant) || self.shell.log.is_behind() {
             self.calls.handle_late_datagram(flow, data, now);
         } else {
             self.calls.handle_datagram(flow, data, now);
@@ -337,7 +357,7 @@ impl SipWorker {
             journal_refusals: self.journal_refusals,
             users: self.users(),
             trunks: self.calls.trunks(now),
-            supervisors: (self.supervisors.len(), self.supervised),
+            supervisors: self.supervisors.counts(),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -368,41 +388,67 @@ impl SipWorker {
         let now = clock::now();
         match input {
             Input::Datagram(flow, data) => self.calls.handle_datagram(flow, data, now),
-            Input::Segment(flow, data) => self.calls.handle_segment(flow, data, now),
-            Input::Connected(connected) => {
-                let Connected { flow, is_ours, identity, .. } = &connected;
-                self.calls.handle_connected(*flow, *is_ours, identity.clone(), now);
-                self.shell.sockets.connected(connected);
+            // What came on a connection that is not the one of these addresses any more says nothing about the one that is.
+            Input::Message((flow, id), data) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.calls.handle_datagram(flow, data, now);
+                }
             }
+            Input::Segment((flow, id), data) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.calls.handle_segment(flow, data, now);
+                }
+            }
+            Input::Connected(connected) => self.handle_connected(connected, now),
             Input::Answer(question, answer) => self.calls.handle_answer(&question, answer, now),
-            Input::Disconnected(flow) => {
-                self.shell.sockets.close(flow);
-                self.calls.handle_disconnected(flow, now);
+            Input::Disconnected((flow, id)) => {
+                if self.shell.sockets.is_open(flow, id) {
+                    self.shell.sockets.close(flow);
+                    self.calls.handle_disconnected(flow, now);
+                }
             }
-            Input::SendFailed(flow) => {
-                self.shell.sockets.close(flow);
+            Input::NotConnected(flow) => {
+                self.shell.sockets.give_up(flow);
                 self.calls.handle_send_failed(flow, now);
             }
         }
         self.perform_outputs();
     }
 
+    fn handle_connected(&mut self, connected: Connected, now: Now) {
+        let Connected { flow, is_ours, identity, .. } = &connected;
+        let (flow, is_ours, identity) = (*flow, *is_ours, identity.clone());
+        if self.shell.sockets.has(flow) {
+            // The end of the one before is still to be heard of: nothing of it is the new one's.
+            self.shell.sockets.close(flow);
+            self.calls.handle_disconnected(flow, now);
+        }
+        // The core answers what it is handed, so the way has to be there first.
+        if self.shell.sockets.connected(connected) {
+            self.calls.handle_connected(flow, is_ours, identity, now);
+        } else {
+            self.calls.handle_disconnected(flow, now);
+        }
+    }
+
     fn handle_command(&mut self, command: Command) {
         let now = clock::now();
         match command {
             Command::Place(outbound, reply) => {
-                let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()), None);
+                let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
-                self.placed.insert(call, ends);
+                let (from, to) = ends;
+                let party = Party { agent: None, from, to, is_placed: true, variables: BTreeMap::new() };
+                self.placed.insert(call, party);
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
                 }
             }
-            Command::Order(order, reply) => {
+            Command::Order(order, variables, reply) => {
                 let (to, agent) = (Pii::new(order.to.to_string()), order.agent.clone());
                 let call = self.calls.order(*order, now);
-                self.placed.insert(call, (Pii::default(), to, agent));
+                self.placed.insert(call, Party { agent, from: Pii::default(), to, is_placed: true, variables });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -449,10 +495,13 @@ impl SipWorker {
             Output::Send { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
                 if self.shell.sockets.send(flow, data).is_err() {
-                    self.calls.handle_send_failed(flow, clock::now());
+                    self.lose(flow);
                 }
             }
-            Output::Close { flow } => self.shell.sockets.close(flow),
+            Output::Close { flow } => {
+                self.shell.sockets.close(flow);
+                self.calls.handle_disconnected(flow, clock::now());
+            }
             Output::Received { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Received, flow, data));
             }
@@ -488,7 +537,8 @@ impl SipWorker {
                 }
             }
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
-                self.start_actor(leg, Some(agent), from, to);
+                let variables = BTreeMap::new();
+                self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
@@ -508,9 +558,23 @@ impl SipWorker {
 
     /// Has the far end of a TLS flow show the certificate of its host. Where it cannot, nothing is sent: the flow fails.
     fn secure(&mut self, flow: Flow, server_name: &str, trunk: Option<&TrunkName>) {
-        if let Err(reason) = self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
-            tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
-            self.calls.handle_send_failed(flow, clock::now());
+        match self.shell.sockets.expect_tls_name(flow.remote, server_name, trunk) {
+            Ok(closed) => closed.into_iter().for_each(|it| self.calls.handle_disconnected(it, clock::now())),
+            Err(reason) => {
+                tracing::warn!(peer = %flow.remote, name = server_name, %reason, "not connected over TLS");
+                self.calls.handle_send_failed(flow, clock::now());
+            }
+        }
+    }
+
+    /// What was written to the flow did not get out; a connection is gone then.
+    fn lose(&mut self, flow: Flow) {
+        let now = clock::now();
+        match flow.kind {
+            TransportKind::Udp => self.calls.handle_send_failed(flow, now),
+            TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
+                self.calls.handle_disconnected(flow, now);
+            }
         }
     }
 
@@ -519,8 +583,8 @@ impl SipWorker {
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
-                if let Some((from, to, agent)) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg, agent, from, to);
+                if let Some(party) = self.placed.remove(&leg.call) {
+                    self.start_actor(leg, party);
                 }
             }
             None => {
@@ -569,7 +633,7 @@ impl SipWorker {
         }
     }
 
-    fn start_actor(&mut self, leg: LegId, agent: Option<AgentName>, from: Pii<String>, to: Pii<String>) {
+    fn start_actor(&mut self, leg: LegId, party: Party) {
         let call = leg.call;
         if self.unrecorded.contains(&call) {
             self.links.remove(&leg);
@@ -579,22 +643,14 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
+        let Party { agent, from, to, is_placed, variables } = party;
         let rate = link.rate();
-        let new = NewCall { call, agent, from, to, link: Some(link), rate, signals: queue };
+        let new = NewCall { call, agent, is_placed, variables, from, to, link: Some(link), rate, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
         self.actors.insert(call, signals);
-    }
-
-    /// A tap that no leg takes is dropped, which finishes its recording.
-    fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
-        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
-        let leg = self.legs.range(first..=last).next();
-        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
-            self.media_refusals += 1;
-        }
     }
 
     fn signal(&mut self, call: CallId, signal: Signal) {
@@ -619,7 +675,7 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
-        self.supervisors.remove(&call);
+        self.supervisors.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
@@ -699,6 +755,10 @@ fn tell_trunk(trunk: &str, event: TrunkEvent) {
     }
 }
 
+/// Between looks at the clock while a burst is worked off.
+const INPUTS_PER_LOOK: usize = 16;
+/// [`SIP_INPUTS_MAX`](crate::limits::SIP_INPUTS_MAX), as a number to divide by.
+const SIP_INPUTS: u32 = 8_192;
 /// What refuses requests that are in order.
 const LIMITS: [Dropped; 6] = [
     Dropped::TooManyTransactions,

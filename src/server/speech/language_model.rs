@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::dictionary::Dictionary;
 use super::numbers::spoken;
 
 /// A grammar that pocketsphinx can load.
@@ -26,17 +27,14 @@ pub(super) struct Grammar {
 }
 
 impl Grammar {
-    /// Learns `phrases`, with the pronunciations of `dictionary` (lines of a word and its phones).
-    /// `None` if no word of them is in the dictionary.
-    pub(super) fn learn(phrases: &[String], dictionary: &str) -> Option<Self> {
+    /// Learns `phrases`, with the pronunciations of `dictionary`. `None` if no word of them is in the dictionary.
+    pub(super) fn learn(phrases: &[String], dictionary: &Dictionary) -> Option<Self> {
         let phrases: Vec<Vec<String>> = phrases.iter().map(|it| words(it)).collect();
         let wanted: BTreeSet<&str> = phrases.iter().flatten().map(String::as_str).collect();
         let mut known = BTreeSet::new();
         let mut lines = String::new();
-        for line in dictionary.lines() {
-            let entry = line.split_ascii_whitespace().next().unwrap_or_default();
-            let word = base_form(entry);
-            if let Some(word) = wanted.get(word) {
+        for word in &wanted {
+            for line in dictionary.lines(word) {
                 known.insert(*word);
                 lines.push_str(line);
                 lines.push('\n');
@@ -214,10 +212,11 @@ mod tests {
         assert_eq!(grammar.unknown_words, ["zorblax"]);
         assert_eq!(
             grammar.dictionary,
-            "a AH\na(2) EY\nplease P L IY Z\ntwenty T W\nfour F AO R\nyes Y EH S\ndon't D OW N T\n"
+            "a AH\na(2) EY\ndon't D OW N T\nfour F AO R\nplease P L IY Z\ntwenty T W\nyes Y EH S\n"
         );
-        assert!(Grammar::learn(&["zorblax".to_owned()], DICTIONARY).is_none());
-        assert!(Grammar::learn(&[], DICTIONARY).is_none());
+        let dictionary = Dictionary::of(DICTIONARY.to_owned());
+        assert!(Grammar::learn(&["zorblax".to_owned()], &dictionary).is_none());
+        assert!(Grammar::learn(&[], &dictionary).is_none());
     }
 
     #[test]
@@ -254,6 +253,6 @@ mod tests {
 
     fn learn(phrases: &[&str]) -> Grammar {
         let phrases: Vec<String> = phrases.iter().map(|it| (*it).to_owned()).collect();
-        Grammar::learn(&phrases, DICTIONARY).unwrap()
+        Grammar::learn(&phrases, &Dictionary::of(DICTIONARY.to_owned())).unwrap()
     }
 }

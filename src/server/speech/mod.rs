@@ -4,6 +4,7 @@
 mod audio;
 pub mod counters;
 mod decoders;
+mod dictionary;
 mod engine;
 mod flite_ffi;
 mod gate;

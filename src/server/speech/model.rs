@@ -10,7 +10,9 @@ use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use super::dictionary::Dictionary;
 use super::language_model::Grammar;
 use super::library::Missing;
 use super::pocketsphinx_ffi::{self, Decoder, DecoderError};
@@ -20,17 +22,19 @@ use crate::codec::SampleRate;
 #[derive(Clone, Debug)]
 pub struct Model {
     directory: PathBuf,
+    /// Once it has been read, for all clones of this.
+    dictionary: Arc<OnceLock<Dictionary>>,
 }
 
 impl Model {
     /// The model of Debian's `pocketsphinx-en-us`.
     pub fn debian() -> Self {
-        Self { directory: PathBuf::from("/usr/share/pocketsphinx/model/en-us") }
+        Self::at(PathBuf::from("/usr/share/pocketsphinx/model/en-us"))
     }
 
     /// A model of the same layout elsewhere.
-    pub const fn at(directory: PathBuf) -> Self {
-        Self { directory }
+    pub fn at(directory: PathBuf) -> Self {
+        Self { directory, dictionary: Arc::default() }
     }
 
     /// Whether everything is installed.
@@ -55,11 +59,16 @@ impl Model {
     ///
     /// If the dictionary cannot be read.
     pub(super) fn learn(&self, phrases: &[String]) -> Result<Option<Grammar>, Missing> {
-        let path = self.directory.join(DICTIONARY);
-        match fs::read_to_string(&path) {
-            Ok(dictionary) => Ok(Grammar::learn(phrases, &dictionary)),
-            Err(_) => Err(Missing::Model { path }),
-        }
+        let dictionary = match self.dictionary.get() {
+            Some(known) => known,
+            None => {
+                let path = self.directory.join(DICTIONARY);
+                let text = fs::read_to_string(&path).or(Err(Missing::Model { path }))?;
+                // Of several sessions that read it at once, the first wins.
+                self.dictionary.get_or_init(|| Dictionary::of(text))
+            }
+        };
+        Ok(Grammar::learn(phrases, dictionary))
     }
 
     /// Starts a decoder for audio that was sampled at `rate`, with a grammar or else the general language model.

@@ -1,4 +1,7 @@
-//! Numbers as words, for phrases that are written with digits: the dictionary knows words only.
+//! Numbers as words, for phrases that are written with digits: the dictionary knows words only. The words are those that
+//! pathways understand.
+
+use crate::agent::pathway::number::{TENS, UNITS};
 
 /// How a number is said: up to four digits as one number, longer ones digit by digit, as telephone numbers are.
 pub(super) fn spoken(digits: &str) -> Vec<String> {
@@ -8,18 +11,18 @@ pub(super) fn spoken(digits: &str) -> Vec<String> {
         }
         Ok(_) | Err(_) => digits
             .bytes()
-            .filter_map(|it| ONES.get(usize::from(it.wrapping_sub(b'0'))))
+            .filter_map(|it| UNITS.get(usize::from(it.wrapping_sub(b'0'))))
             .map(|it| (*it).to_owned())
             .collect(),
     }
 }
 
 fn number_words(number: u16) -> Vec<&'static str> {
-    let one = |at: u16| ONES.get(usize::from(at)).copied().into_iter();
+    let one = |at: u16| UNITS.get(usize::from(at)).copied().into_iter();
     match number {
         0..20 => one(number).collect(),
         20..100 => {
-            let ten = TENS.get(usize::from(number / 10)).copied().into_iter();
+            let ten = TENS.get(usize::from(number / 10 - 2)).copied().into_iter();
             ten.chain(one(number % 10).filter(|_| !number.is_multiple_of(10))).collect()
         }
         100..1_000 => one(number / 100).chain(["hundred"]).chain(rest(number % 100)).collect(),
@@ -30,30 +33,6 @@ fn number_words(number: u16) -> Vec<&'static str> {
 fn rest(number: u16) -> Vec<&'static str> {
     if number == 0 { vec![] } else { number_words(number) }
 }
-
-const ONES: [&str; 20] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-];
-const TENS: [&str; 10] = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
 
 #[cfg(test)]
 mod tests {

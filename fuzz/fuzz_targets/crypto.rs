@@ -1,0 +1,6 @@
+//! A session description.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    hookswitch_fuzz::crypto(input);
+});

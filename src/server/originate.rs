@@ -1,0 +1,143 @@
+//! `POST /v1/calls`: a call of an agent's own, over a trunk or to a SIP URI.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::post;
+use axum::{Extension, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::call::{CallerId, Order};
+use crate::identity::{AccountId, CallId};
+use crate::limits::{NUMBER_BYTES_MAX, PATHWAY_VARIABLE_CHARS_MAX, PATHWAY_VARIABLES_MAX};
+use crate::platform::problem::Problem;
+use crate::route::{AgentName, TrunkName};
+use crate::server::endpoint::EndpointHandle;
+use crate::sip::Uri;
+
+/// Who may talk, and over what.
+pub(crate) struct Originator {
+    pub(crate) endpoint: EndpointHandle,
+    pub(crate) agents: BTreeSet<String>,
+    pub(crate) trunks: BTreeSet<String>,
+}
+
+/// The route.
+pub(crate) fn routes(originator: Originator) -> Router {
+    Router::new().route("/v1/calls", post(originate)).with_state(Arc::new(originator))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    /// A number, with a trunk; or a SIP URI.
+    to: String,
+    agent: String,
+    trunk: Option<String>,
+    /// The number that is shown; over a trunk, its own if there is none.
+    from: Option<String>,
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Placed {
+    call: CallId,
+}
+
+async fn originate(
+    State(originator): State<Arc<Originator>>,
+    Extension(account): Extension<AccountId>,
+    wanted: Result<Json<Wanted>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(wanted) = wanted.map_err(|rejection| Problem::invalid_parameter("body", &rejection.body_text()))?;
+    let (order, variables) = read(wanted, account, &originator.agents, &originator.trunks)?;
+    let call = originator.endpoint.order_for(order, variables).await.ok_or_else(Problem::internal)?;
+    let place = [(header::LOCATION, format!("/v1/calls/{call}"))];
+    Ok((StatusCode::CREATED, place, Json(Placed { call })).into_response())
+}
+
+fn read(
+    wanted: Wanted,
+    account: AccountId,
+    agents: &BTreeSet<String>,
+    trunks: &BTreeSet<String>,
+) -> Result<(Order, BTreeMap<String, String>), Problem> {
+    let Wanted { to, agent, trunk, from, variables } = wanted;
+    if !agents.contains(&agent) {
+        return Err(Problem::invalid_parameter("agent", "the name of an agent"));
+    }
+    if trunk.as_ref().is_some_and(|it| !trunks.contains(it)) {
+        return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
+    }
+    let written = if trunk.is_some() && is_number(&to) { format!("sip:{to}@trunk.invalid") } else { to };
+    let to = Uri::parse(&written).ok().filter(|it| it.is_sip() && !it.has_headers());
+    let expected = "a number, with a trunk, or a SIP URI";
+    let to = to.ok_or_else(|| Problem::invalid_parameter("to", expected))?;
+    let from = match (from, &trunk) {
+        (Some(user), _) if is_number(&user) => CallerId::User(user),
+        (Some(_), _) => return Err(Problem::invalid_parameter("from", "a number or the name of a user")),
+        (None, Some(_)) => CallerId::OfTrunk,
+        (None, None) => CallerId::User(agent.clone()),
+    };
+    let fits = variables.len() <= PATHWAY_VARIABLES_MAX
+        && variables.values().all(|it| it.chars().count() <= PATHWAY_VARIABLE_CHARS_MAX);
+    if !fits {
+        let expected = format!("at most {PATHWAY_VARIABLES_MAX}, of {PATHWAY_VARIABLE_CHARS_MAX} characters each");
+        return Err(Problem::invalid_parameter("variables", &expected));
+    }
+    let order = Order {
+        account,
+        to,
+        from,
+        display_name: None,
+        headers: vec![],
+        credentials: None,
+        trunk: trunk.map(TrunkName),
+        agent: Some(AgentName(agent)),
+    };
+    Ok((order, variables))
+}
+
+/// What is the user part of a URI as it stands.
+fn is_number(text: &str) -> bool {
+    let rest = text.strip_prefix('+').unwrap_or(text);
+    !rest.is_empty()
+        && rest.len() <= NUMBER_BYTES_MAX
+        && rest.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'.' | b'*' | b'#'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_checked_before_anybody_is_called() {
+        for (body, expected) in [
+            (r#"{"to": "+4930123", "agent": "desk", "trunk": "acme"}"#, "sip:+4930123@trunk.invalid"),
+            (r#"{"to": "sip:bob@example.com", "agent": "desk", "from": "100"}"#, "sip:bob@example.com"),
+            (r#"{"to": "+4930123", "agent": "desk"}"#, "to"),
+            (r#"{"to": "sip:bob@example.com?Subject=x", "agent": "desk"}"#, "to"),
+            (r#"{"to": "tel:+1", "agent": "desk"}"#, "to"),
+            (r#"{"to": "+4930123", "agent": "nobody", "trunk": "acme"}"#, "agent"),
+            (r#"{"to": "+4930123", "agent": "desk", "trunk": "other"}"#, "trunk"),
+            (r#"{"to": "+4930123", "agent": "desk", "trunk": "acme", "from": "a@b\r\nc"}"#, "from"),
+        ] {
+            let (agents, trunks) = (["desk".to_owned()].into(), ["acme".to_owned()].into());
+            let wanted = serde_json::from_str(body).unwrap();
+            let read = match read(wanted, AccountId::default(), &agents, &trunks) {
+                Ok((order, _)) => order.to.to_string(),
+                Err(problem) => {
+                    let text = serde_json::to_value(&problem).unwrap()["detail"].to_string();
+                    assert!(text.starts_with(&format!("\"{expected}: ")), "{body}: {text}");
+                    continue;
+                }
+            };
+            assert_eq!(read, expected, "{body}");
+        }
+    }
+}

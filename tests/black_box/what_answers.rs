@@ -1,0 +1,154 @@
+//! What becomes of a call when a machine is at the other end: voice mail, a busy line, a fax.
+
+use std::time::{Duration, Instant};
+
+use crate::carrier::{Carrier, Received};
+use crate::http_client;
+use crate::journal::{self, Recorded};
+use crate::rtp_peer::{Account, RtpPeer, Sends, to_ulaw};
+use crate::server_process::Server;
+use crate::sip_phone::{ANSWER_MAX, Phone};
+
+const KEY: &str = "a key for tests only";
+
+#[test]
+fn a_machine_gets_its_message_after_the_beep() {
+    let carrier = Carrier::start();
+    let server = server(&carrier, &[("ON_MACHINE", "message"), ("MACHINE_MESSAGE", "Please call us back tomorrow.")]);
+    let invite = place(&server, &carrier);
+    let mut media = RtpPeer::new();
+    answer(&carrier, &invite, "200 OK", &mut media);
+    carrier.next("ACK", ANSWER_MAX);
+    let mut greeting = talk(5_000);
+    let talk_ms = greeting.len() / 8;
+    greeting.extend(tones(&[1_000.0], 400));
+    media.voice.extend(greeting);
+    let mut before = Account::default();
+    for _ in 0..talk_ms / 20 - 10 {
+        media.tick(Sends::Silence, &mut before);
+    }
+    let mut after = Account::default();
+    let bye = until_bye(&carrier, &mut media, &mut after);
+    carrier.answer(&bye, "200 OK", &[]);
+    assert!(after.loud > 40, "the message is heard: {} packets of sound", after.loud);
+    // It may have begun to speak before it knew; from the verdict on it is silent.
+    assert!(before.loud < 60, "{} packets of sound over the greeting", before.loud);
+    let call = ended(&server);
+    assert_eq!(call.end_cause(), Some("message_left"), "{call:?}");
+    assert!(call.all("answered_by").any(|it| it["party"] == "machine"), "{call:?}");
+    let detected: Vec<_> = call.all("note").filter(|it| it["topic"] == "detected").collect();
+    assert!(
+        detected.iter().any(|it| it["text"].as_str().unwrap().starts_with("machine_ready_beep at ")),
+        "{detected:?}"
+    );
+}
+
+#[test]
+fn an_engaged_tone_before_the_answer_ends_a_call_of_ours() {
+    let carrier = Carrier::start();
+    let server = server(&carrier, &[]);
+    let invite = place(&server, &carrier);
+    let mut media = RtpPeer::new();
+    answer(&carrier, &invite, "183 Session Progress", &mut media);
+    for _ in 0..12 {
+        media.voice.extend(tones(&[480.0, 620.0], 500));
+        media.voice.extend(tones(&[], 500));
+    }
+    let mut account = Account::default();
+    let deadline = Instant::now() + ANSWER_MAX;
+    let cancel = loop {
+        assert!(Instant::now() < deadline, "it rings on");
+        media.tick(Sends::Silence, &mut account);
+        if let Some(cancel) = carrier.next_if_any("CANCEL", Duration::from_millis(1)) {
+            break cancel;
+        }
+    };
+    carrier.answer(&cancel, "200 OK", &[]);
+    carrier.answer(&invite, "487 Request Terminated", &[]);
+    assert_eq!(ended(&server).end_cause(), Some("line_busy"));
+}
+
+#[test]
+fn a_fax_that_calls_is_hung_up_if_it_should_be() {
+    let server = Server::start(&[("AGENTS__TALKER__ON_FAX", "hang_up")]);
+    let mut phone = Phone::call(&server, "100");
+    for _ in 0..4 {
+        phone.media.voice.extend(tones(&[1_100.0], 500));
+        phone.media.voice.extend(tones(&[], 3_000));
+    }
+    let stay = phone.stay(Sends::Silence, Duration::from_secs(15));
+    assert!(stay.bye.is_some(), "it is still there");
+    assert_eq!(ended(&server).end_cause(), Some("fax"));
+}
+
+fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
+    let own = keys.iter().map(|(key, value)| (format!("AGENTS__TALKER__{key}"), (*value).to_owned()));
+    let mut keys: Vec<(String, String)> = own.collect();
+    keys.extend([
+        ("TRUNKS__ACME__URI".to_owned(), carrier.uri()),
+        ("TRUNKS__ACME__OPTIONS_S".to_owned(), "0".to_owned()),
+        ("HTTP__API_KEY".to_owned(), KEY.to_owned()),
+    ]);
+    let keys: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    Server::start(&keys)
+}
+
+/// Has the agent call, over HTTP.
+fn place(server: &Server, carrier: &Carrier) -> Received {
+    let body = r#"{"to": "+4930123456", "agent": "talker", "trunk": "acme", "variables": {"name": "Ann"}}"#;
+    let refused = http_client::post(server.http, "/v1/calls", "no key at all", body);
+    assert_eq!(refused.status, 401);
+    let placed = http_client::post(server.http, "/v1/calls", KEY, body);
+    assert_eq!(placed.status, 201, "{}", placed.body);
+    let invite = carrier.next("INVITE", ANSWER_MAX);
+    assert!(invite.message.start.contains("sip:+4930123456@"), "{}", invite.message.start);
+    invite
+}
+
+fn answer(carrier: &Carrier, invite: &Received, status: &str, media: &mut RtpPeer) {
+    media.remote = invite.message.rtp_address();
+    let sdp = format!(
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n\
+         a=rtpmap:0 PCMU/8000\r\n",
+        media.port()
+    );
+    carrier.answer_with(invite, status, &[&format!("Contact: <{}>", carrier.uri())], &sdp);
+}
+
+fn until_bye(carrier: &Carrier, media: &mut RtpPeer, account: &mut Account) -> Received {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        media.tick(Sends::Silence, account);
+        if let Some(bye) = carrier.next_if_any("BYE", Duration::from_millis(1)) {
+            return bye;
+        }
+    }
+    panic!("the agent stays on the line");
+}
+
+fn ended(server: &Server) -> Recorded {
+    let data = server.home.data();
+    let is_closed = || journal::calls(&data).first().is_some_and(|it| it.closed);
+    assert!(server.wait(Duration::from_secs(10), is_closed), "{}", server.log());
+    journal::calls(&data).remove(0)
+}
+
+/// Something that rises and falls as speech does, without a pause of more than a syllable.
+fn talk(ms: u32) -> Vec<u8> {
+    let samples = (0..8 * ms).map(|at| {
+        let seconds = f64::from(at) / 8_000.0;
+        let syllable = (std::f64::consts::TAU * 2.2 * seconds).sin().abs();
+        let pitch = 130.0 + 25.0 * (std::f64::consts::TAU * 0.7 * seconds).sin();
+        let voice = |times: f64| (std::f64::consts::TAU * pitch * times * seconds).sin() / times;
+        to_ulaw((5_000.0 * syllable * (voice(1.0) + voice(2.0) + voice(5.0) + voice(9.0))) as i16)
+    });
+    samples.collect()
+}
+
+fn tones(frequencies: &[f64], ms: u32) -> Vec<u8> {
+    let value = |at: u32| {
+        let phases = frequencies.iter().map(|it| (std::f64::consts::TAU * it * f64::from(at) / 8_000.0).sin());
+        to_ulaw((4_000.0 * phases.sum::<f64>()) as i16)
+    };
+    (0..8 * ms).map(value).collect()
+}
