@@ -96,4 +96,4 @@ fn report(line: &str) {
     println!("{line}");
 }
 
-const LEGS: [usize; 3] = [100, 1_000, 10_000];
+const LEGS: [usize; 4] = [100, 1_000, 2_000, 10_000];

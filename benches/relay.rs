@@ -1,12 +1,14 @@
-//! What passing on a packet costs: calls of two telephones through the release build of `hookswitch serve`, 50 packets of
-//! G.711 a second each way, beside `rtpengine` (if it is installed; in user space) and beside a program that does nothing
-//! but receive and send.
+//! What passing on a packet costs: calls of two telephones through the release build of `hookswitch serve`, 50 packets a
+//! second each way, beside `rtpengine` (if it is installed; in user space) and beside a program that does nothing but
+//! receive and send. With the same codec on both sides packets are passed on as they are, else they are coded again.
 //!
 //! This process is both telephones, with their signalling and RTP; each of the three is a process of its own on the first
-//! core, this one on the second. `cargo build --release && cargo bench --bench relay`. `RELAY_CALLS` (200), at most 1,500,
-//! `RELAY_SECONDS` (20) is the measured time of each, `RELAY_SUBJECTS` (bare,rtpengine,hookswitch) which of them,
-//! `HOOKSWITCH_BIN` another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has been
-//! read; a run in which this process was late itself is marked void.
+//! core, this one on the second. `cargo build --release && cargo bench --bench relay`. `RELAY_CALLS` (200), at most 1,500;
+//! `RELAY_SECONDS` (20), the measured time of each; `RELAY_SUBJECTS` (bare,rtpengine,hookswitch), which of them, and
+//! `shared`, which is us with shared media ports and needs a socket for each telephone; `RELAY_CODECS` (pcmu:pcmu), those
+//! of the two sides, also pcma, g722 and opus; `RELAY_RTPENGINE_OPUS` (opus/48000/2/24000), as what rtpengine is to send
+//! Opus; `HOOKSWITCH_BIN`, another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has
+//! been read; what is coded again is only counted. A run in which this process was late itself is marked void.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measures")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot be made ends")]
 #![expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the sizes are its own")]
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use self::streams::{Figures, Streams};
+use self::streams::{Coding, Figures, Streams};
 use self::subjects::Subject;
 
 const CALLS_MAX: usize = 1_500;
@@ -36,16 +38,22 @@ fn main() {
     }
     let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let calls = setting("RELAY_CALLS", "200").parse::<usize>().expect("RELAY_CALLS is a number").clamp(1, CALLS_MAX);
+    let codecs = setting("RELAY_CODECS", "pcmu:pcmu");
+    let (theirs, ours) = codecs.split_once(':').expect("RELAY_CODECS is two names");
+    let codings = [theirs, ours].map(Coding::of);
     let seconds = setting("RELAY_SECONDS", "20").parse().expect("RELAY_SECONDS is a number");
     subjects::pin_this_process();
     let mut rows = vec![];
-    for name in setting("RELAY_SUBJECTS", "bare,rtpengine,hookswitch").split(',') {
-        match measure(name.trim(), calls, Duration::from_secs(seconds)) {
+    let subjects = setting("RELAY_SUBJECTS", "bare,rtpengine,hookswitch");
+    let is_exact = subjects.contains("shared");
+    for name in subjects.split(',') {
+        let streams = Streams::new(calls, codings, is_exact);
+        match measure(name.trim(), streams, Duration::from_secs(seconds)) {
             Some(row) => rows.push(row),
             None => eprintln!("{name} is not there"),
         }
     }
-    println!("{calls} calls, {} packets a second", calls * 100);
+    println!("{calls} calls, {codecs}, {} packets a second", calls * 100);
     println!(
         "{:<12} {:>9} {:>8} {:>22} {:>8} {:>6}",
         "", "us/packet", "lost", "delay us p50/p99/max", "KiB/call", "cpu"
@@ -67,18 +75,20 @@ fn main() {
     if let Some(ratio) = ratio {
         println!("rtpengine takes {ratio:.2} times as much");
     }
-    println!("{}", json!({ "calls": calls, "seconds": seconds, "rows": rows, "rtpengine_to_hookswitch": ratio }));
+    println!(
+        "{}",
+        json!({ "calls": calls, "codecs": codecs, "seconds": seconds, "rows": rows, "rtpengine_to_hookswitch": ratio })
+    );
 }
 
 /// `None` if the program is not installed.
-fn measure(name: &str, calls: usize, measured: Duration) -> Option<Value> {
-    let mut streams = Streams::new(calls);
+fn measure(name: &str, mut streams: Streams, measured: Duration) -> Option<Value> {
     let subject = Subject::start(name, &mut streams)?;
     streams.run(WARM_UP, false);
     let before = subject.processor_time();
     let Figures { sent, received, delays, lags, elapsed } = streams.run(measured, true);
     let spent = subject.processor_time() - before;
-    let memory = subject.memory_kib_per_call(calls);
+    let memory = subject.memory_kib_per_call(streams.calls());
     let lag = percentile(&lags, 99);
     Some(json!({
         "name": name,

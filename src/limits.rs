@@ -134,12 +134,12 @@ pub const SOURCE_BURST_S: u32 = 5;
 pub const SOURCE_RATE_CONFIGURED_MAX: u32 = 1_000_000;
 /// Networks of `[sip.limits] exempt`.
 pub const EXEMPT_NETWORKS_MAX: usize = 256;
-/// Transactions held, when the configuration names no other limit: those of 2,000 calls a second.
-pub const TRANSACTIONS_MAX: usize = 160_000;
+/// Transactions held, when the configuration names no other limit: those of 3,600 calls a second.
+pub const TRANSACTIONS_MAX: usize = 240_000;
 /// Transactions kept free for requests within dialogs, so that a flood of INVITEs does not keep calls from ending.
 pub const TRANSACTIONS_IN_DIALOG_RESERVE: usize = 8_000;
 /// Dialogs held, when the configuration names no other limit: those that end count until their last timer.
-pub const DIALOGS_MAX: usize = 80_000;
+pub const DIALOGS_MAX: usize = 120_000;
 /// Accepted INVITEs that wait for their ACK, when the configuration names no other limit.
 pub const UNACKNOWLEDGED_MAX: usize = 4_000;
 /// Calls held, when the configuration names no other limit.
@@ -152,6 +152,14 @@ pub const ROUTE_SET_MAX: usize = 16;
 pub const CALL_HEADERS_MAX: usize = 32;
 /// Bytes of one header field that are shown to the agent.
 pub const CALL_HEADER_BYTES_MAX: usize = 512;
+/// Levels of the index of an entry of History-Info (RFC 7044).
+pub const HISTORY_LEVELS_MAX: usize = 16;
+/// Entries of History-Info that are carried on.
+pub const HISTORY_ENTRIES_MAX: usize = 16;
+/// Redirections (3xx) that one call follows.
+pub const REDIRECTS_MAX: usize = 5;
+/// Addresses of one redirection that are looked at.
+pub const REDIRECT_TARGETS_MAX: usize = 8;
 /// Frames of 20 ms that wait on a bridged leg; what comes beyond is left out, so that no delay builds up.
 pub const BRIDGE_FRAMES_MAX: u16 = 4;
 /// Legs of one call at a time.
@@ -183,6 +191,8 @@ pub const REINVITE_ATTEMPTS_MAX: u8 = 5;
 
 /// Captured messages that wait to be sorted; more are dropped and counted.
 pub const CAPTURE_QUEUE_MESSAGES_MAX: usize = 16_384;
+/// Packets that wait to be written to a collector over TCP; further ones are dropped and counted.
+pub const HEP_QUEUE_PACKETS_MAX: usize = 4_096;
 /// How long captured messages wait for others before they are worked off together.
 pub const CAPTURE_BATCH: Duration = Duration::from_millis(20);
 /// Bytes of one call's messages that are kept, when the configuration names no other limit.
@@ -450,9 +460,11 @@ pub const LIVE_DIGITS_MAX: usize = 32;
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 
 /// Datagrams that one system call receives from or sends to one socket.
-pub const UDP_BATCH_DATAGRAMS_MAX: usize = 16;
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 /// Sockets that one wait of a media thread reports.
 pub const EPOLL_EVENTS_MAX: usize = 256;
+/// Hosts that are known to use one media address for several legs; more are found out about anew.
+pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

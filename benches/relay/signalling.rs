@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use crate::streams::Coding;
+
 const RETRANSMIT: Duration = Duration::from_millis(500);
 const ATTEMPTS: usize = 20;
 
@@ -35,7 +37,7 @@ impl Telephones {
     }
 
     /// Sets up a call between two media addresses, and returns where each is to send.
-    pub(crate) fn call(&mut self, number: usize, media: [SocketAddr; 2]) -> [SocketAddr; 2] {
+    pub(crate) fn call(&mut self, number: usize, media: [SocketAddr; 2], codings: [Coding; 2]) -> [SocketAddr; 2] {
         let (caller, server) = (self.caller.local_addr().expect("it is bound"), self.server);
         let head = |method: &str, uri: &str, to: &str| {
             format!(
@@ -45,13 +47,13 @@ impl Telephones {
             )
         };
         let uri = format!("sip:400@{server}");
-        let invite = with_body(&head("INVITE", &uri, &format!("<{uri}>")), &sdp(media[0]));
+        let invite = with_body(&head("INVITE", &uri, &format!("<{uri}>")), &sdp(media[0], codings[0]));
         self.caller.send_to(invite.as_bytes(), server).expect("loopback takes it");
         let offer = self.offer(&invite);
         self.taken = header(&offer, "Call-ID").map(str::to_owned);
         let mut answer = offer.lines().take_while(|it| !it.is_empty()).fold("SIP/2.0 200 OK\r\n".to_owned(), copy_line);
         answer.push_str(&format!("Contact: <sip:400@{}>\r\n", self.called()));
-        let answer = with_body(&tagged(&answer, number), &sdp(media[1]));
+        let answer = with_body(&tagged(&answer, number), &sdp(media[1], codings[1]));
         self.called.send_to(answer.as_bytes(), server).expect("loopback takes it");
         let accepted = self.accepted(&answer, &format!("relay-{number}@load"));
         let target = header(&accepted, "Contact").and_then(|it| it.split(['<', '>']).nth(1)).unwrap_or(&uri).to_owned();
@@ -110,12 +112,12 @@ fn with_body(head: &str, body: &str) -> String {
     format!("{head}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// G.711 µ-law from and to there.
-pub(crate) fn sdp(media: SocketAddr) -> String {
-    let (ip, port) = (media.ip(), media.port());
+/// Audio of one codec from and to there.
+pub(crate) fn sdp(media: SocketAddr, coding: Coding) -> String {
+    let (ip, port, rtpmap, number) = (media.ip(), media.port(), coding.rtpmap(), coding.payload_type);
     format!(
-        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n"
+        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {number} 101\r\n\
+         a=rtpmap:{number} {rtpmap}\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
     )
 }
 

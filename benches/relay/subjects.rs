@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use hookswitch::codec::AudioCodec;
 use hookswitch::server::batched_udp::{Poll, ReceiveBatch, SendBatch};
 
 use crate::signalling::{Telephones, media_address, sdp};
-use crate::streams::Streams;
+use crate::streams::{Coding, Streams};
 
 const RTP_PORTS: (u16, u16) = (16_384, 23_999);
+/// Ports shared by many legs.
+const SHARED: &str = "[media]\nshared_port = 15000\n";
 const RTPENGINE_PORTS: (u16, u16) = (24_000, 31_999);
 
 /// A process through which all calls have been set up.
@@ -30,7 +33,8 @@ impl Subject {
         match name {
             "bare" => Some(Self::bare(streams)),
             "rtpengine" => Self::rtpengine(streams),
-            "hookswitch" => Self::hookswitch(streams),
+            "hookswitch" => Self::hookswitch(streams, ""),
+            "shared" => Self::hookswitch(streams, SHARED),
             other => panic!("there is no subject `{other}`"),
         }
     }
@@ -76,9 +80,11 @@ impl Subject {
         socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a socket can time out");
         ask(&socket, "ping", "d7:command4:pinge");
         subject.resident_kib = subject.resident();
+        let codings = streams.codings();
+        let transcode = if codings[0] == codings[1] { String::new() } else { transcoded(codings[1]) };
         for call in 0..streams.calls() {
-            let fields = |command: &str, to: &str, media| {
-                let (id, sdp) = (format!("relay{call}"), sdp(media));
+            let fields = |command: &str, to: &str, media, coding| {
+                let (id, sdp) = (format!("relay{call}"), sdp(media, coding));
                 format!(
                     "d3:ICE6:remove7:call-id{}:{id}7:command{}:{command}8:from-tag1:a7:replacel6:origine3:sdp{}:{sdp}{to}e",
                     id.len(),
@@ -86,15 +92,20 @@ impl Subject {
                     sdp.len()
                 )
             };
-            let offer = ask(&socket, &format!("o{call}"), &fields("offer", "", streams.address(0, call)));
-            let answer = ask(&socket, &format!("a{call}"), &fields("answer", "6:to-tag1:b", streams.address(1, call)));
+            let offer =
+                ask(&socket, &format!("o{call}"), &fields("offer", &transcode, streams.address(0, call), codings[0]));
+            let answer = ask(
+                &socket,
+                &format!("a{call}"),
+                &fields("answer", "6:to-tag1:b", streams.address(1, call), codings[1]),
+            );
             streams.set_peer(1, call, media_address(&offer));
             streams.set_peer(0, call, media_address(&answer));
         }
         Some(subject)
     }
 
-    fn hookswitch(streams: &mut Streams) -> Option<Self> {
+    fn hookswitch(streams: &mut Streams, more: &str) -> Option<Self> {
         let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/hookswitch");
         let binary = std::env::var_os("HOOKSWITCH_BIN").map_or_else(built, PathBuf::from);
         if !binary.is_file() {
@@ -108,11 +119,12 @@ impl Subject {
             "[sip]\nlisten = [\"udp://127.0.0.1:{sip}\"]\nmax_calls = 2000\n[rtp]\nports = \"{}-{}\"\n\
              [http]\nlisten = \"127.0.0.1:{http}\"\n[speech]\nenabled = false\n[agents.nobody]\npathway = \"builtin:demo\"\n\
              [agents.nobody.speech]\nurl = \"ws://127.0.0.1:9\"\ntoken = \"none\"\n[data]\ndirectory = \"data\"\n\
-             [log]\nlevel = \"warn\"\n[trunks.load]\nuri = \"sip:{called}\"\nsources = [\"127.0.0.1/32\"]\noptions_s = 0\n\
+             [log]\nlevel = \"warn\"\n{more}[trunks.load]\n{exact}uri = \"sip:{called}\"\nsources = [\"127.0.0.1/32\"]\noptions_s = 0\n\
              [numbers.\"400\"]\nuri = \"sip:400@{called}\"\n",
             RTP_PORTS.0,
             RTP_PORTS.1,
             called = telephones.called(),
+            exact = if more.is_empty() { "" } else { "media_addresses = \"exact\"\n" },
         );
         fs::write(directory.join("hookswitch.toml"), configuration).expect("the directory is ours");
         let log = fs::File::create(directory.join("log")).expect("the directory is ours");
@@ -130,7 +142,7 @@ impl Subject {
         subject.resident_kib = subject.resident();
         for call in 0..streams.calls() {
             let media = [0, 1].map(|side| streams.address(side, call));
-            for (side, peer) in telephones.call(call, media).into_iter().enumerate() {
+            for (side, peer) in telephones.call(call, media, streams.codings()).into_iter().enumerate() {
                 streams.set_peer(side, call, peer);
             }
         }
@@ -215,6 +227,13 @@ fn on_first_core(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", "0"]).arg(program);
     command
+}
+
+/// What has rtpengine offer another codec; Opus as we have it: 24,000 bit/s, complexity 5.
+fn transcoded(coding: Coding) -> String {
+    let setting = std::env::var("RELAY_RTPENGINE_OPUS").unwrap_or_else(|_| "opus/48000/2/24000".to_owned());
+    let name = if coding.codec == AudioCodec::Opus { &setting } else { coding.rtpmap().trim_end_matches("/8000") };
+    format!("5:codecd9:transcodel{}:{name}ee", name.len())
 }
 
 /// The reply to a command of rtpengine's `ng` protocol, as it comes.

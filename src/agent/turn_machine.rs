@@ -197,6 +197,8 @@ struct Speaking {
     remarked: bool,
     remark_ms: u64,
     text: TurnText,
+    /// When the voice began that the agent has begun to speak over. It interrupts by words only, until it pauses.
+    over_ms: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -345,15 +347,17 @@ impl TurnMachine {
 
     /// The agent begins to be heard.
     pub fn handle_speech_started(&mut self) {
+        let mut over_ms = None;
         match &self.state {
             State::Speaking(_) => return,
             State::Yielding { .. } => self.outputs.push_back(TurnOutput::Yielded),
             State::Hearing(hearing) | State::AwaitingFinal(AwaitingFinal { hearing, .. }) => {
                 self.discard_words(hearing.start_ms);
+                over_ms = self.voice.start_ms;
             }
             State::Listening { .. } | State::AwaitingReply { .. } => {}
         }
-        self.enter(State::Speaking(Speaking::new(self.now_ms)));
+        self.enter(State::Speaking(Speaking { over_ms, ..Speaking::new(self.now_ms) }));
     }
 
     /// The agent has nothing more to say until the caller does something.
@@ -492,14 +496,15 @@ impl TurnMachine {
 
     fn tick_speaking(&mut self, mut speaking: Speaking, activity: Activity, floor: Floor) -> State {
         let ignored = self.now_ms.saturating_sub(speaking.since_ms) <= u64::from(self.config.barge_in_ignore_ms);
-        if !ignored {
+        let text = speaking.text.joined();
+        speaking.over_ms = speaking.over_ms.filter(|it| self.voice.start_ms == Some(*it) && text.is_empty());
+        if !ignored && speaking.over_ms.is_none() {
             speaking.overlap.handle(&self.voice);
         }
         if activity == Activity::Speech && !speaking.remarked {
             speaking.remarked = true;
             speaking.remark_ms = self.voice.start_ms.unwrap_or(self.now_ms);
         }
-        let text = speaking.text.joined();
         let intrusion = Intrusion { speech_ms: speaking.overlap.voiced_ms, text: &text };
         if floor.interruptible && !ignored && self.config.barge_in.interrupts(intrusion) {
             let hearing = self.interrupted_by(speaking.overlap, speaking.text);
@@ -597,7 +602,8 @@ impl Hearing {
 
 impl Speaking {
     fn new(since_ms: u64) -> Self {
-        Self { since_ms, overlap: Overlap::default(), remarked: false, remark_ms: since_ms, text: TurnText::default() }
+        let (overlap, text) = (Overlap::default(), TurnText::default());
+        Self { since_ms, overlap, remarked: false, remark_ms: since_ms, text, over_ms: None }
     }
 }
 

@@ -662,7 +662,9 @@ impl Agent {
     fn feed(&mut self, queued_frames: u16, now: Now) {
         let may_speak = match self.phase {
             Phase::Ringing { .. } | Phase::Quiet { .. } | Phase::Ended => false,
-            Phase::Opening { greet_at_ms } => greet_at_ms <= self.now_ms && self.turns.may_speak(),
+            Phase::Opening { greet_at_ms } => {
+                greet_at_ms <= self.now_ms && (self.turns.may_speak() || self.has_waited_to_greet(greet_at_ms))
+            }
             Phase::Talking => self.turns.may_speak(),
             Phase::Leaving { .. } => true,
         };
@@ -677,6 +679,14 @@ impl Agent {
             self.take_turns(now);
             self.output(Output::Play { utterance, frame });
         }
+    }
+
+    /// Whether the caller's line has been loud for so long that the greeting is not held back any more: a noise, or somebody
+    /// who does not listen.
+    fn has_waited_to_greet(&self, greet_at_ms: u64) -> bool {
+        let has_words = self.turns.words_so_far().is_some();
+        let patience_ms = if has_words { GREETING_AFTER_WORDS_MS_MAX } else { GREETING_AFTER_NOISE_MS_MAX };
+        self.now_ms.saturating_sub(greet_at_ms) >= patience_ms
     }
 
     /// Gives the floor back once there is nothing more to say.
@@ -763,5 +773,9 @@ impl Agent {
     }
 }
 
+/// For so long a caller's line that is loud before the greeting, and of which nothing is understood, holds it back.
+const GREETING_AFTER_NOISE_MS_MAX: u64 = 3_000;
+/// The same for one of which something is.
+const GREETING_AFTER_WORDS_MS_MAX: u64 = 10_000;
 /// After so many turns without a result the recogniser counts as failed.
 const LATE_RESULTS_MAX: u8 = 3;

@@ -192,6 +192,28 @@ fn bodies_can_be_protected() {
 }
 
 #[test]
+fn the_next_nonce_comes_before_the_one_that_is_used_is_stale() {
+    let start = Now::origin();
+    let (mut server, mut client) = (server_with(|it| it.informs = true), client("example.com", "wonderland"));
+    let bare = request(Method::Register, "sip:example.com", &[]);
+    let mut fields = credentials(&mut server, &mut client, &bare, Side::Server, start);
+    let half = NONCE_S_MAX / 2;
+    for (second, has_next) in [(0, false), (half, false), (half + 1, true), (half + 2, false), (2 * half + 1, false)] {
+        let now = start + Duration::from_secs(second);
+        let Verdict::Granted(granted) = judge(&mut server, &request(Method::Register, "sip:example.com", &fields), now)
+        else {
+            panic!("granted at {second}");
+        };
+        let info = granted.authentication_info(b"");
+        assert_eq!((info.contains("rspauth="), info.contains("nextnonce=")), (true, has_next), "{second}");
+        let reply = Response::reply(&bare, crate::sip::StatusCode::OK).to_tag(&bare, "2");
+        let reply = reply.header(HeaderName::AuthenticationInfo, info).build().expect("a response");
+        assert!(client.handle_accepted(&reply, bare.uri_str()));
+        fields = client.authorize(&mut Exchange::default(), protected(&bare));
+    }
+}
+
+#[test]
 fn only_the_right_credentials_are_right() {
     let now = Now::origin();
     let mut server = server_with(|_| ());

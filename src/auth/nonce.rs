@@ -65,6 +65,11 @@ impl Nonces {
         (is_ours && stamp > self.floor && self.age(stamp, now) < self.lifetime).then_some(stamp)
     }
 
+    /// Whether a nonce has lived for more than half of its time.
+    pub(super) fn is_half_over(&self, stamp: Stamp, now: Now) -> bool {
+        self.age(stamp, now) > self.lifetime / 2
+    }
+
     /// Takes the use number `count` of a nonce. False if it was taken before.
     pub(super) fn take(&mut self, stamp: Stamp, count: u32) -> bool {
         if !self.used.get_mut(&stamp).map_or_else(|| count > 0, |it| it.is_new(count)) {

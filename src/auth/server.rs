@@ -35,6 +35,9 @@ pub struct DigestServerConfig {
     pub auth_int: bool,
     /// How long a nonce may be used.
     pub nonce_lifetime: Duration,
+    /// Whether those who are granted get the proof that we know the password, too, and the next nonce before the one that
+    /// they use is stale (RFC 7616 §3.5).
+    pub informs: bool,
 }
 
 /// Judges credentials of the users of one realm.
@@ -89,6 +92,8 @@ struct Answer {
     digest: UserDigest,
     /// The credentials as written.
     credentials: Box<str>,
+    /// The nonce to use from now on, if another one.
+    next: Option<Box<str>>,
 }
 
 #[derive(Clone, Debug)]
@@ -106,6 +111,7 @@ impl DigestServerConfig {
             algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
             auth_int: false,
             nonce_lifetime: Duration::from_secs(NONCE_S_MAX),
+            informs: false,
         }
     }
 }
@@ -156,6 +162,11 @@ impl DigestServer {
             self.stats.without_credentials += 1;
         }
         self.challenge(side, false, now)
+    }
+
+    /// Whether answers to those who are granted are to hold an Authentication-Info.
+    pub const fn informs(&self) -> bool {
+        self.config.informs
     }
 
     /// What was judged since the start.
@@ -213,7 +224,10 @@ impl DigestServer {
         }
         self.stats.granted += 1;
         let who = Authenticated { account, user: shown.username.into() };
-        let answer = Answer { algorithm, digest, credentials: shown.to_string().into() };
+        // A session goes on with its first nonce.
+        let renews = self.config.informs && !algorithm.is_session() && self.nonces.is_half_over(stamp, now);
+        let next = renews.then(|| self.nonces.issue(now).into());
+        let answer = Answer { algorithm, digest, credentials: shown.to_string().into(), next };
         Verdict::Granted(Box::new(Granted { who, answer }))
     }
 
@@ -238,12 +252,12 @@ impl DigestServer {
 impl Granted {
     /// The Authentication-Info of an answer with this body: the proof that we know the password, too.
     pub fn authentication_info(&self, body: &[u8]) -> String {
-        let Answer { algorithm, digest, credentials } = &self.answer;
+        let Answer { algorithm, digest, credentials, next } = &self.answer;
         let shown = Credentials::parse(credentials).and_then(|it| it.digest());
         let shown = shown.expect("credentials that were read once can be read again");
         let answer = Protected { method: "", uri: shown.uri, body };
         let rspauth = rspauth(*algorithm, digest, shown.nonce, shown.counted, answer);
-        AuthenticationInfo { nextnonce: None, rspauth: Some(&rspauth), counted: shown.counted }.to_string()
+        AuthenticationInfo { nextnonce: next.as_deref(), rspauth: Some(&rspauth), counted: shown.counted }.to_string()
     }
 }
 

@@ -54,7 +54,7 @@ impl Calls {
         let user = self.trunks.called_user(caller.trunk(), request);
         match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
             (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
-                let who = users.check(request, flow.remote.ip(), now)?;
+                let who = users.check(request, flow.remote.ip(), now)?.who;
                 let caller = match self.trunks.with_account(who.account(), who.user()) {
                     Some(trunk) => Caller::Trunk(trunk.clone()),
                     None => Caller::User(who.account().clone(), who.user().to_owned()),

@@ -1,15 +1,12 @@
 //! Two legs that hear each other: they are joined and parted, hold and digits of one reach the other, and when one ends
 //! the other does, unless the call has something else in mind for it (RFC 7092).
 
-use std::time::Duration;
-
 use smallvec::SmallVec;
 
 use super::dial::Why;
 use super::leg::{Leg, State};
-use super::{Call, Calls, End, EndCause, Event, Output};
+use super::{Call, Calls, End, EndCause, Event, Output, Sound};
 use crate::identity::{CallId, LegId};
-use crate::limits::TRANSFER_LEAVE_MS;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -46,19 +43,23 @@ impl Calls {
         self.tell(Output::Unbridge { a: id, b: partner });
     }
 
-    /// Holds the partner of a leg whose peer holds us, and takes it back. A peer that answers our hold by not listening
-    /// either holds nobody.
+    /// Holds the partner of a leg whose peer holds us, and takes it back.
     pub(super) fn align_holds(&mut self, id: LegId, now: Now) {
-        let found = self.legs.get(&id).and_then(|it| Some((it.is_held && !it.holds, it.partner?)));
-        let Some((is_held, index)) = found else {
+        let Some((is_held, index)) = self.legs.get(&id).and_then(|it| Some((it.is_held, it.partner?))) else {
             return;
         };
         let partner = LegId { call: id.call, index };
-        let Some(leg) = self.legs.get_mut(&partner).filter(|it| it.is_answered() && it.holds != is_held) else {
+        let Some(leg) = self.legs.get_mut(&partner).filter(|it| it.holds != is_held) else {
             return;
         };
+        if !leg.is_answered() && !leg.dialog.is_some_and(|it| self.dialogs.takes_early_offers(it)) {
+            return;
+        }
         leg.holds = is_held;
-        if let Some(dialog) = leg.dialog {
+        if self.config.own_sounds.hold_music {
+            let sound = is_held.then_some(Sound::HoldMusic);
+            self.tell(Output::PlaySound { leg: partner, sound });
+        } else if let Some(dialog) = leg.dialog {
             self.dialogs.hold(dialog, is_held, now);
         }
     }
@@ -81,9 +82,8 @@ impl Calls {
         self.part(id);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dropped = true;
-            leg.leaves_at = Some(now.instant + Duration::from_millis(TRANSFER_LEAVE_MS));
         }
-        self.settle(id);
+        self.let_leave(id, now);
     }
 
     /// The dialog of the leg `from` goes on in the place of that of `into`, with the media session and whoever talks on
@@ -109,12 +109,16 @@ impl Calls {
                 leg.note_media(remote.clone());
             }
         }
-        self.by_dialog.insert(dialog, into);
+        let call_id = self.dialogs.call_id(dialog).unwrap_or_default().to_owned();
+        self.bind(dialog, into, &call_id);
         if let Some(remote) = remote {
             self.update_media(into, remote);
         }
         if is_moved {
             self.dialogs.move_media(dialog, local, now);
+        }
+        if self.config.own_sounds.hold_music {
+            self.tell(Output::PlaySound { leg: into, sound: None });
         }
         self.journal(into.call, Event::Replaced { by });
         if let Some(old) = old {
@@ -167,8 +171,10 @@ impl Calls {
         let rest: SmallVec<[u8; 4]> = call.legs().collect();
         for index in rest {
             let leg = LegId { call: id, index };
-            // Who is about to leave does.
-            if self.legs.get(&leg).is_some_and(|it| !it.is_dropped) {
+            // Who is about to leave does; and who takes our place may still have to tell so.
+            if self.legs.get(&leg).is_some_and(|it| it.transfer.is_some() && it.is_answered()) {
+                self.let_leave(leg, now);
+            } else if self.legs.get(&leg).is_some_and(|it| !it.is_dropped) {
                 let told = if end.cause == EndCause::Rejected { EndCause::HungUp } else { end.cause };
                 self.end_leg(leg, &super::dial::relayed(end), Some(told), now);
             }

@@ -1,6 +1,7 @@
 //! What crosses from one leg of a call to the other (RFC 7092 §3.1): nothing that is not named here or in the
 //! configuration. Hosts, routes and identifiers of one side never reach the other.
 
+use super::history::History;
 use super::party::Party;
 use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX};
 use crate::route::{Caller, Destination};
@@ -17,11 +18,18 @@ pub(super) struct Carried {
     pub(super) headers: Vec<(HeaderName, String)>,
     /// The number that was called, if the call is sent on from it.
     pub(super) diverted_from: Option<String>,
+    /// Whom the call was sent to before.
+    pub(super) history: History,
 }
 
 impl Carried {
     /// What crosses of an INVITE that came in. `allowed` names the fields that the configuration lets through.
-    pub(super) fn of(request: &Request, allowed: &[HeaderName], to: &Destination) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        request: &Request,
+        allowed: &[HeaderName],
+        to: &Destination,
+        history: History,
+    ) -> Result<Self, Refusal> {
         let headers = request.headers();
         let max_forwards = headers.max_forwards().unwrap_or(MAX_FORWARDS);
         let max_forwards = max_forwards.checked_sub(1).filter(|it| *it > 0).ok_or(Refusal::TooManyHops)?;
@@ -31,12 +39,12 @@ impl Carried {
             Destination::Uri(_) | Destination::Trunk(..) => true,
             Destination::Agent(_) => false,
         });
-        Ok(Self { max_forwards, headers: fields(headers, |it| allowed.contains(it)), diverted_from })
+        Ok(Self { max_forwards, headers: fields(headers, |it| allowed.contains(it)), diverted_from, history })
     }
 
     /// What goes with a call that no INVITE asked for.
-    pub(super) const fn nothing() -> Self {
-        Self { max_forwards: MAX_FORWARDS, headers: vec![], diverted_from: None }
+    pub(super) fn nothing() -> Self {
+        Self { max_forwards: MAX_FORWARDS, headers: vec![], diverted_from: None, history: History::default() }
     }
 
     /// All header fields for a leg to `to`, on which `contact` is our URI and `from` the caller. Who leads us to whom, and
@@ -64,7 +72,7 @@ impl Carried {
 }
 
 /// The header fields that `is_wanted` takes, as far as they are of a size that can be passed on.
-pub(super) fn fields(headers: &Headers, is_wanted: impl Fn(&HeaderName) -> bool) -> Vec<(HeaderName, String)> {
+fn fields(headers: &Headers, is_wanted: impl Fn(&HeaderName) -> bool) -> Vec<(HeaderName, String)> {
     let all = headers.iter().map(|it| (it.name(), it.value()));
     let wanted = all.filter(|(name, value)| is_wanted(name) && value.len() <= CALL_HEADER_BYTES_MAX);
     wanted.map(|(name, value)| (name, value.to_owned())).take(CALL_HEADERS_MAX).collect()

@@ -26,6 +26,8 @@ pub struct CallsConfig {
     pub capabilities: Capabilities,
     /// What callers hear until we answer, and when we do.
     pub ring: Ring,
+    /// Which sounds of ours a side of a bridged call hears.
+    pub own_sounds: OwnSounds,
     /// What we want of session timers.
     pub session_timers: SessionTimers,
     /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
@@ -43,6 +45,11 @@ pub struct CallsConfig {
     pub next_hop_after: Duration,
     /// Header fields that cross from a leg that came in to the one that is called for it.
     pub passed_headers: Vec<HeaderName>,
+    /// Header fields of INVITEs that are told to agents and in the journal as they are, see [`super::variable`].
+    pub exposed_headers: Vec<HeaderName>,
+    /// What is done when somebody who is called for a leg, a user or a SIP URI, points elsewhere (3xx). Trunks have a policy
+    /// of their own.
+    pub redirects: Redirects,
     /// As User-Agent and Server header fields name us.
     pub user_agent: String,
     /// Node and worker, in every tag, branch and Call-ID we make.
@@ -53,6 +60,15 @@ pub struct CallsConfig {
     pub limits: CallLimits,
     /// How much a source may send.
     pub sources: SourceLimits,
+}
+
+/// Which sounds of ours a side of a bridged call hears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSounds {
+    /// Ringing while somebody is called for it who sends no audio; if not, that of its own network.
+    pub ringback: bool,
+    /// Music while the other side holds it; if not, the hold is passed on.
+    pub hold_music: bool,
 }
 
 /// What callers hear until we answer, and when we do.
@@ -92,6 +108,21 @@ pub enum Transfers {
     },
 }
 
+/// How the caller of an agent gets to whom it is handed over to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HandOver {
+    /// We call, and stay between the two.
+    #[default]
+    Bridged,
+    /// The caller's side is asked to call there (REFER), and leaves.
+    Referred,
+    /// The same; if it does not do that, we call.
+    ReferredOrBridged,
+    /// We call, and once both hear each other the caller's side is asked to take our place there (REFER with Replaces, RFC
+    /// 5589 §7). If it does not, we stay between the two.
+    Released,
+}
+
 /// What INVITEs with Replaces (RFC 3891) may take over. Whoever takes a call over hears what its peer was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replacements {
@@ -101,6 +132,18 @@ pub enum Replacements {
     /// Calls whose peer is at the same address, as calls of one PBX are. For others the answer is that of calls that do not
     /// exist: 481.
     FromSameSource,
+}
+
+/// What is done when somebody who is called points elsewhere (RFC 3261 §8.1.3.4). Whoever answers such a call chooses where
+/// it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// Nothing: the call ends as one that is refused.
+    #[default]
+    Refused,
+    /// The call goes there: from a user to whom that user could call itself, from others to that address, but over no
+    /// trunk other than the one that points there.
+    Followed,
 }
 
 /// How much is held. What happens at each limit is told where it is applied: a 503 and a counter.
@@ -157,6 +200,7 @@ impl CallsConfig {
             users: None,
             capabilities: Capabilities::default(),
             ring: Ring::default(),
+            own_sounds: OwnSounds::default(),
             session_timers: SessionTimers::default(),
             reliable_provisionals: false,
             transfers: Transfers::Refused,
@@ -165,6 +209,8 @@ impl CallsConfig {
             trunks: vec![],
             next_hop_after: Duration::from_millis(NEXT_HOP_AFTER_MS),
             passed_headers: vec![],
+            exposed_headers: vec![],
+            redirects: Redirects::Refused,
             user_agent: concat!("hookswitch/", env!("CARGO_PKG_VERSION")).to_owned(),
             shard: 0,
             retry_after_s: 30,

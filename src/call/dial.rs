@@ -4,11 +4,12 @@
 use smallvec::SmallVec;
 
 use super::carried::Carried;
-use super::config::RingTone;
+use super::config::{HandOver, RingTone};
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
-use super::servers::Seeker;
-use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
+use super::redirect::{Following, Redirected, shown};
+use super::servers::{CallerId, Seeker};
+use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, Sound, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
@@ -21,7 +22,7 @@ use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
 
 /// Whom to call for a leg.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Errand {
     /// The leg that is to be connected.
     pub(super) waiting: u8,
@@ -30,6 +31,8 @@ pub(super) struct Errand {
     /// As whom.
     pub(super) from: Party,
     pub(super) carried: Carried,
+    /// Who pointed there, if somebody did.
+    pub(super) redirected: Option<Redirected>,
 }
 
 /// Why somebody is called for a leg.
@@ -42,7 +45,7 @@ pub(super) enum Why {
     /// The same, and it is our agent who is transferred: who is called takes the place of the peer.
     AgentSentOn { by: u8 },
     /// Our agent hands its caller over.
-    HandedOver,
+    HandedOver { how: HandOver },
     /// Somebody outside of the call has this leg's place taken.
     Redirected { by: u8 },
     /// A supervisor is to hear the call, beside whoever talks in it.
@@ -62,7 +65,11 @@ pub(super) struct Dialling {
     pub(super) why: Why,
     to: Pii<String>,
     /// Of those that refused, the one to tell of.
-    best: Option<End>,
+    pub(super) best: Option<End>,
+    /// Searches for servers that are under way.
+    searches: usize,
+    /// Where it may go if somebody points elsewhere; `None` where nobody is followed.
+    pub(super) following: Option<Box<Following>>,
 }
 
 /// One place where somebody can be reached.
@@ -84,49 +91,48 @@ impl Calls {
         if !is_free {
             return Err(Refusal::RequestPending);
         }
-        let Target { account, to } = &errand.target;
-        let (targets, to) = match to {
-            Destination::Agent(_) => return Err(Refusal::Declined),
-            Destination::User(name) => {
-                let (ways, to) = (self.ways_to_user(account, name, now)?, Pii::new(name.clone()));
-                return self.dial_at_once(call, errand, ways, to, now);
-            }
-            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, errand.why, now) => {
-                let to = Pii::new(uri.to_string());
-                return self.dial_at_once(call, errand, SmallVec::from_iter([way]), to, now);
-            }
-            Destination::Uri(uri) => (locate::Target::of(uri).into_iter().collect(), Pii::new(uri.to_string())),
-            Destination::Trunk(trunk, number) => (self.trunks.targets_of(trunk), Pii::new(number.clone())),
-        };
-        if targets.is_empty() {
-            return Err(Refusal::Failed);
-        }
-        self.begin_dialling(call, &errand, to);
-        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
-        Ok(())
-    }
-
-    fn dial_at_once(
-        &mut self,
-        call: CallId,
-        errand: Errand,
-        ways: SmallVec<[Way; 1]>,
-        to: Pii<String>,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        self.begin_dialling(call, &errand, to);
-        let is_aside = errand.why.is_aside();
-        let dialled = self.dial_ways(call, errand, ways, now);
+        self.begin_dialling(call, &errand);
+        let dialled = self.pursue_errand(call, errand, now);
         if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
             *held.dialling(is_aside) = None;
         }
         dialled
     }
 
-    fn begin_dialling(&mut self, call: CallId, errand: &Errand, to: Pii<String>) {
+    /// Calls whom `errand` names, for a leg for which somebody is being called already.
+    pub(super) fn pursue_errand(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
+        let Target { account, to } = &errand.target;
+        let targets = match to {
+            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::User(name) => {
+                let ways = self.ways_to_user(account, name, now)?;
+                return self.dial_ways(call, errand, ways, now);
+            }
+            Destination::Uri(uri) if let Some(way) = self.way_over_trunk(uri, &errand, now) => {
+                return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
+            }
+            Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
+            Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
+        };
+        if targets.is_empty() {
+            return Err(Refusal::Failed);
+        }
+        let is_aside = errand.why.is_aside();
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) {
+            dialling.searches += 1;
+        }
+        self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
+        Ok(())
+    }
+
+    fn begin_dialling(&mut self, call: CallId, errand: &Errand) {
+        let to = Pii::new(shown(&errand.target.to));
+        let is_aside = errand.why.is_aside();
+        let following = (self.follows_redirects() && !is_aside).then(|| Box::new(Following::new(errand)));
         if let Some(held) = self.calls.get_mut(&call) {
             let (waiting, why) = (errand.waiting, errand.why);
-            *held.dialling(why.is_aside()) = Some(Box::new(Dialling { waiting, why, to, best: None }));
+            let dialling = Dialling { waiting, why, to, best: None, searches: 0, following };
+            *held.dialling(is_aside) = Some(Box::new(dialling));
         }
     }
 
@@ -139,21 +145,33 @@ impl Calls {
         if !is_wanted {
             return;
         }
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) {
+            dialling.searches = dialling.searches.saturating_sub(1);
+        }
+        let is_redirected = errand.redirected.is_some();
         let dialled = self.way_to_servers(&errand, hops);
         let dialled = dialled.and_then(|it| self.dial_ways(call, errand, SmallVec::from_iter([it]), now));
         if let Err(refusal) = dialled {
+            // That nobody is where a side points is no fault of ours.
+            let (refusal, initiator) = if is_redirected {
+                (Refusal::TemporarilyUnavailable, Initiator::Remote)
+            } else {
+                (refusal, Initiator::Local)
+            };
             let sip_status = Some(refusal.status().code());
-            let end = End { cause: EndCause::Rejected, sip_status, initiator: Initiator::Local, reason: None };
-            self.fail_dialling(call, is_aside, end, now);
+            let end = End { cause: EndCause::Rejected, sip_status, initiator, reason: None };
+            self.handle_branch_ended(call, is_aside, end, now);
         }
     }
 
     fn dial_ways(&mut self, call: CallId, errand: Errand, ways: SmallVec<[Way; 1]>, now: Now) -> Result<(), Refusal> {
-        let Errand { waiting, why, target, from, carried } = errand;
+        let Errand { waiting, why, target, from, carried, redirected: _ } = errand;
         let waits = LegId { call, index: waiting };
+        let from = if matches!(target.to, Destination::User(_)) { from } else { from.seen_outside() };
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
-        for Way { flow, other_flows, trunk, target: uri, path, to, caller } in ways {
+        for (branch, way) in (0..).zip(ways) {
+            let Way { flow, other_flows, trunk, target: uri, path, to, caller } = way;
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
@@ -161,7 +179,8 @@ impl Calls {
                 continue;
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
-            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, from.is_private, &mut headers);
+            headers.extend(carried.history.headers(&uri, branch, &contact));
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from, &mut headers);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -216,16 +235,17 @@ impl Calls {
             let contact = self.own_uri(it.flow)?;
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
-            let (flow, target, path) = (it.flow, it.uri, it.path);
-            Some(Way { flow, other_flows: vec![], trunk: None, target, path, to, caller })
+            let (flow, other_flows, target, path) = (it.flow, it.other_flows, it.uri, it.path);
+            Some(Way { flow, other_flows, trunk: None, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
     }
 
-    /// The way to a URI that belongs to a trunk. Whom a peer asks for is not called with our credentials.
-    fn way_over_trunk(&self, uri: &Uri, why: Why, now: Now) -> Option<Way> {
-        let is_ours = !matches!(why, Why::Asked { .. } | Why::AgentSentOn { .. });
+    /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
+    fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
+        let is_asked = matches!(errand.why, Why::Asked { .. } | Why::AgentSentOn { .. });
+        let is_ours = !is_asked && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
@@ -238,7 +258,7 @@ impl Calls {
         &mut self,
         trunk: Option<&TrunkName>,
         from: Uri,
-        is_private: bool,
+        party: &Party,
         headers: &mut Vec<(HeaderName, String)>,
     ) -> (Uri, Option<DigestAccount>) {
         let Some(trunk) = trunk else {
@@ -247,7 +267,8 @@ impl Calls {
         self.trunks.count_out(trunk);
         headers.extend(self.trunks.route_of(trunk));
         let credentials = self.trunks.credentials_of(trunk);
-        let caller_id = self.trunks.caller_id(trunk).filter(|_| !is_private);
+        let own = party.outside.as_deref().and_then(|it| self.trunks.calling(trunk, &CallerId::User(it.to_owned())));
+        let caller_id = own.or_else(|| self.trunks.caller_id(trunk)).filter(|_| !party.is_private);
         (caller_id.unwrap_or(from), credentials)
     }
 
@@ -258,6 +279,7 @@ impl Calls {
         if hops.iter().any(is_own) {
             return Err(Refusal::LoopDetected);
         }
+        self.check_redirected(errand, hops)?;
         let trunk = match &errand.target.to {
             Destination::Trunk(trunk, _) => Some(trunk.clone()),
             Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
@@ -295,7 +317,6 @@ impl Calls {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let is_aside = leg.is_aside;
         let is_first = status == StatusCode::RINGING && !std::mem::replace(&mut leg.is_ringing_told, true);
         if is_first {
             self.journal(id.call, Event::LegRinging { leg: id.index });
@@ -304,6 +325,7 @@ impl Calls {
         if let Some(remote) = media {
             self.update_media(id, remote);
         }
+        let is_aside = self.legs.get(&id).is_some_and(|it| it.is_aside);
         let Some((waiting, why)) = self.dialling_of(id.call, is_aside) else {
             return;
         };
@@ -314,11 +336,22 @@ impl Calls {
                 }
                 self.ring(waiting, RingTone::EarlyMedia, now);
             }
-            Why::Routed if status == StatusCode::RINGING => self.ring(waiting, RingTone::Ringing, now),
+            Why::Routed if status == StatusCode::RINGING => self.ring_for(waiting, now),
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.report_to(LegId { call: id.call, index: by }, status, now);
             }
-            Why::Routed | Why::HandedOver | Why::Redirected { .. } | Why::Aside => (),
+            Why::Routed | Why::HandedOver { .. } | Why::Redirected { .. } | Why::Aside => (),
+        }
+    }
+
+    /// It rings for a leg that waits, which hears that from its own network or from us.
+    fn ring_for(&mut self, waiting: LegId, now: Now) {
+        let leg = self.legs.get(&waiting).filter(|_| self.config.own_sounds.ringback);
+        if leg.is_some_and(|it| it.partner.is_none() && it.awaits_early_media()) {
+            self.ring(waiting, RingTone::EarlyMedia, now);
+            self.tell(Output::PlaySound { leg: waiting, sound: Some(Sound::Ringback) });
+        } else {
+            self.ring(waiting, RingTone::Ringing, now);
         }
     }
 
@@ -357,13 +390,16 @@ impl Calls {
                 self.report_to(LegId { call: id.call, index: by }, StatusCode::OK, now);
                 self.take_place(id, waiting, now);
             }
-            Why::HandedOver => {
+            Why::HandedOver { how } => {
                 if let Some(call) = self.calls.get_mut(&id.call) {
                     call.has_agent = false;
                 }
                 self.join(waiting, id, now);
                 self.tell(Output::Transferred { call: id.call, outcome: TransferOutcome::Succeeded });
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
+                if how == HandOver::Released {
+                    self.release(waiting, id, now);
+                }
             }
             Why::Redirected { by } => {
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
@@ -376,17 +412,32 @@ impl Calls {
 
     /// A leg that is called for another is over before it was answered.
     pub(super) fn handle_dialled_end(&mut self, id: LegId, is_aside: bool, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&id.call).and_then(|it| it.dialling(is_aside).as_mut()) else {
+        // RFC 3261 §16.7, step 5: 6xx speaks for all places.
+        if end.sip_status.is_some_and(|it| it >= 600) {
+            self.drop_dialled(id.call, is_aside, now);
+            if !is_aside {
+                self.follow_nobody(id.call);
+            }
+        }
+        let is_redirected = end.sip_status.is_some_and(|it| (300..400).contains(&it));
+        if !is_redirected || is_aside || !self.follow_next(id.call, now) {
+            self.handle_branch_ended(id.call, is_aside, end, now);
+        }
+    }
+
+    /// One of those who are called for a leg cannot be reached. If there is nobody else to call, nobody can.
+    fn handle_branch_ended(&mut self, call: CallId, is_aside: bool, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) else {
             return;
         };
         let best = dialling.best.filter(|it| rank(*it) <= rank(end)).unwrap_or(end);
         dialling.best = Some(best);
-        // RFC 3261 §16.7, step 5: 6xx speaks for all places.
-        if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, is_aside, now);
+        let is_searching = dialling.searches > 0;
+        if self.dialled(call, is_aside).next().is_some() || is_searching {
+            return;
         }
-        if self.dialled(id.call, is_aside).next().is_none() {
-            self.fail_dialling(id.call, is_aside, best, now);
+        if is_aside || !self.follow_next(call, now) {
+            self.fail_dialling(call, is_aside, best, now);
         }
     }
 
@@ -408,7 +459,7 @@ impl Calls {
                     self.end_leg(waiting, &Refusal::Declined, None, now);
                 }
             }
-            Why::HandedOver => {
+            Why::HandedOver { .. } => {
                 self.tell(Output::Transferred { call, outcome });
                 self.tell_transferred(call, dialling.to, outcome);
             }
@@ -449,8 +500,8 @@ impl Calls {
 
     /// The leg that waits, and why, if somebody is being called for it, or beside it.
     fn dialling_of(&self, call: CallId, is_aside: bool) -> Option<(LegId, Why)> {
-        let call_of = self.calls.get(&call)?;
-        let dialling = if is_aside { &call_of.aside } else { &call_of.dialling }.as_ref()?;
+        let held = self.calls.get(&call)?;
+        let dialling = if is_aside { &held.aside } else { &held.dialling }.as_ref()?;
         Some((LegId { call, index: dialling.waiting }, dialling.why))
     }
 
@@ -478,7 +529,7 @@ pub(super) fn relayed(end: End) -> Refusal {
     let code = match (end.cause, end.sip_status) {
         (EndCause::Rejected, Some(status)) => match status {
             403 | 404 | 410 | 480 | 482 | 483 | 484 | 486 | 488 | 600 | 603 | 604 | 606 | 607 => status,
-            // It is not there, or not any more; or it points elsewhere, where we do not follow.
+            // It is not there, or not any more; or it points elsewhere, where nobody follows.
             300..400 | 408 | 430 | 487 => 480,
             503 => 503,
             600.. => 603,

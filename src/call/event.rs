@@ -26,6 +26,8 @@ pub enum Event {
         trunk: Option<TrunkName>,
         /// The agent that answers; `None` if nobody does, or for a call of the test phone.
         agent: Option<AgentName>,
+        /// What else the INVITE tells of the call, by the names of variables.
+        details: Vec<(String, Pii<String>)>,
     },
     /// The called side rings.
     Ringing,
@@ -65,6 +67,13 @@ pub enum Event {
         to: Pii<String>,
         /// Whether we do.
         is_accepted: bool,
+    },
+    /// Who was called for the call points elsewhere, and that is called instead.
+    Redirected {
+        /// The number of the leg that was pointed elsewhere.
+        leg: u8,
+        /// Whom it is to be.
+        to: Pii<String>,
     },
     /// Somebody is called for the call: one more leg of it.
     Dialled {

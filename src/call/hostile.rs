@@ -270,6 +270,7 @@ impl Victim {
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }

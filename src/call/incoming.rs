@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::carried::{Carried, fields};
+use super::carried::Carried;
 use super::config::RingTone;
+use super::details::details;
 use super::dial::{Errand, Why};
+use super::history::History;
 use super::leg::{Leg, Ringing, State};
 use super::party::Party;
 use super::{Call, Calls, Direction, End, EndCause, Event, Initiator, Output};
@@ -12,7 +14,7 @@ use crate::dialog::Offered;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_AGAIN_MS};
 use crate::route::{self, AgentName, Caller, Destination, Target};
-use crate::sip::{HeaderName, Headers, Request};
+use crate::sip::Request;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 use crate::transport::{Dropped, Flow};
@@ -45,11 +47,12 @@ impl Calls {
                 return;
             }
         };
+        let history = History::of(request, &caller);
         let carried = |target: Target| {
             let carried = match &target.to {
                 Destination::Agent(_) => Carried::nothing(),
                 to @ (Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..)) => {
-                    Carried::of(request, &self.config.passed_headers, to)?
+                    Carried::of(request, &self.config.passed_headers, to, history.clone())?
                 }
             };
             Ok((target, carried))
@@ -67,7 +70,8 @@ impl Calls {
             }
         };
         self.dialogs.note_known(flow.remote.ip(), now);
-        let party = Party::of(request, &caller, *flow);
+        let allowed = self.users.as_ref().map_or(&[][..], |it| it.caller_ids(&caller));
+        let party = Party::of(request, &caller, *flow).with_caller_ids(allowed, request);
         match target.to {
             Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),
             Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..) => {
@@ -82,10 +86,12 @@ impl Calls {
         let ring = self.config.ring;
         let caller = party.caller.clone();
         let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
-        let (from, to) = (from_of(request), Pii::new(request.uri_str().to_owned()));
-        let headers = shown_headers(request.headers());
+        let to = Pii::new(request.uri_str().to_owned());
+        let party = self.legs.get(&leg).map(|it| &*it.party);
+        let from = party.map(|it| it.caller_uri(request)).unwrap_or_default();
+        let details = party.map(|it| details(request.headers(), it, &self.config.exposed_headers)).unwrap_or_default();
         let trunk = caller.trunk().cloned();
-        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, headers });
+        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, details });
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(*dialog, now);
             self.journal(leg.call, Event::Ringing);
@@ -96,7 +102,7 @@ impl Calls {
     /// Calls whom the caller wants. It rings when they do.
     fn begin_with_dialling(&mut self, offered: Offered, party: Party, target: Target, carried: Carried, now: Now) {
         let leg = self.begin(&offered, party.clone(), target.account.clone(), None, RingTone::None, now);
-        let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried };
+        let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried, redirected: None };
         if let Err(refusal) = self.dial(leg.call, errand, now) {
             self.refuse_leg(leg, &refusal, EndCause::Rejected, Initiator::Local, now);
         }
@@ -124,24 +130,34 @@ impl Calls {
             again_at: now.instant + Duration::from_millis(RING_AGAIN_MS),
             give_up_at: now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX),
         };
+        let (from, details) =
+            (party.caller_uri(request), details(request.headers(), &party, &self.config.exposed_headers));
+        let history = History::of(request, &party.caller);
         let trunk = party.caller.trunk().cloned();
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
         if let Some(media) = media.as_ref() {
             held.note_media(media.clone());
         }
-        self.calls.insert(call, Call::new(agent.is_some()));
+        let mut begun = Call::new(agent.is_some());
+        begun.history = Some(Box::new(history));
+        self.calls.insert(call, begun);
         self.legs.insert(leg, held);
         self.bind(*dialog, leg, request.headers().call_id());
         self.trunks.count_in(trunk.as_ref());
+        // Carriers may challenge what we send in their calls, too.
+        if let Some(account) = trunk.as_ref().and_then(|it| self.trunks.credentials_of(it)) {
+            self.dialogs.use_account(*dialog, account);
+        }
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account,
-            from: from_of(request),
+            from,
             to: Pii::new(request.uri_str().to_owned()),
             flow: *flow,
             trunk,
             agent,
+            details,
         };
         self.journal(call, offered);
         self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: media.clone() });
@@ -152,14 +168,16 @@ impl Calls {
     fn journal_unanswered(&mut self, flow: Flow, caller: &Caller, request: &Request, refusal: &Refusal, now: Now) {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         self.tell_call_id(call, request.headers().call_id());
+        let party = Party::of(request, caller, flow);
         let offered = Event::Offered {
             direction: Direction::Inbound,
             account: AccountId::default(),
-            from: from_of(request),
+            from: party.caller_uri(request),
             to: Pii::new(request.uri_str().to_owned()),
             flow,
             trunk: caller.trunk().cloned(),
             agent: None,
+            details: details(request.headers(), &party, &self.config.exposed_headers),
         };
         self.journal(call, offered);
         let status = Some(refusal.status().code());
@@ -174,27 +192,4 @@ const fn refusal_of(refused: route::Refusal) -> Refusal {
         route::Refusal::UnknownSource | route::Refusal::NotAllowed => Refusal::Forbidden,
         route::Refusal::UnknownNumber => Refusal::NotFound,
     }
-}
-
-pub(super) fn from_of(request: &Request) -> Pii<String> {
-    Pii::new(request.headers().from().uri().to_string())
-}
-
-/// Header fields that carriers and PBXs tell about a call: identities, diversions, and their own `X-` fields.
-fn shown_headers(headers: &Headers) -> Vec<(String, Pii<String>)> {
-    const SHOWN: [HeaderName; 10] = [
-        HeaderName::PAssertedIdentity,
-        HeaderName::RemotePartyId,
-        HeaderName::Diversion,
-        HeaderName::HistoryInfo,
-        HeaderName::UserToUser,
-        HeaderName::Subject,
-        HeaderName::UserAgent,
-        HeaderName::Privacy,
-        HeaderName::Identity,
-        HeaderName::AlertInfo,
-    ];
-    let is_own = |it: &HeaderName| it.as_str().get(..2).is_some_and(|it| it.eq_ignore_ascii_case("x-"));
-    let shown = fields(headers, |it| SHOWN.contains(it) || is_own(it));
-    shown.into_iter().map(|(name, value)| (name.as_str().to_owned(), Pii::new(value))).collect()
 }

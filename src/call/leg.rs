@@ -4,15 +4,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::config::RingTone;
+use super::elsewhere::Placed;
 use super::outgoing::Outgoing;
 use super::party::Party;
+use super::transfer::Transfer;
 use super::{Calls, End, EndCause, Event, Initiator, Output, TransferOutcome};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{self, DialogId, HangUp};
-use crate::identity::{LegId, Pii};
+use crate::identity::LegId;
 use crate::limits::{RING_AGAIN_MS, RING_MS_MAX};
-use crate::sip::StatusCode;
+use crate::sip::{StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
@@ -43,8 +45,10 @@ pub(super) struct Leg {
     /// What the journal was told while the call rang.
     pub(super) is_ringing_told: bool,
     pub(super) is_early_media_told: bool,
-    /// Whom a transfer of ours, which has no outcome yet, is to reach.
-    pub(super) transfer: Option<Pii<String>>,
+    /// How it was placed, if it is a call of our own that may be pointed elsewhere.
+    pub(super) placed: Option<Box<Placed>>,
+    /// A transfer that we asked its peer for, which has no outcome yet.
+    pub(super) transfer: Option<Box<Transfer>>,
     /// The peer does not want to hear us.
     pub(super) is_held: bool,
     /// The peer does not send, by its own word or by ours.
@@ -98,6 +102,7 @@ impl Leg {
             leaves_at: None,
             is_ringing_told: false,
             is_early_media_told: false,
+            placed: None,
             transfer: None,
             is_held: false,
             is_silent: false,
@@ -118,13 +123,29 @@ impl Leg {
         }
     }
 
-    /// Takes note of what is agreed on. Whether the peer held us before.
+    pub(super) fn awaits_early_media(&self) -> bool {
+        matches!(&self.state, State::Ringing(it) if it.media.is_some() && it.tone != RingTone::EarlyMedia)
+            && self.remote.is_some()
+    }
+
+    /// Takes note of what is agreed on. Whether the peer held us before. One that we hold may say that it does not want to
+    /// hear us either, which holds nobody.
     pub(super) fn note_media(&mut self, media: MediaDescription) -> bool {
         let was_held = self.is_held;
-        self.is_held = !media.send;
+        self.is_held = !media.send && (media.receive || !self.holds);
         self.is_silent = !media.receive;
         self.remote = Some(media);
         was_held
+    }
+
+    /// Takes note that the media session is elsewhere.
+    pub(super) fn note_moved(&mut self, address: SocketAddr) {
+        self.local = Some(address);
+        if let State::Ringing(ringing) = &mut self.state
+            && let Some(media) = &mut ringing.media
+        {
+            *media = address;
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -152,6 +173,7 @@ impl Calls {
                 return;
             }
             dialog::Event::Provisional { dialog, status, media } => (dialog, LegEvent::Provisional(status, media)),
+            dialog::Event::Redirected { dialog, status, contacts } => (dialog, LegEvent::Redirected(status, contacts)),
             dialog::Event::Answered { dialog, media } => (dialog, LegEvent::Answered(media)),
             dialog::Event::Media { dialog, media } => (dialog, LegEvent::Media(media)),
             dialog::Event::Digit { dialog, digit } => (dialog, LegEvent::Digit(digit.digit, digit.duration_ms)),
@@ -164,12 +186,14 @@ impl Calls {
         };
         match event {
             LegEvent::Provisional(status, media) => self.handle_provisional(leg, status, media, now),
+            LegEvent::Redirected(status, contacts) => self.handle_redirected(leg, status.code(), &contacts),
             LegEvent::Answered(media) => self.handle_answered(leg, media, now),
             LegEvent::Media(media) => self.handle_media(leg, media, now),
             LegEvent::Digit(digit, duration_ms) => self.handle_digit(leg, digit, duration_ms),
-            LegEvent::Transferred(outcome) => self.finish_transfer(leg, outcome),
+            LegEvent::Transferred(outcome) => self.finish_transfer(leg, outcome, now),
             LegEvent::TransferAsked(wanted) => self.handle_transfer_asked(leg, *wanted, now),
             LegEvent::Ended(_) if self.is_sent_on(leg) => self.detach(leg),
+            LegEvent::Ended(end) if self.goes_elsewhere(leg, end, now) => (),
             LegEvent::Ended(end) => self.finish_leg(leg, self.explain(leg, end), now),
         }
         self.settle(leg);
@@ -371,6 +395,7 @@ impl Calls {
         }
         let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
+        leg.placed = None;
         if leg.is_dialled {
             self.handle_dialled_answer(id, media, now);
             return;
@@ -395,7 +420,8 @@ impl Calls {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
-        let (was_held, is_held) = (leg.note_media(remote.clone()), !remote.send);
+        let was_held = leg.note_media(remote.clone());
+        let is_held = leg.is_held;
         self.update_media(id, remote);
         match (was_held, is_held) {
             (false, true) => self.journal(id.call, Event::Held),
@@ -423,7 +449,7 @@ impl Calls {
 
     /// The one place where a leg ends.
     pub(super) fn finish_leg(&mut self, id: LegId, end: End, now: Now) {
-        self.finish_transfer(id, TransferOutcome::Unknown);
+        self.finish_transfer(id, TransferOutcome::Unknown, now);
         self.part(id);
         let Some(leg) = self.legs.remove(&id) else {
             return;
@@ -451,6 +477,7 @@ impl Calls {
 /// What a dialog tells, once its leg is known.
 enum LegEvent {
     Provisional(StatusCode, Option<MediaDescription>),
+    Redirected(StatusCode, Vec<Uri>),
     Answered(Option<MediaDescription>),
     Media(MediaDescription),
     Digit(char, u16),

@@ -10,14 +10,18 @@ mod admission;
 mod bridge;
 mod carried;
 mod config;
+mod details;
 mod dial;
+mod elsewhere;
 mod event;
+mod history;
 #[cfg(test)]
 mod hostile;
 mod incoming;
 mod leg;
 mod outgoing;
 mod party;
+mod redirect;
 mod servers;
 #[cfg(test)]
 mod simulation;
@@ -40,9 +44,13 @@ use rand_chacha::ChaCha12Rng;
 use smallvec::SmallVec;
 
 pub use self::admission::TrunkAdmission;
-pub use self::config::{CallLimits, CallsConfig, Replacements, Ring, RingTone, SessionTimers, Transfers};
+pub use self::config::{
+    CallLimits, CallsConfig, HandOver, OwnSounds, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
+};
+pub use self::details::variable;
 use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
+use self::history::History;
 use self::leg::Leg;
 use self::servers::Servers;
 pub use self::servers::{CallerId, Order};
@@ -95,8 +103,19 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// Somebody is being called who is to supervise it.
     aside: Option<Box<Dialling>>,
+    /// Whom it was sent to before, if it came in.
+    history: Option<Box<History>>,
     /// How it ends, once it does.
     end: Option<End>,
+}
+
+/// A sound of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Ringing at the other end.
+    Ringback,
+    /// Music on hold.
+    HoldMusic,
 }
 
 /// What is to be done, or known. Drain with [`Calls::poll_output`].
@@ -171,6 +190,13 @@ pub enum Output {
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
     },
+    /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
+    PlaySound {
+        /// The leg.
+        leg: LegId,
+        /// What; `None` for nothing any more.
+        sound: Option<Sound>,
+    },
     /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
     CloseMedia {
         /// The leg.
@@ -192,8 +218,8 @@ pub enum Output {
         to: Pii<String>,
         /// The trunk it came over.
         trunk: Option<TrunkName>,
-        /// Header fields that carriers and PBXs tell about the call, by name.
-        headers: Vec<(String, Pii<String>)>,
+        /// What else the INVITE tells of the call, by the names of variables.
+        details: Vec<(String, Pii<String>)>,
     },
     /// The call is answered, by either side.
     Answered {
@@ -312,8 +338,10 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs, those that are ending included.
+    /// Dialogs that are not over.
     pub dialogs: usize,
+    /// Dialogs that are over, and wait out their last timers.
+    pub ended_dialogs: usize,
     /// 2xx of ours that wait for their ACK.
     pub unacknowledged: usize,
     /// Transactions, those that wait out their last timer included.
@@ -347,6 +375,7 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
+        let profiles = trunks.profiles();
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
@@ -360,8 +389,12 @@ impl Calls {
             unacknowledged_max: config.limits.unacknowledged_max,
             retry_after_s: config.retry_after_s,
         };
+        let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
+        for (index, sources, capabilities) in profiles {
+            dialogs.set_profile(index, sources, capabilities);
+        }
         Self {
-            dialogs: Dialogs::new(Transactions::new(transport, tokens, limits), dialogs),
+            dialogs,
             config,
             rng,
             calls: BTreeMap::new(),
@@ -430,10 +463,11 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
-    /// The media session of an answered call is at another address from here on: its peer is told by a re-INVITE.
+    /// The media session of a call is at another address from here on: its peer is told by a re-INVITE, or before the answer
+    /// by an UPDATE if it takes that.
     pub fn handle_media_moved(&mut self, leg: LegId, address: SocketAddr, now: Now) {
         if let Some(held) = self.legs.get_mut(&leg) {
-            held.local = Some(address);
+            held.note_moved(address);
             if let Some(dialog) = held.dialog {
                 self.dialogs.move_media(dialog, address, now);
             }
@@ -493,11 +527,10 @@ impl Calls {
         self.drain_dialogs(now);
     }
 
-    /// The agent of an answered call hands its caller over to `target`, who is called for that: they hear each other as soon
-    /// as `target` answers, and the agent is out of the call. An [`Output::Transferred`] tells the outcome; until then, and
-    /// if it is not a success, the agent keeps its caller.
-    pub fn hand_over(&mut self, call: CallId, target: Target, now: Now) {
-        self.start_handing_over(call, target, now);
+    /// The agent of an answered call hands its caller over to `target`: as soon as that has answered, the agent is out of the
+    /// call. An [`Output::Transferred`] tells the outcome; until then, and if it is not a success, the agent keeps its caller.
+    pub fn hand_over(&mut self, call: CallId, target: Target, how: HandOver, now: Now) {
+        self.start_handing_over(call, target, how, now);
         self.drain_dialogs(now);
     }
 
@@ -566,10 +599,10 @@ impl Calls {
 
     /// How much is held right now.
     pub fn counts(&self) -> Counts {
-        let [dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
+        let [dialogs, ended_dialogs, unacknowledged, transactions, streams] = self.dialogs.counts();
         let calls = self.calls.len() + self.servers.orders();
         let farewells = self.trunks.farewells();
-        Counts { calls, dialogs, unacknowledged, transactions, streams, farewells }
+        Counts { calls, dialogs, ended_dialogs, unacknowledged, transactions, streams, farewells }
     }
 
     /// Where users are, if there are any.
@@ -648,7 +681,15 @@ impl Calls {
 impl Call {
     /// A call with its first leg.
     fn new(has_agent: bool) -> Self {
-        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, aside: None, end: None }
+        Self {
+            legs: SmallVec::from_slice(&[0]),
+            next: Some(1),
+            has_agent,
+            dialling: None,
+            aside: None,
+            history: None,
+            end: None,
+        }
     }
 
     /// Who is being called for one of its legs, or beside them.

@@ -1,7 +1,8 @@
 //! Who is at the far end of a leg: what it may ask for, and as whom others see it (RFC 3325 §9, RFC 3323 §4.2).
 
+use crate::identity::Pii;
 use crate::route::Caller;
-use crate::sip::{HeaderName, Headers, NameAddr, Request, Uri};
+use crate::sip::{HeaderName, NameAddr, Request, Uri};
 use crate::transport::Flow;
 
 /// Who is at the far end of a leg.
@@ -11,6 +12,8 @@ pub(super) struct Party {
     pub(super) caller: Caller,
     /// Its number or name; `None` if it told none.
     pub(super) user: Option<String>,
+    /// The same out of the house, if that differs.
+    pub(super) outside: Option<String>,
     /// Its name, as phones show it.
     pub(super) display: Option<String>,
     /// Whether it does not want others to see who it is.
@@ -39,12 +42,37 @@ impl Party {
         let display = display.map(|it| it.chars().filter(|it| !it.is_control()).collect::<String>());
         let is_anonymous = is_anonymous(headers.from());
         let display = display.filter(|it| !it.is_empty() && !is_anonymous);
-        Self { caller: caller.clone(), user, display, is_private: is_anonymous || wants_privacy(headers), flow }
+        Self {
+            caller: caller.clone(),
+            user,
+            outside: None,
+            display,
+            is_private: is_anonymous || headers.privacy().of_caller,
+            flow,
+        }
+    }
+
+    /// The same, who may call out of the house as one of `allowed`: as whom it prefers, else as the first.
+    pub(super) fn with_caller_ids(mut self, allowed: &[String], request: &Request) -> Self {
+        let headers = request.headers();
+        let preferred = headers.addresses(HeaderName::PPreferredIdentity).unwrap_or_default();
+        let named = preferred.first().into_iter().chain([headers.from()]).filter_map(|it| user_of(it.uri()));
+        self.outside = named.into_iter().find(|it| allowed.contains(it)).or_else(|| allowed.first().cloned());
+        self
+    }
+
+    /// As others out of the house see it.
+    pub(super) fn seen_outside(&self) -> Self {
+        let mut seen = self.clone();
+        if let Some(outside) = &self.outside {
+            seen.user = Some(outside.clone());
+        }
+        seen
     }
 
     /// A stranger of whom nothing is known.
     pub(super) const fn unknown(flow: Flow) -> Self {
-        Self { caller: Caller::Stranger, user: None, display: None, is_private: false, flow }
+        Self { caller: Caller::Stranger, user: None, outside: None, display: None, is_private: false, flow }
     }
 
     /// As whom it calls through `contact`, our URI there: host and port are ours, so that nothing tells where it is.
@@ -55,6 +83,19 @@ impl Party {
             return Some((uri, Some("Anonymous".to_owned())));
         }
         Some((self.at(contact)?, self.display.clone()))
+    }
+
+    /// The URI that it calls as, for agents and the journal: a user cannot call as somebody else.
+    pub(super) fn caller_uri(&self, request: &Request) -> Pii<String> {
+        let from = request.headers().from().uri();
+        let said = user_of(from);
+        let own = match (&self.caller, from.host()) {
+            (Caller::User(..), Some(host)) if said != self.user && said != self.outside => {
+                Uri::sip(self.user.as_deref(), &host.to_string(), from.port()).ok()
+            }
+            _ => None,
+        };
+        Pii::new(own.as_ref().unwrap_or(from).to_string())
     }
 
     /// Its name at our host, as `contact` writes that.
@@ -70,10 +111,4 @@ pub(super) fn user_of(uri: &Uri) -> Option<String> {
 
 fn is_anonymous(from: &NameAddr) -> bool {
     from.uri().host().is_some_and(|it| it.to_string().eq_ignore_ascii_case("anonymous.invalid"))
-}
-
-/// RFC 3323 §4.2 and RFC 3325 §9.3: every value but `none` asks for it.
-fn wants_privacy(headers: &Headers) -> bool {
-    let values = headers.all(&HeaderName::Privacy).flat_map(|it| it.split([';', ','])).map(str::trim);
-    values.into_iter().any(|it| ["id", "user", "header"].iter().any(|wanted| it.eq_ignore_ascii_case(wanted)))
 }

@@ -326,6 +326,11 @@ impl Simulation {
                     digest: DigestServerConfig::new("ours"),
                     registrar: registrar::RegistrarConfig::default(),
                     users: vec![(AccountId::default(), "caller".to_owned(), Secret::new("secret"))],
+                    // Each call is known by a number of its own.
+                    caller_ids: BTreeMap::from([(
+                        (AccountId::default(), "caller".to_owned()),
+                        (0..1_000).map(|it: u32| it.to_string()).collect(),
+                    )]),
                 });
                 let admission = &mut config.listeners[0].1;
                 *admission = Admission { unknown_sources: false, users: true, ..admission.clone() };
@@ -519,7 +524,9 @@ impl Simulation {
             | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
-            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } => panic!("a call has one leg"),
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } | Output::PlaySound { .. } => {
+                panic!("a call has one leg")
+            }
         }
     }
 

@@ -13,25 +13,36 @@ use crate::transport::{Listener, TransportKind};
 
 #[test]
 fn a_perfect_network() {
-    check(1, 60, Network { loss: 0.0, copies: 0.0, delay_ms_max: 1 });
+    check(1, 60, Network { delay_ms_max: 1, ..Network::PERFECT });
 }
 
 #[test]
 fn a_network_that_copies_and_reorders() {
-    check(2, 96, Network { loss: 0.0, copies: 0.3, delay_ms_max: 500 });
+    check(2, 96, Network { copies: 0.3, delay_ms_max: 500, ..Network::PERFECT });
 }
 
 #[test]
 fn a_network_that_loses_a_little() {
-    check(3, 144, Network { loss: 0.05, copies: 0.02, delay_ms_max: 120 });
+    check(3, 144, Network { loss: 0.05, copies: 0.02, delay_ms_max: 120, ..Network::PERFECT });
 }
 
 #[test]
 fn a_network_that_loses_much() {
-    check(4, 96, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900 });
+    check(4, 144, Network { loss: 0.2, copies: 0.1, delay_ms_max: 900, ..Network::PERFECT });
 }
 
-/// What the network does to a datagram.
+#[test]
+fn streams_that_hold() {
+    check(6, 144, Network { delay_ms_max: 200, streams: Some(Streams { lives_ms_max: None }), ..Network::PERFECT });
+}
+
+#[test]
+fn streams_that_break() {
+    let streams = Some(Streams { lives_ms_max: Some(60_000) });
+    check(7, 144, Network { delay_ms_max: 100, streams, ..Network::PERFECT });
+}
+
+/// What the network does to messages.
 #[derive(Clone, Copy)]
 struct Network {
     /// The share that is lost.
@@ -39,6 +50,40 @@ struct Network {
     /// The share that comes twice.
     copies: f64,
     delay_ms_max: u64,
+    /// It is one of streams, on which nothing is lost or comes twice.
+    streams: Option<Streams>,
+}
+
+/// How long streams live.
+#[derive(Clone, Copy)]
+struct Streams {
+    lives_ms_max: Option<u64>,
+}
+
+impl Network {
+    const PERFECT: Self = Self { loss: 0.0, copies: 0.0, delay_ms_max: 0, streams: None };
+
+    const fn kind(self) -> TransportKind {
+        if self.streams.is_some() { TransportKind::Tcp } else { TransportKind::Udp }
+    }
+
+    /// What URIs end with.
+    const fn suffix(self) -> &'static str {
+        if self.streams.is_some() { ";transport=tcp" } else { "" }
+    }
+
+    /// Whether messages are lost that nobody sends again.
+    fn loses_for_good(self) -> bool {
+        self.streams.is_some_and(|it| it.lives_ms_max.is_some())
+    }
+}
+
+/// A stream that is open.
+struct Stream {
+    id: u64,
+    ends: [SocketAddr; 2],
+    /// When the last segment to each end arrives.
+    arrives: [Instant; 2],
 }
 
 /// Who calls, we in the middle, and who is called.
@@ -65,9 +110,11 @@ enum Plan {
     NoPort(usize),
     /// The caller has the called side transferred: to itself, as nobody else is there.
     Transfer,
+    /// The media of a leg move, before the answer or after it: those of a telephone, or ours on either side.
+    Move { side: usize, leg: u8 },
 }
 
-const PLANS: [Plan; 12] = [
+const PLANS: [Plan; 16] = [
     Plan::HangUp(CALLER),
     Plan::HangUp(US),
     Plan::HangUp(CALLED),
@@ -80,11 +127,19 @@ const PLANS: [Plan; 12] = [
     Plan::NoPort(US),
     Plan::NoPort(CALLED),
     Plan::Transfer,
+    Plan::Move { side: CALLER, leg: 0 },
+    Plan::Move { side: US, leg: 0 },
+    Plan::Move { side: US, leg: 1 },
+    Plan::Move { side: CALLED, leg: 0 },
 ];
 
 /// Something that happens at a time.
 enum Event {
     Datagram { side: usize, flow: Flow, data: Bytes },
+    Segment { side: usize, flow: Flow, stream: u64, data: Bytes },
+    Break(u64),
+    SendFailed { side: usize, flow: Flow },
+    Move { side: usize, leg: LegId },
     Place(usize),
     Media { side: usize, leg: LegId, is_open: bool },
     HangUp { side: usize, call: CallId, cause: HangUpCause },
@@ -112,6 +167,7 @@ struct Simulation {
     next: u64,
     plans: Vec<Plan>,
     seen: [BTreeMap<CallId, Seen>; 3],
+    streams: Vec<Stream>,
 }
 
 #[track_caller]
@@ -135,8 +191,14 @@ fn check(seed: u64, calls: usize, network: Network) {
         assert!(!(is_refused && caller.is_answered), "{plan:?}");
         let is_asked = *plan == Plan::Transfer && caller.is_answered;
         assert!(caller.outcomes.len() <= usize::from(is_asked), "{plan:?} {caller:#?}");
+        if network.loses_for_good() {
+            continue;
+        }
         // The caller hears an answer only from us.
         assert!(!caller.is_answered || us.is_some_and(|it| it.is_answered), "{plan:?} {caller:#?} {us:#?}");
+    }
+    if network.loses_for_good() {
+        return;
     }
     let transfers = simulation.seen[CALLER].values().flat_map(|it| &it.outcomes);
     assert!(transfers.into_iter().any(|it| *it == TransferOutcome::Succeeded), "some transfers succeed");
@@ -149,14 +211,14 @@ impl Simulation {
         let mut rng = ChaCha12Rng::seed_from_u64(seed);
         let now = Now::origin();
         let sides = [CALLER, US, CALLED].map(|side| {
-            let mut config = CallsConfig::new(vec![Listener::new(TransportKind::Udp, address(side))]);
+            let mut config = CallsConfig::new(vec![Listener::new(network.kind(), address(side))]);
             let target = Target::agent("phone");
             config.listeners[0].1 =
                 Admission { unknown_sources: side == CALLED, unknown_numbers: Some(target), ..Admission::default() };
             if side == US {
                 config.routes.insert_source("192.0.2.1/32".parse().expect("a network"));
                 for number in 0..calls {
-                    let uri = format!("sip:{number}@192.0.2.3").parse().expect("a URI");
+                    let uri = format!("sip:{number}@192.0.2.3{}", network.suffix()).parse().expect("a URI");
                     let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
                     config.routes.insert_number(&number.to_string(), target);
                 }
@@ -169,7 +231,8 @@ impl Simulation {
         });
         let plans: Vec<_> = (0..calls).map(|it| PLANS[it % PLANS.len()]).collect();
         let (queue, seen) = (BTreeMap::new(), Default::default());
-        let mut simulation = Self { network, rng, now, sides, queue, next: 0, plans, seen };
+        let streams = vec![];
+        let mut simulation = Self { network, rng, now, sides, queue, next: 0, plans, seen, streams };
         for number in 0..calls {
             let ms = simulation.rng.random_range(0..60_000);
             simulation.after(ms, Event::Place(number));
@@ -186,6 +249,13 @@ impl Simulation {
         for _ in 0..20_000_000 {
             let timers = self.sides.iter().filter_map(|it| it.poll_timeout().map(|(at, _)| at));
             let event = self.queue.first_key_value().map(|((at, _), _)| *at);
+            // Streams are pinged for as long as they are open.
+            if event.is_none() && self.is_over() {
+                while let Some(id) = self.streams.first().map(|it| it.id) {
+                    self.break_stream(id);
+                }
+                continue;
+            }
             let Some(at) = timers.chain(event).min() else {
                 return;
             };
@@ -204,11 +274,33 @@ impl Simulation {
         panic!("it does not end");
     }
 
+    /// Whether only streams are left.
+    fn is_over(&self) -> bool {
+        let of_streams = |it: &Calls| Counts { streams: it.counts().streams, ..Counts::default() };
+        !self.streams.is_empty() && self.sides.iter().all(|it| it.counts() == of_streams(it))
+    }
+
     fn happen(&mut self, event: Event) {
         let now = self.now;
         let side = match event {
             Event::Datagram { side, flow, data } => {
                 self.sides[side].handle_datagram(flow, data, now);
+                side
+            }
+            Event::Segment { side, flow, stream, data } => {
+                if self.streams.iter().any(|it| it.id == stream) {
+                    self.sides[side].handle_segment(flow, data, now);
+                }
+                side
+            }
+            Event::Break(stream) => return self.break_stream(stream),
+            Event::SendFailed { side, flow } => {
+                self.sides[side].handle_send_failed(flow, now);
+                side
+            }
+            Event::Move { side, leg } => {
+                let port = self.rng.random_range(30_000..40_000);
+                self.sides[side].handle_media_moved(leg, SocketAddr::new(address(side).ip(), port), now);
                 side
             }
             Event::Place(number) => {
@@ -244,7 +336,10 @@ impl Simulation {
 
     fn place(&mut self, number: usize) {
         let uri = |it: String| it.parse().expect("a URI");
-        let flow = Flow { kind: TransportKind::Udp, local: address(CALLER), remote: address(US) };
+        let kind = self.network.kind();
+        let port = if kind == TransportKind::Udp { 5060 } else { 40_000 };
+        let local = SocketAddr::new(address(CALLER).ip(), port);
+        let flow = Flow { kind, local, remote: address(US) };
         let outbound = Outbound {
             account: AccountId::default(),
             to: uri(format!("sip:{number}@192.0.2.2")),
@@ -279,16 +374,26 @@ impl Simulation {
 
     fn perform(&mut self, side: usize, output: Output) {
         match output {
-            Output::Send { flow, data } => self.transmit(flow, &data),
+            Output::Send { flow, data } => match self.network.streams {
+                None => self.transmit(flow, &data),
+                Some(streams) => self.stream(side, flow, &data, streams),
+            },
             Output::OpenMedia { leg, .. } => {
                 let plan = self.plan(side, leg.call);
                 let is_refused = plan == Plan::NoPort(side) && (side == CALLED || leg.index == 1);
                 self.seen(side, leg.call).open_legs.insert(leg);
                 let ms = self.rng.random_range(0..30);
                 self.after(ms, Event::Media { side, leg, is_open: !is_refused });
+                if plan == (Plan::Move { side, leg: leg.index }) {
+                    for _ in 0..3 {
+                        let ms = self.rng.random_range(50..4_000);
+                        self.after(ms, Event::Move { side, leg });
+                    }
+                }
             }
             Output::CloseMedia { leg } => assert!(self.seen(side, leg.call).open_legs.remove(&leg), "it was open"),
             Output::Bridge { a, b } => assert!(self.seen(side, a.call).bridges.insert((a.min(b), a.max(b)))),
+            Output::PlaySound { .. } => panic!("no sounds are configured"),
             Output::Unbridge { a, b } => {
                 let open = self.seen(side, a.call).open_legs.clone();
                 assert!(open.contains(&a) && open.contains(&b), "neither is closed before");
@@ -328,7 +433,7 @@ impl Simulation {
             | Output::CallIdKnown { .. }
             | Output::Journal { .. } => (),
             Output::TransferAsked { .. } => panic!("we carry it out ourselves"),
-            Output::Close { .. } => panic!("there are no streams"),
+            Output::Close { .. } => panic!("nobody breaks the framing"),
         }
     }
 
@@ -338,6 +443,7 @@ impl Simulation {
         let ms = self.rng.random_range(50..5_000);
         match self.plan(side, call) {
             Plan::HangUp(by) if by == side => self.after(20_000 + ms, Event::HangUp { side, call, cause }),
+            Plan::Move { .. } if side == CALLER => self.after(40_000 + ms, Event::HangUp { side, call, cause }),
             Plan::HangUpBoth if side != US => self.after(2_000, Event::HangUp { side, call, cause }),
             Plan::Hold(by) if by == side => self.hold_on(side, call, ms),
             Plan::HoldBoth if side != US => self.hold_on(side, call, ms),
@@ -353,6 +459,7 @@ impl Simulation {
             | Plan::Cancel
             | Plan::Busy
             | Plan::NoPort(_)
+            | Plan::Move { .. }
             | Plan::Transfer => (),
         }
     }
@@ -377,6 +484,59 @@ impl Simulation {
             self.after(ms, Event::Datagram { side, flow, data: data.clone() });
         }
     }
+}
+
+impl Simulation {
+    /// Writes to a stream, which is opened if it can be.
+    fn stream(&mut self, side: usize, flow: Flow, data: &Bytes, streams: Streams) {
+        let mut ends = [flow.local, flow.remote];
+        ends.sort();
+        let position = match self.streams.iter().position(|it| it.ends == ends) {
+            Some(position) => position,
+            // Nobody listens on a port that a connection came from.
+            None if flow.remote.port() != 5060 => return self.after(1, Event::SendFailed { side, flow }),
+            None => {
+                let id = self.next;
+                self.streams.push(Stream { id, ends, arrives: [self.now.instant; 2] });
+                if let Some(lives_ms_max) = streams.lives_ms_max {
+                    let ms = self.rng.random_range(1..=lives_ms_max);
+                    self.after(ms, Event::Break(id));
+                }
+                self.streams.len() - 1
+            }
+        };
+        let to = usize::from(ends[1] == flow.remote);
+        let other = owner(flow.remote);
+        let flow = Flow { local: flow.remote, remote: flow.local, ..flow };
+        let cut = self.rng.random_range(0..data.len());
+        for part in [data.slice(..cut), data.slice(cut..)].into_iter().filter(|it| !it.is_empty()) {
+            let ms = self.rng.random_range(1..=self.network.delay_ms_max);
+            let stream = &mut self.streams[position];
+            let at = (self.now.instant + Duration::from_millis(ms)).max(stream.arrives[to]);
+            stream.arrives[to] = at;
+            let stream = stream.id;
+            self.next += 1;
+            self.queue.insert((at, self.next), Event::Segment { side: other, flow, stream, data: part });
+        }
+    }
+
+    /// Both sides see that the stream is gone; what was on the way is lost.
+    fn break_stream(&mut self, id: u64) {
+        let Some(position) = self.streams.iter().position(|it| it.id == id) else {
+            return;
+        };
+        let [one, two] = self.streams.remove(position).ends;
+        for (local, remote) in [(one, two), (two, one)] {
+            let side = owner(local);
+            self.sides[side].handle_disconnected(Flow { kind: TransportKind::Tcp, local, remote }, self.now);
+            self.drain(side);
+        }
+    }
+}
+
+/// Whose address it is.
+fn owner(at: SocketAddr) -> usize {
+    [CALLER, US, CALLED].into_iter().find(|it| address(*it).ip() == at.ip()).expect("somebody is there")
 }
 
 /// 192.0.2.1 calls, 192.0.2.2 is us, 192.0.2.3 is called.

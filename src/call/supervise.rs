@@ -3,7 +3,7 @@
 
 use super::carried::Carried;
 use super::dial::{Errand, Why};
-use super::{Calls, EndCause};
+use super::{Calls, EndCause, HandOver};
 use crate::codec::SampleRate;
 use crate::identity::{CallId, LegId};
 use crate::route::Target;
@@ -24,7 +24,7 @@ impl Calls {
         if self.supervisor_of(call).is_some() {
             return Err(Refusal::RequestPending);
         }
-        let errand = Errand { waiting, why: Why::Aside, target, from, carried: Carried::nothing() };
+        let errand = Errand { waiting, why: Why::Aside, target, from, carried: Carried::nothing(), redirected: None };
         let called = self.dial(call, errand, now);
         self.drain_dialogs(now);
         called
@@ -54,12 +54,13 @@ impl Calls {
         let leg = self.main_leg(call).and_then(|it| self.legs.get(&it)).filter(|it| it.is_answered());
         let leg = leg.ok_or(Refusal::DoesNotExist)?;
         let (waiting, partner, from) = (leg.id.index, leg.partner, (*leg.party).clone());
-        let why = partner.map_or(Why::HandedOver, |by| Why::Redirected { by });
+        let why = partner.map_or(Why::HandedOver { how: HandOver::Bridged }, |by| Why::Redirected { by });
         let has_agent = self.calls.get(&call).is_some_and(|it| it.has_agent);
         if partner.is_none() && !has_agent {
             return Err(Refusal::DoesNotExist);
         }
-        let called = self.dial(call, Errand { waiting, why, target, from, carried: Carried::nothing() }, now);
+        let errand = Errand { waiting, why, target, from, carried: Carried::nothing(), redirected: None };
+        let called = self.dial(call, errand, now);
         self.drain_dialogs(now);
         called
     }

@@ -1,15 +1,18 @@
 //! Transfers of calls: whom we ask the peer to call, and what the peer asks us for.
 
+use std::time::Duration;
+
 use super::carried::Carried;
+use super::config::HandOver;
 use super::dial::{Errand, Why, transfer_headers};
-use super::incoming::from_of;
 use super::party::{Party, user_of};
 use super::{CallId, Calls, EndCause, Event, Output, TransferOutcome, TransferTarget, Transfers};
 use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{DialogId, Offered};
 use crate::identity::{LegId, Pii};
-use crate::route::{self, Caller, Target};
-use crate::sip::Replaces;
+use crate::limits::TRANSFER_LEAVE_MS;
+use crate::route::{self, Caller, Destination, Target};
+use crate::sip::{Replaces, Uri};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -23,39 +26,73 @@ impl Calls {
                 other.and_then(|it| self.dialogs.refer_to_peer_of(it))
             }
         };
-        let Some((id, leg)) = self.main_leg(call).and_then(|it| Some((it, self.legs.get(&it)?))) else {
+        let Some(id) = self.main_leg(call) else {
             return;
         };
-        // One that is under way keeps its own outcome.
-        let dialog = leg.dialog.filter(|_| leg.transfer.is_none());
-        let is_sent = match (dialog, &refer_to) {
-            (Some(dialog), Some(refer_to)) => self.dialogs.refer(dialog, refer_to, now),
-            (None, _) | (_, None) => false,
-        };
-        let to = Pii::new(refer_to.unwrap_or_default());
-        if !is_sent {
-            let outcome = TransferOutcome::NotPossible;
+        if !self.ask_transfer(id, refer_to.as_deref(), AfterTransfer::Tell, now) {
+            let (to, outcome) = (Pii::new(refer_to.unwrap_or_default()), TransferOutcome::NotPossible);
             self.tell(Output::Transferred { call, outcome });
             self.journal(call, Event::Transferred { to, outcome });
-            return;
         }
+    }
+
+    /// Asks the peer of a leg to call what `refer_to` names. Whether that was possible.
+    fn ask_transfer(&mut self, id: LegId, refer_to: Option<&str>, after: AfterTransfer, now: Now) -> bool {
+        // One that is under way keeps its own outcome.
+        let dialog = self.legs.get(&id).filter(|it| it.transfer.is_none()).and_then(|it| it.dialog);
+        let Some((dialog, refer_to)) = dialog.zip(refer_to) else {
+            return false;
+        };
+        if !self.dialogs.refer(dialog, refer_to, now) {
+            return false;
+        }
+        let to = Pii::new(refer_to.to_owned());
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.transfer = Some(to.clone());
+            leg.transfer = Some(Box::new(Transfer { to: to.clone(), after }));
         }
-        self.journal(call, Event::TransferStarted { to });
+        self.journal(id.call, Event::TransferStarted { to });
+        true
     }
 
     /// The one place where a transfer of ours ends. Without effect if there is none.
-    pub(super) fn finish_transfer(&mut self, id: LegId, outcome: TransferOutcome) {
-        if let Some(to) = self.legs.get_mut(&id).and_then(|it| it.transfer.take()) {
-            self.tell(Output::Transferred { call: id.call, outcome });
-            self.journal(id.call, Event::Transferred { to, outcome });
+    pub(super) fn finish_transfer(&mut self, id: LegId, outcome: TransferOutcome, now: Now) {
+        let Some(transfer) = self.legs.get_mut(&id).and_then(|it| it.transfer.take()) else {
+            return;
+        };
+        let Transfer { to, after } = *transfer;
+        let ended = Event::Transferred { to, outcome };
+        let is_done = outcome == TransferOutcome::Succeeded && !matches!(after, AfterTransfer::Tell);
+        match after {
+            AfterTransfer::Bridge(target) if let TransferOutcome::Refused(_) = outcome => {
+                self.journal(id.call, ended);
+                self.start_handing_over(id.call, *target, HandOver::Bridged, now);
+                return;
+            }
+            AfterTransfer::Released => (),
+            AfterTransfer::Tell | AfterTransfer::Leave | AfterTransfer::Bridge(_) => {
+                self.tell(Output::Transferred { call: id.call, outcome });
+            }
+        }
+        self.journal(id.call, ended);
+        if is_done {
+            if let Some(call) = self.calls.get_mut(&id.call) {
+                call.has_agent = false;
+            }
+            self.let_leave(id, now);
         }
     }
 
+    /// The peer of a leg has been transferred: it has time to leave by itself.
+    pub(super) fn let_leave(&mut self, id: LegId, now: Now) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.leaves_at = Some(now.instant + Duration::from_millis(TRANSFER_LEAVE_MS));
+        }
+        self.settle(id);
+    }
+
     /// Our agent hands its caller over to `target`.
-    pub(super) fn start_handing_over(&mut self, call: CallId, target: Target, now: Now) {
-        let refused = match self.handing_over(call, target, now) {
+    pub(super) fn start_handing_over(&mut self, call: CallId, target: Target, how: HandOver, now: Now) {
+        let refused = match self.handing_over(call, target, how, now) {
             Ok(()) => return,
             Err(refused) => refused,
         };
@@ -64,13 +101,47 @@ impl Calls {
         self.journal(call, Event::Transferred { to: Pii::default(), outcome });
     }
 
-    fn handing_over(&mut self, call: CallId, target: Target, now: Now) -> Result<(), Refusal> {
-        let has_agent = self.calls.get(&call).is_some_and(|it| it.has_agent);
-        let leg = self.main_leg(call).filter(|_| has_agent).and_then(|it| self.legs.get(&it));
+    fn handing_over(&mut self, call: CallId, target: Target, how: HandOver, now: Now) -> Result<(), Refusal> {
+        let held = self.calls.get(&call).filter(|it| it.has_agent).ok_or(Refusal::DoesNotExist)?;
+        let history = held.history.as_deref().cloned().unwrap_or_default();
+        let leg = self.main_leg(call).and_then(|it| self.legs.get(&it));
         let leg = leg.filter(|it| it.is_answered()).ok_or(Refusal::DoesNotExist)?;
-        let (waiting, from) = (leg.id.index, (*leg.party).clone());
-        let errand = Errand { waiting, why: Why::HandedOver, target, from, carried: Carried::nothing() };
-        self.dial(call, errand, now)
+        let (id, from) = (leg.id, (*leg.party).clone());
+        let after = match how {
+            HandOver::Bridged | HandOver::Released => {
+                let carried = Carried { history, ..Carried::nothing() };
+                let (waiting, why) = (id.index, Why::HandedOver { how });
+                return self.dial(call, Errand { waiting, why, target, from, carried, redirected: None }, now);
+            }
+            HandOver::Referred => AfterTransfer::Leave,
+            HandOver::ReferredOrBridged => AfterTransfer::Bridge(Box::new(target.clone())),
+        };
+        let refer_to = self.refer_to(&target, &from).ok_or(Refusal::NotFound)?;
+        let is_asked = self.ask_transfer(id, Some(&refer_to), after, now);
+        if is_asked { Ok(()) } else { Err(Refusal::RequestPending) }
+    }
+
+    /// What the side of `party` has to call to reach `target`.
+    fn refer_to(&self, target: &Target, party: &Party) -> Option<String> {
+        let uri = match &target.to {
+            Destination::Agent(_) => return None,
+            Destination::User(name) => {
+                let contact = self.own_uri(party.flow)?;
+                Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?
+            }
+            Destination::Uri(uri) => uri.without_headers(),
+            Destination::Trunk(trunk, number) => {
+                self.trunks.called(trunk, &Uri::sip(Some(number), "trunk.invalid", None).ok()?)?
+            }
+        };
+        Some(uri.to_string())
+    }
+
+    /// Two legs hear each other, and could do so without us: the peer of `id` is asked to take our place opposite `other`.
+    pub(super) fn release(&mut self, id: LegId, other: LegId, now: Now) {
+        let other = self.legs.get(&other).and_then(|it| it.dialog);
+        let refer_to = other.and_then(|it| self.dialogs.refer_to_peer_of(it));
+        self.ask_transfer(id, refer_to.as_deref(), AfterTransfer::Released, now);
     }
 
     /// The peer asks for a transfer.
@@ -164,9 +235,12 @@ impl Calls {
                     return;
                 };
                 let referrer = self.legs.get(&by).and_then(|it| it.party.at(&self.own_uri(it.party.flow)?));
-                let mut carried = Carried::nothing();
-                carried.headers = transfer_headers(referrer.as_ref(), replaces.map(|it| it.to_string()));
-                if let Err(refusal) = self.dial(by.call, Errand { waiting, why, target, from, carried }, now) {
+                let history =
+                    self.calls.get(&by.call).and_then(|it| it.history.as_deref().cloned()).unwrap_or_default();
+                let headers = transfer_headers(referrer.as_ref(), replaces.map(|it| it.to_string()));
+                let carried = Carried { headers, history, ..Carried::nothing() };
+                let errand = Errand { waiting, why, target, from, carried, redirected: None };
+                if let Err(refusal) = self.dial(by.call, errand, now) {
                     self.report_to(by, refusal.status(), now);
                 }
             }
@@ -209,13 +283,35 @@ impl Calls {
         };
         leg.dialog = Some(*dialog);
         *leg.party = Party::of(request, &caller, *flow);
+        let by = leg.party.caller_uri(request);
         self.by_dialog.remove(&replaced);
         self.bind(*dialog, id, request.headers().call_id());
-        self.finish_transfer(id, TransferOutcome::Unknown);
-        self.journal(id.call, Event::Replaced { by: from_of(request) });
+        self.finish_transfer(id, TransferOutcome::Unknown, now);
+        self.journal(id.call, Event::Replaced { by });
         self.dialogs.answer(*dialog, local, now);
         self.dialogs.hang_up(replaced, &Refusal::Declined, EndCause::HungUp, now);
     }
+}
+
+/// A transfer that we asked a peer for.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// Whom it is to reach.
+    to: Pii<String>,
+    after: AfterTransfer,
+}
+
+/// What follows a transfer that we asked a peer for.
+#[derive(Debug)]
+enum AfterTransfer {
+    /// Nothing: whoever wanted it is told.
+    Tell,
+    /// The agent is told, and after a success the peer leaves.
+    Leave,
+    /// The same, and if the peer does not do it, we call whom it was to call.
+    Bridge(Box<Target>),
+    /// Both sides hear each other already, and after a success they do without us.
+    Released,
 }
 
 /// What is to be done for a peer that asks for a transfer.

@@ -4,15 +4,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use super::config::Redirects;
 use super::servers::{CallerId, Seeker};
 use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
-use crate::identity::AccountId;
+use crate::dialog::offer_answer::Capabilities;
+use crate::identity::{AccountId, LegId};
 use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
 use crate::locate::{Hop, NotLocated, Target};
-use crate::registrar::{Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
+use crate::registrar::{Failure, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
 use crate::route::{Network, TrunkName};
 use crate::sip::{HeaderName, Method, Request, Response, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
@@ -48,6 +51,10 @@ pub struct TrunkConfig {
     pub caller_id: Option<String>,
     /// How often its servers are asked whether they live.
     pub ping_every: Option<Duration>,
+    /// What our media sessions can do for it, if that is not what they can do for others.
+    pub capabilities: Option<Box<Capabilities>>,
+    /// What is done when it points elsewhere (3xx).
+    pub redirects: Redirects,
 }
 
 impl TrunkConfig {
@@ -96,6 +103,8 @@ pub struct TrunkState {
     pub name: TrunkName,
     /// Its registration, if it has one and its servers were ever found.
     pub registration: Option<TrunkRegistration>,
+    /// How often it failed, by what there was instead of a yes.
+    pub registration_failures: BTreeMap<Failure, u64>,
     /// Whether one was asked for.
     pub registers: bool,
     /// Its servers, in the order in which they are tried.
@@ -201,6 +210,15 @@ impl Trunks {
         Self { all, deadlines, requests: BTreeMap::new() }
     }
 
+    /// The trunks that have capabilities of their own, and what is known of their addresses before they are found.
+    pub(super) fn profiles(&self) -> Vec<(usize, Vec<RangeInclusive<IpAddr>>, Capabilities)> {
+        let own = |(index, it): (usize, &Trunk)| {
+            let sources = it.sources().iter().map(Network::range).collect();
+            Some((index, sources, it.config.capabilities.as_deref()?.clone()))
+        };
+        self.all.iter().enumerate().filter_map(own).collect()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.next()
     }
@@ -287,6 +305,22 @@ impl Trunks {
         if route.is_empty() { proxy_route(&trunk.config).into_iter().collect() } else { route }
     }
 
+    /// Whether any trunk is followed that points elsewhere.
+    pub(super) fn follow_redirects(&self) -> bool {
+        self.all.iter().any(|it| it.config.redirects == Redirects::Followed)
+    }
+
+    /// What is done when a trunk points elsewhere.
+    pub(super) fn redirects_of(&self, name: &TrunkName) -> Redirects {
+        self.of(name).map_or(Redirects::Refused, |it| it.config.redirects)
+    }
+
+    /// Whether `uri` is at the trunk: at its domain or one of its gateways.
+    pub(super) fn is_at(&self, name: &TrunkName, uri: &Uri) -> bool {
+        let is_same = |it: &Uri| it.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
+        self.of(name).is_some_and(|it| is_same(&it.config.domain) || it.config.gateways.iter().any(is_same))
+    }
+
     /// Whether a trunk names its transport.
     pub(super) fn pins_transport(&self, name: &TrunkName) -> bool {
         self.all.iter().any(|it| it.config.name == *name && it.config.transport.is_some())
@@ -333,6 +367,7 @@ impl Calls {
         let state = |it: &Trunk| TrunkState {
             name: it.config.name.clone(),
             registration: it.registration(),
+            registration_failures: it.registration.as_ref().map(|it| it.failures().clone()).unwrap_or_default(),
             registers: it.config.register_s.is_some(),
             gateways: it.hops.iter().map(|hop| gateway(it, hop)).collect(),
             calls: (it.calls_in, it.calls_out),
@@ -345,6 +380,11 @@ impl Calls {
         let has = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == ip);
         let of_server = || self.trunks.all.iter().find(has).map(|it| &it.config.name);
         self.config.routes.trunk_of(ip).or_else(of_server)
+    }
+
+    /// Whether nobody on the way can read the signalling of a leg.
+    pub fn is_confidential(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_secure())
     }
 
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
@@ -407,6 +447,9 @@ impl Calls {
             trunk.ping_at = trunk.config.ping_every.map(|_| now.instant);
         }
         let sources = trunk.sources();
+        if let Some(capabilities) = trunk.config.capabilities.as_deref().cloned() {
+            self.dialogs.set_profile(index, sources.iter().map(Network::range).collect(), capabilities);
+        }
         self.config.routes.set_trunk_sources(name.clone(), sources);
         let flows = self.flows_to(&hops, Some(&name));
         self.register_at(index, &flows, now);
@@ -547,6 +590,9 @@ impl Calls {
             (Sent::Options, _) => {
                 let before = trunk.lives.insert(flow.remote, false);
                 event = (before != Some(false)).then_some(TrunkEvent::Down(flow.remote));
+                if let Some(registration) = trunk.registration.as_mut().filter(|_| event.is_some()) {
+                    registration.handle_server_down(flow, now);
+                }
             }
             (Sent::Register, None) => (),
         }

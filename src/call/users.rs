@@ -1,15 +1,17 @@
 //! Users: telephones and PBXs that show to know a password, to register (RFC 3261 §10.3) or to call (§22.2). Requests
 //! within dialogs are never challenged: who is in one has been let in.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
 
 use super::{Calls, Output};
-use crate::auth::{Authenticated, DigestServer, DigestServerConfig, DigestServerStats, NotQuotable, Side, Verdict};
+use crate::auth::{DigestServer, DigestServerConfig, DigestServerStats, Granted, NotQuotable, Side, Verdict};
 use crate::identity::{AccountId, Secret};
 use crate::registrar::{Registrar, RegistrarConfig};
-use crate::sip::Request;
+use crate::route::Caller;
+use crate::sip::{HeaderName, Request};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
 use crate::transport::Flow;
@@ -24,32 +26,45 @@ pub struct UsersConfig {
     pub registrar: RegistrarConfig,
     /// Account, name and password of each.
     pub users: Vec<(AccountId, String, Secret)>,
+    /// As whom each may call out of the house: the first unless it names another one of them.
+    pub caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
 }
 
 /// The users and where they are.
 pub(super) struct Users {
     digest: DigestServer,
     pub(super) registrar: Registrar,
+    caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
 }
 
 impl Users {
     pub(super) fn new(config: UsersConfig, rng: &mut ChaCha12Rng, now: Now) -> Result<Self, NotQuotable> {
-        let UsersConfig { digest, registrar, users } = config;
+        let UsersConfig { digest, registrar, users, caller_ids } = config;
         let mut digest = DigestServer::new(digest, rng, now)?;
         for (account, name, password) in users {
             digest.insert_user(account, &name, &password)?;
         }
-        Ok(Self { digest, registrar: Registrar::new(registrar) })
+        Ok(Self { digest, registrar: Registrar::new(registrar), caller_ids })
     }
 
     pub(super) const fn stats(&self) -> &DigestServerStats {
         self.digest.stats()
     }
 
+    /// As whom `caller` may call out of the house.
+    pub(super) fn caller_ids(&self, caller: &Caller) -> &[String] {
+        match caller {
+            Caller::User(account, name) => {
+                self.caller_ids.get(&(account.clone(), name.clone())).map_or(&[], Vec::as_slice)
+            }
+            Caller::Known | Caller::Trunk(_) | Caller::Stranger => &[],
+        }
+    }
+
     /// Who sent `request`, or how it is refused.
-    pub(super) fn check(&mut self, request: &Request, source: IpAddr, now: Now) -> Result<Authenticated, Refusal> {
+    pub(super) fn check(&mut self, request: &Request, source: IpAddr, now: Now) -> Result<Box<Granted>, Refusal> {
         match self.digest.check(request, Side::Server, source, now) {
-            Verdict::Granted(granted) => Ok(granted.who),
+            Verdict::Granted(granted) => Ok(granted),
             Verdict::Challenged(fields) => Err(Refusal::Unauthenticated(fields)),
             Verdict::Blocked => Err(Refusal::Forbidden),
         }
@@ -64,8 +79,11 @@ impl Calls {
             return;
         };
         match users.check(request, flow.remote.ip(), now) {
-            Ok(who) => {
-                let reply = users.registrar.handle_register(&who, request, flow, now);
+            Ok(granted) => {
+                let mut reply = users.registrar.handle_register(&granted.who, request, flow, now);
+                if users.digest.informs() {
+                    reply = reply.header(HeaderName::AuthenticationInfo, granted.authentication_info(b""));
+                }
                 self.dialogs.note_known(flow.remote.ip(), now);
                 self.dialogs.respond(id, request, reply, now);
             }

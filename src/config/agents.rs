@@ -29,6 +29,8 @@ pub struct Agent {
     pub voice: Option<String>,
     /// `transfers`: whom it may hand callers over to, by the names that its pathway or model uses.
     pub transfers: BTreeMap<String, Number>,
+    /// `transfer_by`: how callers get there.
+    pub transfer_by: TransferBy,
     /// `[agents.NAME.speech]`; without it, the embedded engine.
     pub speech: Option<SpeechService>,
     /// The keys about timing.
@@ -43,6 +45,39 @@ pub struct Agent {
     pub sound: Sound,
     /// `[agents.NAME.recording]`
     pub recording: Recording,
+}
+
+/// How the callers of an agent get to whom it hands them over to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransferBy {
+    /// `bridge`: we call, and stay between the two.
+    #[default]
+    Bridge,
+    /// `refer`: the caller's side is asked to call there.
+    Refer,
+    /// `refer_or_bridge`: the same, and if it does not do that, we call.
+    ReferOrBridge,
+    /// `release`: we call, and once both hear each other the caller's side is asked to take our place.
+    Release,
+}
+
+impl TransferBy {
+    const ALL: [Self; 4] = [Self::Bridge, Self::Refer, Self::ReferOrBridge, Self::Release];
+
+    /// As the configuration writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Refer => "refer",
+            Self::ReferOrBridge => "refer_or_bridge",
+            Self::Release => "release",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|it| it.as_str() == text);
+        found.ok_or_else(|| "expected \"bridge\", \"refer\", \"refer_or_bridge\" or \"release\"".to_owned())
+    }
 }
 
 /// What is done when a machine answers a call of the agent's own.
@@ -325,6 +360,7 @@ fn read_agent(brain: Brain, section: &Section<'_>, users: &BTreeMap<String, User
         apology: speech_or(section, "apology", "I am sorry, something went wrong. Please call again later."),
         goodbye: speech_or(section, "goodbye", "Goodbye."),
         voice: section.text("voice"),
+        transfer_by: section.parsed("transfer_by", TransferBy::parse).unwrap_or_default(),
         speech: section.section_if_any("speech").and_then(|section| read_speech(section, places)),
         turns: Turns {
             end_of_turn: Duration::from_millis(section.number("end_of_turn_ms", 100..=5000).unwrap_or(500).into()),

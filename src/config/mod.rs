@@ -33,9 +33,9 @@ use reading::{Problem, Problems, Section};
 use written::{Malformed, Origin, Table};
 
 pub use crate::identity::Secret;
-pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, Turns};
+pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, TransferBy, Turns};
 pub use capture::{Capture, Homer};
-pub use media::Media;
+pub use media::{Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
@@ -141,7 +141,7 @@ impl Config {
         let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
-        let media = read(&root, "media", Media::read, &mut finish);
+        let media = read(&root, "media", |section| Media::read(section, &rtp.ports), &mut finish);
         let dns = read(&root, "dns", Dns::read, &mut finish);
         let http = read(&root, "http", |section| Http::read(section, &places), &mut finish);
         let speech = read(&root, "speech", Speech::read, &mut finish);
@@ -515,10 +515,12 @@ mod tests {
         assert_eq!((homer.host.as_str(), homer.port, homer.id), ("192.0.2.60", 9_060, 7));
         assert!(!capture.enabled && homer.key.is_some());
         check_error(
-            "[capture]\nhomer = 'tcp://192.0.2.60'",
+            "[capture]\nhomer = 'tls://192.0.2.60'",
             &[],
-            &["hookswitch.toml:2: [capture] homer = \"tcp://192.0.2.60\": expected udp:// and a host, such as \
-               udp://homer.example.com:9060"],
+            &[
+                "hookswitch.toml:2: [capture] homer = \"tls://192.0.2.60\": expected udp:// or tcp:// and a host, such as \
+               udp://homer.example.com:9060",
+            ],
         );
     }
 
@@ -604,9 +606,9 @@ format = "xml"
             text,
             &[],
             &[
-                "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, digest, \
-                 limits, listen, max_calls, next_hop_ms, open, open_agent, origins, pass_headers, realm, ring_ms, \
-                 tls, transfers, user_agent",
+                "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, \
+                 authentication_info, digest, expose_headers, limits, listen, max_calls, next_hop_ms, open, open_agent, \
+                 origins, pass_headers, realm, redirects, ring_ms, tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \

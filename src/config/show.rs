@@ -25,6 +25,9 @@ impl Display for Config {
         shown.plain("ptime_ms", self.media.ptime_ms);
         shown.text("srtp", self.media.srtp.as_str());
         shown.plain("srtp_keys_in_clear", self.media.srtp_keys_in_clear);
+        if let Some(port) = self.media.shared_port {
+            shown.plain("shared_port", port);
+        }
         shown.section("http");
         shown.text("listen", &self.http.listen.to_string());
         shown.secret("api_key", self.http.api_key.as_ref());
@@ -78,6 +81,10 @@ impl Display for Config {
     }
 }
 
+const fn redirects(follows: bool) -> &'static str {
+    if follows { "follow" } else { "refuse" }
+}
+
 struct Shown(String);
 
 impl Shown {
@@ -103,12 +110,15 @@ impl Shown {
         self.advertise(&sip.advertise);
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
+        self.plain("authentication_info", sip.authentication_info);
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
         self.milliseconds("ring_ms", sip.ring);
         self.text("transfers", sip.transfers.as_str());
         self.list("pass_headers", sip.pass_headers.iter());
+        self.list("expose_headers", sip.expose_headers.iter());
+        self.text("redirects", redirects(sip.follows_redirects));
         self.list("origins", sip.origins.iter());
         self.tls(&sip.tls);
         let limits = &sip.limits;
@@ -165,7 +175,8 @@ impl Shown {
         self.plain("keep_days", capture.keep.as_secs() / 86_400);
         if let Some(homer) = &capture.homer {
             let host = if homer.host.contains(':') { format!("[{}]", homer.host) } else { homer.host.clone() };
-            self.text("homer", &format!("udp://{host}:{}", homer.port));
+            let scheme = if homer.is_stream { "tcp" } else { "udp" };
+            self.text("homer", &format!("{scheme}://{host}:{}", homer.port));
             self.plain("capture_id", homer.id);
             self.secret("auth_key", homer.key.as_ref());
         }
@@ -191,6 +202,21 @@ impl Shown {
         self.plain("register", trunk.register);
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
+        let media = &trunk.media;
+        if let Some(codecs) = &media.codecs {
+            self.list("codecs", codecs.iter().map(|it| it.key()));
+        }
+        if let Some(ptime_ms) = media.ptime_ms {
+            self.plain("ptime_ms", ptime_ms);
+        }
+        if let Some(events) = media.telephone_events {
+            self.text("dtmf", if events { "events" } else { "tones" });
+        }
+        if let Some(srtp) = media.srtp {
+            self.text("srtp", srtp.as_str());
+        }
+        self.text("redirects", redirects(trunk.follows_redirects));
+        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {
@@ -226,6 +252,7 @@ impl Shown {
         if !agent.transfers.is_empty() {
             self.list("transfers", agent.transfers.iter().map(|(name, to)| format!("{name}={to}")));
         }
+        self.text("transfer_by", agent.transfer_by.as_str());
         let has_own_words = matches!(agent.brain, Brain::Model(_));
         if has_own_words {
             if let Some(greeting) = &agent.greeting {
@@ -317,6 +344,10 @@ impl Shown {
         self.list("allow", sounds.allow.iter());
         self.plain("http", sounds.http);
         self.plain("fetch_s", sounds.fetch.as_secs());
+        self.plain("ringback", sounds.ringback);
+        if let Some(music) = &sounds.hold_music {
+            self.text("hold_music", music);
+        }
         self.text("country", &sounds.country);
     }
 

@@ -28,6 +28,9 @@ pub struct Sip {
     pub realm: String,
     /// `digest`: how telephones may prove that they know it, the first being preferred. Not empty.
     pub digest: Vec<DigestAlgorithm>,
+    /// `authentication_info`: whether telephones that register get the proof that we know their password, too, and the next
+    /// nonce in time (RFC 7616 §3.5).
+    pub authentication_info: bool,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
     /// `next_hop_ms`: after so long without an answer a call goes to the next server as well, if there is one.
@@ -44,6 +47,10 @@ pub struct Sip {
     pub transfers: TransfersFor,
     /// `pass_headers`: header fields of a call that comes in that whoever is called for it gets, too.
     pub pass_headers: Vec<HeaderName>,
+    /// `expose_headers`: header fields of a call that comes in that agents and the record are told as they are.
+    pub expose_headers: Vec<HeaderName>,
+    /// `redirects`: whether users and SIP URIs that point elsewhere (3xx) are followed.
+    pub follows_redirects: bool,
     /// `ring_ms`: how long a caller hears ringing before the agent answers, at least.
     pub ring: Duration,
 }
@@ -94,11 +101,14 @@ impl Sip {
             advertise: Advertise::read(section, true).unwrap_or_default(),
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             digest: read_digest(section),
+            authentication_info: section.boolean("authentication_info").unwrap_or(false),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),
             transfers: section.parsed("transfers", TransfersFor::parse).unwrap_or_default(),
             pass_headers: section.list("pass_headers", parse_passed).unwrap_or_default(),
+            expose_headers: section.list("expose_headers", parse_exposed).unwrap_or_default(),
+            follows_redirects: read_redirects(section),
             ring: Duration::from_millis(milliseconds.into()),
         }
     }
@@ -119,6 +129,23 @@ fn parse_passed(text: &str) -> Result<HeaderName, String> {
         return Ok(name);
     }
     Err("only X-… fields, Alert-Info, Call-Info, Priority, Subject and User-to-User can be passed on".to_owned())
+}
+
+/// Any header field but those that say who may do what.
+fn parse_exposed(text: &str) -> Result<HeaderName, String> {
+    const SECRET: [HeaderName; 2] = [HeaderName::Authorization, HeaderName::ProxyAuthorization];
+    let name = HeaderName::parse(text).ok_or("expected the name of a header field")?;
+    if SECRET.contains(&name) { Err("credentials are not told".to_owned()) } else { Ok(name) }
+}
+
+/// `redirects`: whether those who point elsewhere are followed.
+pub(super) fn read_redirects(section: &Section<'_>) -> bool {
+    let follows = section.parsed("redirects", |text| match text {
+        "refuse" => Ok(false),
+        "follow" => Ok(true),
+        _ => Err("expected \"refuse\" or \"follow\"".to_owned()),
+    });
+    follows.unwrap_or(false)
 }
 
 /// What can stand in quotes as it is.

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::Places;
 use super::agents::check_number;
+use super::media::TrunkMedia;
 use super::network::parse_address;
 use super::reading::Section;
+use super::sip::read_redirects;
 use super::tls::TrunkTls;
 use super::trunk_inbound::TrunkInbound;
 use super::users::User;
@@ -40,12 +42,18 @@ pub struct Trunk {
     pub expires: Duration,
     /// `sources`: from where it calls, besides the addresses of its servers.
     pub sources: Vec<Network>,
+    /// `media_addresses`: whether its media come from where its SDP says, and from nowhere else.
+    pub has_exact_media: bool,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `codecs`, `ptime_ms`, `dtmf` and `srtp`: what is otherwise than in `[media]`.
+    pub media: TrunkMedia,
     /// `[trunks.NAME.inbound]`
     pub inbound: TrunkInbound,
     /// `[trunks.NAME.tls]`
     pub tls: TrunkTls,
+    /// `redirects`: whether it is followed where it points elsewhere (3xx).
+    pub follows_redirects: bool,
     /// `options_s`: how often its servers are asked whether they live; `None` never.
     pub options_every: Option<Duration>,
 }
@@ -124,6 +132,11 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         let expected = || "expected an address or a network such as 203.0.113.0/24".to_owned();
         text.parse().ok().ok_or_else(expected)
     });
+    let has_exact_media = section.parsed("media_addresses", |text| match text {
+        "learned" => Ok(false),
+        "exact" => Ok(true),
+        _ => Err("expected learned or exact".to_owned()),
+    });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
     let domain = uri.or_else(|| gateways.first().cloned())?;
@@ -148,9 +161,12 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         register,
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
+        has_exact_media: has_exact_media.unwrap_or(false),
         caller_id,
+        media: TrunkMedia::read(section),
         inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
+        follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
 }

@@ -12,6 +12,8 @@ use crate::identity::Secret;
 pub struct User {
     /// `password`, or what the variable named by `password_env` holds.
     pub password: Secret,
+    /// `caller_ids`: the numbers as which it may call out of the house, the first unless it names one of them.
+    pub caller_ids: Vec<String>,
 }
 
 pub(super) fn read_users(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, User> {
@@ -20,11 +22,12 @@ pub(super) fn read_users(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<St
         if check_number(&name).is_err() {
             section.complain_of_section("a user has a name or number such as \"alice\", \"100\" or \"+4930123\"");
         }
+        let caller_ids = section.list("caller_ids", |text| check_number(text).map(|()| text.to_owned()));
         let password = places.secret(&section, "password", "password_env");
         match password {
             Some(password) if password.reveal().is_empty() => section.complain("password", "it is empty"),
             Some(password) => {
-                users.insert(name, User { password });
+                users.insert(name, User { password, caller_ids: caller_ids.unwrap_or_default() });
             }
             None if section.origin("password").is_none() && section.origin("password_env").is_none() => {
                 section.complain_of_section("`password` or `password_env` is missing");

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::DialogId;
 use super::session::{OwnInvite, Session, State};
 use super::shared::{Purpose, Shared};
+use super::state::Dialog;
+use super::{DialogId, Dialogs};
 use crate::auth::{DigestAccount, DigestClient, Exchange, Protected};
 use crate::sip::{HeaderName, Request, Response, StatusCode};
 use crate::timer::Now;
@@ -49,6 +50,14 @@ impl OwnCredentials {
         }
     }
 
+    /// A request was accepted: the next one takes the nonce that the peer wants. A peer that claims wrongly to know the
+    /// password has answered the call all the same.
+    fn note_accepted(&mut self, dialog: DialogId, id: TransactionId, response: &Response) {
+        if let Some((client, open)) = self.clients.get_mut(&dialog).zip(self.open.get(&id)) {
+            client.handle_accepted(response, open.request.uri_str());
+        }
+    }
+
     /// The transaction needs no more attention.
     pub(super) fn forget(&mut self, id: TransactionId) {
         self.open.remove(&id);
@@ -57,6 +66,15 @@ impl OwnCredentials {
     /// The session is over.
     pub(super) fn forget_session(&mut self, dialog: DialogId) {
         self.clients.remove(&dialog);
+    }
+}
+
+impl Dialogs {
+    /// Requests of a session may show these credentials.
+    pub(crate) fn use_account(&mut self, id: DialogId, account: DigestAccount) {
+        if self.sessions.contains_key(&id) {
+            self.shared.use_account(id, account);
+        }
     }
 }
 
@@ -78,6 +96,9 @@ impl Session {
         shared: &mut Shared,
         now: Now,
     ) -> bool {
+        if response.status().is_success() {
+            shared.credentials.note_accepted(self.id, id, response);
+        }
         self.try_answer_challenge(id, purpose, response, shared, now).is_some()
     }
 
@@ -94,6 +115,7 @@ impl Session {
         }
         // A call that is given up does not begin again, nor does one that has ended, but for its BYE.
         let may_go_on = match &self.state {
+            State::Calling(_) if matches!(purpose, Purpose::Prack | Purpose::Update) => true,
             State::Calling(it) => purpose == Purpose::Invite && it.waits_for(id) && !it.is_cancelled(),
             State::Confirmed(_) | State::Incoming(_) => true,
             State::Ended(_) => purpose == Purpose::Bye,
@@ -101,7 +123,7 @@ impl Session {
         let client = shared.credentials.clients.get_mut(&self.id).filter(|_| may_go_on)?;
         let Open { request, flow, mut exchange } = shared.credentials.open.remove(&id)?;
         let fields = client.handle_challenge(&mut exchange, response, protected(&request)).ok()?;
-        let number = match self.dialog_mut() {
+        let number = match self.dialog_of(&request) {
             Some(dialog) => dialog.next_cseq(),
             None => request.headers().cseq().number.checked_add(1)?,
         };
@@ -109,7 +131,8 @@ impl Session {
         let request = with(&request, fields, Some((number, &via)))?;
         let again = shared.send(self.id, purpose, flow, &request, exchange, now)?;
         match &mut self.state {
-            State::Calling(it) => it.sent_again(again),
+            State::Calling(it) if purpose == Purpose::Invite => it.sent_again(again),
+            State::Calling(it) => it.reinvite.sent_again(id, again),
             State::Confirmed(it) => {
                 it.reinvite.sent_again(id, again);
                 if let Some(asking) = &mut it.asking {
@@ -119,12 +142,24 @@ impl Session {
                     asked.sent_again(id, again);
                 }
             }
-            State::Incoming(_) | State::Ended(_) => (),
+            State::Incoming(it) => it.reinvite.sent_again(id, again),
+            State::Ended(_) => (),
         }
         if purpose.is_invite() {
             self.invites.push(OwnInvite { id: again, flow, request, acks: smallvec::SmallVec::new() });
         }
         Some(())
+    }
+}
+
+impl Session {
+    /// The dialog that a request of ours is within.
+    fn dialog_of(&mut self, request: &Request) -> Option<&mut Dialog> {
+        if matches!(self.state, State::Calling(_)) {
+            let tag = request.headers().to().tag()?;
+            return self.early.iter_mut().map(|it| &mut it.dialog).find(|it| &*it.remote_tag == tag);
+        }
+        self.dialog_mut()
     }
 }
 

@@ -39,7 +39,7 @@ impl Session {
     pub(super) fn handle_no_response(&mut self, id: TransactionId, purpose: Purpose, shared: &mut Shared, now: Now) {
         match purpose {
             Purpose::Invite => self.handle_invite_timeout(id, shared, now),
-            Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_peer_lost(None, shared, now),
+            Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_unanswered(id, shared, now),
             Purpose::Notify => self.handle_notify_response(id, None, shared, now),
             Purpose::Bye | Purpose::Prack => (),
         }
@@ -74,7 +74,10 @@ impl Session {
             Method::Bye => self.handle_bye(server, request, shared, now),
             Method::Invite => self.handle_reinvite(server, request, body, shared, now),
             Method::Update => self.handle_update(server, request, body, shared, now),
-            Method::Prack => self.handle_prack(server, request, body, shared, now),
+            Method::Prack => {
+                self.handle_prack(server, request, body, shared, now);
+                self.pursue_early_offer(shared, now);
+            }
             Method::Info => self.handle_info(server, request, body, &tag, shared, now),
             Method::Options => {
                 let reply = options_reply(request, &tag, shared.supported());

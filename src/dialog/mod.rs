@@ -20,6 +20,7 @@ pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -34,7 +35,7 @@ use self::session_timer::SessionTimers;
 use self::shared::Shared;
 use self::transfer::TransferOutcome;
 use self::transfer::asked::TransferRequest;
-use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode};
+use crate::sip::{HeaderName, Method, Replaces, Request, Response, ResponseBuilder, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::{self, TransactionId, Transactions};
 use crate::transport::refusal::{ALLOW, Refusal};
@@ -53,6 +54,8 @@ pub(crate) struct Dialogs {
     by_server: HashMap<TransactionId, DialogId>,
     deadlines: Deadlines<DialogId>,
     next_id: u64,
+    /// How many of the sessions are over, and only wait out their timers.
+    ended: usize,
 }
 
 /// What the dialog layer is told once.
@@ -93,6 +96,8 @@ pub(crate) enum Event {
     Offered(Box<Offered>),
     /// Our call gets on: 18x, with media if audio may come before the answer.
     Provisional { dialog: DialogId, status: StatusCode, media: Option<MediaDescription> },
+    /// Our call is pointed elsewhere; its end is told next. The preferred addresses come first.
+    Redirected { dialog: DialogId, status: StatusCode, contacts: Vec<Uri> },
     /// The call is answered, by either side. The media are known unless our 200 holds the offer.
     Answered { dialog: DialogId, media: Option<MediaDescription> },
     /// The media are known at last, or change.
@@ -156,6 +161,7 @@ impl Dialogs {
             by_server: HashMap::new(),
             deadlines: Deadlines::new(),
             next_id: 0,
+            ended: 0,
         }
     }
 
@@ -190,6 +196,11 @@ impl Dialogs {
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
+    }
+
+    /// The connection that may be used in place of `flow` to reach `name`, because its peer says and shows so.
+    pub(crate) fn reusable(&self, flow: Flow, name: &str) -> Option<Flow> {
+        self.shared.transactions.transport().reusable(flow, name)
     }
 
     /// Bytes of a stream came.
@@ -280,7 +291,34 @@ impl Dialogs {
         Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
     }
 
-    /// Puts the peer of an answered call on hold, or takes it back.
+    /// What our media sessions can do for `peer`, a number that stands for all who are at these addresses, from the next
+    /// INVITE on. Of several at one address, the first counts.
+    pub(crate) fn set_profile(
+        &mut self,
+        peer: usize,
+        sources: Vec<RangeInclusive<IpAddr>>,
+        capabilities: Capabilities,
+    ) {
+        self.shared.set_profile(peer, sources, capabilities);
+    }
+
+    /// The Call-ID of a session that has a dialog.
+    pub(crate) fn call_id(&self, id: DialogId) -> Option<&str> {
+        match &self.sessions.get(&id)?.state {
+            State::Incoming(it) => Some(&it.dialog.call_id),
+            State::Confirmed(it) => Some(&it.dialog.call_id),
+            State::Calling(_) | State::Ended(_) => None,
+        }
+    }
+
+    /// Whether an UPDATE may change the media of a call that is not answered: offer and answer are complete, and the peer
+    /// serves it.
+    pub(crate) fn takes_early_offers(&self, id: DialogId) -> bool {
+        self.sessions.get(&id).is_some_and(Session::takes_early_offers)
+    }
+
+    /// Puts the peer of a call on hold, or takes it back: at once if it is answered or takes early offers, else once it is
+    /// answered.
     pub(crate) fn hold(&mut self, id: DialogId, holds: bool, now: Now) {
         self.with(id, now, |session, shared| session.hold(holds, shared, now));
     }
@@ -334,7 +372,7 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
     }
 
-    /// Tells the peer of an answered call that our media session has moved.
+    /// Tells the peer of a call that our media session has moved, as soon as it can be told.
     pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
         self.with(id, now, |session, shared| session.move_media(local, shared, now));
     }
@@ -378,10 +416,13 @@ impl Dialogs {
         self.shared.drop(reason);
     }
 
-    /// Sessions held; 2xx that wait for their ACK; transactions held; streams held.
-    pub(crate) fn counts(&self) -> [usize; 4] {
+    /// Sessions that are not over, and those that only wait out their timers; 2xx that wait for their ACK; transactions
+    /// held; streams held.
+    pub(crate) fn counts(&self) -> [usize; 5] {
         let transactions = &self.shared.transactions;
-        [self.sessions.len(), self.shared.unacknowledged, transactions.len(), transactions.transport().streams()]
+        let live = self.sessions.len() - self.ended;
+        let streams = transactions.transport().streams();
+        [live, self.ended, self.shared.unacknowledged, transactions.len(), streams]
     }
 
     /// The next thing for the sockets, or `None` once drained.
@@ -422,14 +463,18 @@ impl Dialogs {
 
     /// Moves the deadline of a session, and drops it if it is done.
     fn settle(&mut self, id: DialogId) {
-        let Some(session) = self.sessions.get(&id) else {
+        let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
         self.deadlines.set(id, session.poll_timeout());
+        if matches!(session.state, State::Ended(_)) && !std::mem::replace(&mut session.is_counted_out, true) {
+            self.ended += 1;
+        }
         if !session.is_done(&self.shared) {
             return;
         }
         if let Some(session) = self.sessions.remove(&id) {
+            self.ended -= usize::from(session.is_counted_out);
             self.forget(session);
         }
     }

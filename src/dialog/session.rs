@@ -42,6 +42,8 @@ pub(crate) struct Session {
     forget_at: Option<Instant>,
     /// Whether the end has been told.
     pub(super) is_end_told: bool,
+    /// Whether it counts as over.
+    pub(super) is_counted_out: bool,
 }
 
 /// What a session is waiting for.
@@ -136,6 +138,7 @@ impl Session {
             server: None,
             forget_at: None,
             is_end_told: false,
+            is_counted_out: false,
         }
     }
 
@@ -182,6 +185,7 @@ impl Session {
     /// which would be out of order then.
     pub(super) fn pursue(&mut self, shared: &mut Shared, now: Now) {
         self.pursue_reinvite(shared, now);
+        self.pursue_early_offer(shared, now);
         self.pursue_notify(shared, now);
         self.pursue_refer(shared, now);
     }

@@ -10,7 +10,7 @@
 //!
 //! A redirection is not followed: credentials go to the servers that they were configured for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rand::Rng;
@@ -79,6 +79,8 @@ pub struct Registration {
     is_stopping: bool,
     outputs: VecDeque<Register>,
     stats: RegistrationStats,
+    /// How often each reason made it fail. As many as there are statuses, at most.
+    failures: BTreeMap<Failure, u64>,
 }
 
 /// How a registration is.
@@ -97,7 +99,7 @@ pub enum RegistrationState {
 }
 
 /// Why a registration failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Failure {
     /// No server answered.
     #[error("no server answers")]
@@ -111,6 +113,18 @@ pub enum Failure {
     /// There is no server to ask.
     #[error("there is no server to ask")]
     NoServer,
+}
+
+impl Failure {
+    /// As a metric's label writes it: the status, or what there was instead.
+    pub fn name(self) -> String {
+        match self {
+            Self::NoAnswer => "no_answer".to_owned(),
+            Self::Refused(status) => status.code().to_string(),
+            Self::NotGranted => "not_granted".to_owned(),
+            Self::NoServer => "no_server".to_owned(),
+        }
+    }
 }
 
 /// What was done.
@@ -182,6 +196,7 @@ impl Registration {
             is_stopping: false,
             outputs: VecDeque::new(),
             stats: RegistrationStats::default(),
+            failures: BTreeMap::new(),
             config,
             rng,
         }
@@ -262,6 +277,16 @@ impl Registration {
         }
     }
 
+    /// The server at the other end of `flow` does not live any more: if it is the one that has us, the next one is asked.
+    pub fn handle_server_down(&mut self, flow: Flow, now: Now) {
+        let has_others = self.config.servers.len() > 1;
+        if has_others && self.server() == Some(flow) && self.pending.is_none() && !self.is_stopping {
+            self.stats.failovers += 1;
+            self.advance_server();
+            self.again_at = Some(now.instant);
+        }
+    }
+
     /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
     pub fn handle_timeout(&mut self, now: Now) {
         if self.again_at.take_if(|it| *it <= now.instant).is_some() {
@@ -303,6 +328,11 @@ impl Registration {
     /// The server that is asked, or was last.
     pub fn server(&self) -> Option<Flow> {
         self.config.servers.get(self.server).map(|it| it.flow)
+    }
+
+    /// How often each reason made it fail since the start.
+    pub const fn failures(&self) -> &BTreeMap<Failure, u64> {
+        &self.failures
     }
 
     /// What was done since the start.
@@ -450,11 +480,16 @@ impl Registration {
             self.fail(failure, retry_after_s, now);
             return;
         }
-        self.stats.failed += 1;
+        self.count_failed(failure);
         self.stats.failovers += 1;
         self.advance_server();
         self.state = RegistrationState::Pending;
         self.begin(false, now);
+    }
+
+    fn count_failed(&mut self, failure: Failure) {
+        self.stats.failed += 1;
+        *self.failures.entry(failure).or_default() += 1;
     }
 
     fn advance_server(&mut self) {
@@ -464,7 +499,7 @@ impl Registration {
     /// Waits before the next attempt, at least `least_s`.
     fn fail(&mut self, failure: Failure, least_s: Option<u32>, now: Now) {
         let removed = self.pending.take().is_some_and(|it| it.removes);
-        self.stats.failed += 1;
+        self.count_failed(failure);
         self.failed_servers = 0;
         if removed {
             // The binding will expire.

@@ -113,6 +113,8 @@ pub struct Target {
     pub path: Vec<NameAddr>,
     /// The way there.
     pub flow: Flow,
+    /// Other flows of the same device, to be taken one after the other if that one fails (RFC 5626 §5.3).
+    pub other_flows: Vec<Flow>,
     /// How much the user wants to be called there, in thousandths.
     pub q: u16,
 }
@@ -162,6 +164,8 @@ enum Refused {
     UnknownDomain,
     /// 420: the extensions that are not known.
     Extension(Vec<String>),
+    /// 439: it asks for a flow of its own through a proxy that keeps none.
+    NoFlow,
     /// 423.
     TooBrief,
     /// 500: an older request than the one that was served.
@@ -231,13 +235,25 @@ impl Registrar {
         }
     }
 
-    /// Where a user can be reached, where the user wants to be called most first, and of equals the latest.
+    /// Where a user can be reached, where the user wants to be called most first, and of equals the latest. A device that
+    /// has several flows is there once.
     pub fn targets(&self, account: &AccountId, user: &str, now: Now) -> Vec<Target> {
         let key = Key { account: account.clone(), user: user.into() };
         let bindings = self.users.get(&key).into_iter().flatten();
         let mut alive: Vec<_> = bindings.filter(|it| it.expires_at > now.instant).collect();
         alive.sort_by_key(|it| std::cmp::Reverse((it.q, it.refreshed_at)));
-        alive.into_iter().map(Binding::target).collect()
+        let mut targets: Vec<(Option<&str>, Target)> = vec![];
+        for binding in alive {
+            let device = binding.outbound.as_ref().map(|it| &*it.instance);
+            let known = device.and_then(|_| targets.iter_mut().find(|it| it.0 == device));
+            match known {
+                // A flow with another path would need another Route.
+                Some((_, target)) if target.path == binding.path => target.other_flows.push(binding.flow),
+                Some(_) => (),
+                None => targets.push((device, binding.target())),
+            }
+        }
+        targets.into_iter().map(|it| it.1).collect()
     }
 
     /// Who registered over the connection `flow` for itself, without a proxy in between.
@@ -310,7 +326,14 @@ impl Registrar {
                 self.unbind_if(&key, Unbound::Removed, |_| true);
             }
             Contacts::List(list) => {
-                let wanted = list.iter().map(|it| self.wanted(it, request)).collect::<Result<Vec<_>, _>>()?;
+                let mut wanted = list.iter().map(|it| self.wanted(it, request)).collect::<Result<Vec<_>, _>>()?;
+                if !keeps_flow(request, &path) {
+                    let insists = headers.supported().any(|it| it.eq_ignore_ascii_case("outbound"));
+                    if insists && wanted.iter().any(|it| it.outbound.is_some()) {
+                        return Err(Refused::NoFlow);
+                    }
+                    wanted.iter_mut().for_each(|it| it.outbound = None);
+                }
                 self.check_order(&key, request, |binding| wanted.iter().any(|it| binding.is(it)))?;
                 self.check_room(&key, &wanted)?;
                 let path: Vec<_> = path.iter().map(NameAddr::detached).collect();
@@ -382,7 +405,7 @@ impl Registrar {
             return;
         }
         let binding = Binding {
-            flow: way(&uri, path, flow),
+            flow: if outbound.is_some() { flow } else { way(&uri, path, flow) },
             uri,
             q,
             outbound,
@@ -485,6 +508,7 @@ impl Registrar {
             Refused::Extension(tags) => {
                 reply(StatusCode::BAD_EXTENSION).header(HeaderName::Unsupported, tags.join(", "))
             }
+            Refused::NoFlow => reply(StatusCode::FIRST_HOP_LACKS_OUTBOUND_SUPPORT),
             Refused::TooBrief => {
                 reply(StatusCode::INTERVAL_TOO_BRIEF).header(HeaderName::MinExpires, self.config.min_s)
             }
@@ -506,7 +530,8 @@ impl Binding {
     }
 
     fn target(&self) -> Target {
-        Target { uri: self.uri.clone(), path: self.path.clone(), flow: self.flow, q: self.q }
+        let (uri, path) = (self.uri.clone(), self.path.clone());
+        Target { uri, path, flow: self.flow, other_flows: vec![], q: self.q }
     }
 
     /// The way to the Contact itself, where it leads somewhere.
@@ -527,6 +552,13 @@ impl Binding {
         }
         shown
     }
+}
+
+/// Whether what is sent to the device comes to it on the flow that its REGISTER took (RFC 5626 §6): it came to us directly, or
+/// the first proxy on its way says so.
+fn keeps_flow(request: &Request, path: &[NameAddr]) -> bool {
+    let is_direct = request.headers().all(&HeaderName::Via).count() == 1 && path.is_empty();
+    is_direct || path.last().is_some_and(|it| it.uri().params().contains("ob"))
 }
 
 /// The way to a Contact. Datagrams go where it says if it names the address that they come from: no translator is in

@@ -1,6 +1,7 @@
 //! Both sides of registration on simulated time.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -282,12 +283,52 @@ fn connections_are_the_way_until_they_are_lost() {
 fn devices_keep_their_binding_whatever_its_address() {
     let instance = ";+sip.instance=\"<urn:uuid:0>\";reg-id=1";
     World::new(|_| ())
-        .register(phone(), "a 1", &format!("Path: <sip:edge.example;lr>\nContact: <sip:1@10.0.0.1>{instance}"))
+        .register(phone(), "a 1", &format!("Path: <sip:edge.example;lr;ob>\nContact: <sip:1@10.0.0.1>{instance}"))
         .register(phone(), "b 1", &format!("Contact: <sip:1@10.0.0.2>{instance}"))
         .check(
             "0 200 <sip:1@10.0.0.1>;expires=3600;+sip.instance=\"<urn:uuid:0>\";reg-id=1 outbound
              0 ^ alice bound sip:1@10.0.0.1
              0 200 <sip:1@10.0.0.2>;expires=3600;+sip.instance=\"<urn:uuid:0>\";reg-id=1 outbound",
+        );
+}
+
+#[test]
+fn a_device_has_several_flows_and_is_called_over_one() {
+    let contact = |reg_id: u32, instance: u32| {
+        format!("Contact: <sip:1@10.0.0.{reg_id}>;+sip.instance=\"<urn:uuid:{instance}>\";reg-id={reg_id}")
+    };
+    let flow = |port| Flow { remote: SocketAddr::new(phone().remote.ip(), port), ..phone() };
+    let mut world = World::new(|_| ());
+    for (port, call, contact) in [
+        (1, "a 1", contact(1, 0)),
+        (2, "b 1", contact(2, 0)),
+        (3, "c 1", contact(1, 1)),
+        (4, "d 1", "Contact: <sip:1@10.0.0.9>".to_owned()),
+        // Takes the place of the first.
+        (5, "e 1", contact(1, 0)),
+    ] {
+        world.register(flow(port), call, &contact);
+        world.now = world.now + Duration::from_secs(1);
+    }
+    let targets = world.registrar.targets(&AccountId::default(), "alice", world.now);
+    let ports = targets.iter().map(|it| {
+        let others: Vec<_> = it.other_flows.iter().map(|it| it.remote.port()).collect();
+        (it.flow.remote.port(), others)
+    });
+    assert_eq!(ports.collect::<Vec<_>>(), [(5, vec![2]), (4, vec![]), (3, vec![])]);
+}
+
+#[test]
+fn a_proxy_that_keeps_no_flows_is_told_of() {
+    let contact = "Contact: <sip:1@10.0.0.1>;+sip.instance=\"<urn:uuid:0>\";reg-id=1";
+    let path = "Path: <sip:edge.example;lr>";
+    World::new(|_| ())
+        .register(phone(), "a 1", &format!("{path}\nSupported: path, outbound\n{contact}"))
+        .register(phone(), "a 2", &format!("{path}\n{contact}"))
+        .check(
+            "0 439
+             0 200 <sip:1@10.0.0.1>;expires=3600
+             0 ^ alice bound sip:1@10.0.0.1",
         );
 }
 

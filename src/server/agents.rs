@@ -15,8 +15,9 @@ use crate::agent::provider::speech_protocol::{
     AudioFormat, RecogniserClient, RecogniserConfig, SynthesiserClient, SynthesiserConfig,
 };
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, OnMachine, Sound, TurnTaking};
+use crate::call::HandOver;
 use crate::codec::{Frame, SampleRate};
-use crate::config::{self, Consent, RecordingFormat};
+use crate::config::{self, Consent, RecordingFormat, TransferBy};
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancements;
 use crate::route::Target;
@@ -36,6 +37,8 @@ pub(crate) struct PreparedAgent {
     wide: AgentConfig,
     /// To whom it may hand callers over, by the names it knows them by.
     pub(crate) transfers: BTreeMap<String, Target>,
+    /// How they get there.
+    pub(crate) transfer_by: HandOver,
     /// What is done about fax machines.
     pub(crate) on_fax: config::OnFax,
     phrases: Vec<String>,
@@ -149,6 +152,7 @@ fn prepare_one(
         ..defaults
     };
     let transfers = agent.transfers.iter().map(|(name, to)| (name.clone(), target(to))).collect();
+    let transfer_by = hand_over(agent.transfer_by);
     let config = |rate, transfer_sound| AgentConfig {
         turn_taking: turn_taking(&agent.turns),
         times,
@@ -167,7 +171,19 @@ fn prepare_one(
     let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
     let voice = agent.voice.clone();
     let on_fax = agent.on_fax.clone();
-    Ok(PreparedAgent { narrow, wide, transfers, on_fax, phrases, voice, speech, model, recording, sound: enhancements })
+    Ok(PreparedAgent {
+        narrow,
+        wide,
+        transfers,
+        transfer_by,
+        on_fax,
+        phrases,
+        voice,
+        speech,
+        model,
+        recording,
+        sound: enhancements,
+    })
 }
 
 impl PreparedAgent {
@@ -223,6 +239,15 @@ fn transfer_sound(
     let missing = |reason| AgentError::NoSound { agent: name.to_owned(), sound: sound.clone(), reason };
     let clip = sounds.load(sound, rate).map_err(missing)?;
     Ok(Some(Sound { name: sound.clone(), clip }))
+}
+
+const fn hand_over(by: TransferBy) -> HandOver {
+    match by {
+        TransferBy::Bridge => HandOver::Bridged,
+        TransferBy::Refer => HandOver::Referred,
+        TransferBy::ReferOrBridge => HandOver::ReferredOrBridged,
+        TransferBy::Release => HandOver::Released,
+    }
 }
 
 fn load_pathway(agent: &str, source: &config::Pathway) -> Result<Arc<Pathway>, AgentError> {

@@ -6,8 +6,9 @@ use crate::config::Consent;
 use crate::server::call_actor::Shared;
 use crate::server::call_recording::{CallRecording, RecordingPlan};
 use crate::server::clock;
+use crate::server::new_call::NewCall;
 use crate::server::recorder::Format;
-use crate::server::sip_worker::{NewCall, Signal};
+use crate::server::sip_worker::Signal;
 
 /// Attends to a call until it is over.
 pub(crate) async fn run(new: NewCall, shared: Shared) {

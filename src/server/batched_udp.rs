@@ -168,6 +168,16 @@ impl SendBatch {
         self.queued.len() == UDP_BATCH_DATAGRAMS_MAX
     }
 
+    /// Whether nothing is queued.
+    pub fn is_empty(&self) -> bool {
+        self.queued.is_empty()
+    }
+
+    /// How many datagrams are queued.
+    pub fn len(&self) -> usize {
+        self.queued.len()
+    }
+
     /// Queues what `write` writes to the buffer it is given: a destination and a length. Returns whether it did; a full
     /// batch takes nothing.
     pub fn push(&mut self, write: impl FnOnce(&mut [u8]) -> Option<(SocketAddr, usize)>) -> bool {
@@ -363,6 +373,31 @@ impl std::os::fd::AsFd for Waker {
     }
 }
 
+/// Has the system prefer this thread to others, as packets do not wait.
+///
+/// # Errors
+///
+/// What the system says: mostly that this process may not (it takes `CAP_SYS_NICE`).
+pub fn prefer_this_thread() -> io::Result<()> {
+    // SAFETY: the call takes no pointers. On Linux it is about the calling thread only.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, MEDIA_NICE) }).map(drop)
+}
+
+/// Raises the number of files and sockets that this process may have open to the most that it may ask for; returns that.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn allow_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives the call, which writes it.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the limit outlives the call, which only reads it.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -422,6 +457,8 @@ fn write_address(address: SocketAddr, name: &mut MaybeUninit<libc::sockaddr_stor
     }
 }
 
+/// Of media threads; ordinary ones have 0, and less is more.
+const MEDIA_NICE: libc::c_int = -11;
 const BUFFER_LEN: usize = RTP_DATAGRAM_BYTES_MAX + 1;
 
 #[cfg(test)]
@@ -461,6 +498,14 @@ mod tests {
         assert_eq!(batch.send(from.as_fd()), 2);
         assert_eq!(batch.send(from.as_fd()), 0);
         assert_eq!(ReceiveBatch::new().receive(to.as_fd()).unwrap(), 2);
+    }
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_grants() {
+        let most = allow_open_files().unwrap();
+        assert_eq!(allow_open_files().unwrap(), most);
+        // Whether a thread is preferred is up to the system.
+        std::thread::spawn(|| prefer_this_thread().unwrap_or(())).join().unwrap();
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shar
 async fn run(new: NewCall, shared: Shared) {
     let call = new.call;
     let _guard = EndOnPanic { call, worker: shared.worker.clone() };
-    let Some(prepared) = new.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
+    let Some(prepared) = new.party.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
         // Routes only name agents that exist; a call placed without one is nobody's here.
         hang_up(&shared, call, HangUpCause::Unavailable).await;
         return;
@@ -89,12 +89,17 @@ async fn run(new: NewCall, shared: Shared) {
     let Some(link) = new.link else {
         return;
     };
-    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: new.variables.clone() };
+    let context = CallContext {
+        call,
+        from: new.party.from.clone(),
+        to: new.party.to.clone(),
+        variables: new.party.variables.clone(),
+    };
     let rate = link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
-    if new.is_placed {
+    if new.party.is_placed {
         // Whoever is called speaks first.
         config.first_message = FirstMessage::CallerFirst { wait_ms_max: CALLED_SPEAKS_MS_MAX };
     }
@@ -104,8 +109,8 @@ async fn run(new: NewCall, shared: Shared) {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: if new.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
-        is_placed: new.is_placed,
+        listening: if new.party.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
         link,
@@ -230,7 +235,12 @@ impl CallActor {
             }
             if let Some(target) = self.wanted.take() {
                 // Without a worker there is no call either.
-                drop(self.shared.worker.send(Command::HandOver(self.call, Box::new(target))).await);
+                drop(
+                    self.shared
+                        .worker
+                        .send(Command::HandOver(self.call, Box::new(target), self.prepared.transfer_by))
+                        .await,
+                );
             }
             tokio::select! {
                 biased;
@@ -357,7 +367,7 @@ impl CallActor {
             self.answered_by = Some(by);
             self.agent.handle_answered_by(by, now);
         }
-        if finding.is_fax() {
+        if finding.is_fax(self.is_placed) {
             self.handle_fax();
         } else if self.is_placed
             && let Some(cause) = finding.end_cause()

@@ -248,7 +248,7 @@ fn report(call: CallId, written: Result<(), NotWritten>) {
 /// and the agent have said their last.
 pub(crate) fn signalling(event: call::Event) -> Option<Event> {
     Some(match event {
-        call::Event::Offered { direction, account: _, from, to, flow, trunk, agent } => Event::Offered {
+        call::Event::Offered { direction, account: _, from, to, flow, trunk, agent, details } => Event::Offered {
             direction: match direction {
                 call::Direction::Inbound => Direction::Inbound,
                 call::Direction::Outbound => Direction::Outbound,
@@ -258,6 +258,7 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
             source: Pii::new(source(flow)),
             trunk: trunk.map(|it| it.0),
             agent: agent.map(|it| it.0),
+            details: details.into_iter().collect(),
         },
         call::Event::Ringing => Event::Ringing,
         call::Event::EarlyMedia => Event::Note {
@@ -283,6 +284,10 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
         call::Event::Dialled { leg, to, flow } => {
             let text = format!("leg {leg} to {} by {}", to.reveal(), source(flow));
             Event::Note { topic: "dialled".to_owned(), text: Pii::new(text) }
+        }
+        call::Event::Redirected { leg, to } => {
+            let text = format!("leg {leg} to {}", to.reveal());
+            Event::Note { topic: "redirected".to_owned(), text: Pii::new(text) }
         }
         call::Event::LegRinging { leg } => note("leg_ringing", format!("leg {leg}")),
         call::Event::LegAnswered { leg, codec } => {
@@ -384,6 +389,7 @@ mod tests {
             source: Pii::new("udp://192.0.2.1:5060".to_owned()),
             trunk: None,
             agent: None,
+            details: std::collections::BTreeMap::new(),
         }
     }
 

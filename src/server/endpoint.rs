@@ -27,8 +27,10 @@ use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
+use crate::server::shared_ports::{SharedPorts, SharedPortsConfig};
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::sounds::CallSounds;
 use crate::server::tcp::{self, Acceptor};
 use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -63,6 +65,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) dns: Vec<SocketAddr>,
     /// Ports for media.
     pub(crate) rtp_ports: RangeInclusive<u16>,
+    /// Those that many legs share.
+    pub(crate) shared_ports: SharedPortsConfig,
     /// After so long without RTP a call is ended.
     pub(crate) inactivity: Duration,
     /// Media threads.
@@ -79,6 +83,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) record: Option<Recording>,
     /// Who keeps the SIP messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
 }
 
 /// Who we are in TLS.
@@ -234,6 +240,7 @@ impl Endpoint {
             inputs,
             sockets,
             ports: Arc::clone(&ports),
+            shared_ports: SharedPorts::new(config.shared_ports),
             media: Arc::clone(&media),
             advertise: config.advertise_rtp,
             inactivity: config.inactivity,
@@ -242,10 +249,10 @@ impl Endpoint {
             log,
             record: config.record,
             capture: config.capture,
+            sounds: config.sounds,
             status: Arc::clone(&status),
         };
-        let now = clock::now();
-        let captures = shell.capture.is_some();
+        let (now, captures) = (clock::now(), shell.capture.is_some());
         let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
         if config.listen.iter().any(|it| it.kind.is_websocket()) {
             calls.capabilities.browsers = Identity::generate().map(Arc::new);
@@ -317,12 +324,14 @@ impl EndpointHandle {
             rtp.packets_out += value(&worker.packets_out);
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
+            rtp.packets_unmatched += value(&worker.unmatched);
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
             rtp.packets_unauthenticated += value(&worker.unauthenticated);
             rtp.packets_replayed += value(&worker.replayed);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }
+        snapshot.rtp.shared_port_conflicts = status.shared_port_conflicts;
         let ports = self.ports.counts();
         let count = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
         snapshot.ports = PortsSnapshot {
@@ -358,6 +367,7 @@ impl EndpointHandle {
             let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
             counts.insert(reason.name(), total);
         }
+        snapshot.rtp.keys_in_clear += status.keys_in_clear;
         snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
@@ -397,6 +407,7 @@ fn trunk_snapshot(trunk: &TrunkState) -> TrunkSnapshot {
         registered: trunk.registers.then_some(registered),
         registrations_accepted: stats.accepted,
         registrations_failed: stats.failed,
+        registration_failures: trunk.registration_failures.iter().map(|(it, count)| (it.name(), *count)).collect(),
         gateways: count(trunk.gateways.len()),
         gateways_resting: count(trunk.gateways.iter().filter(|it| it.is_resting).count()),
         calls_in: trunk.calls.0,

@@ -131,7 +131,7 @@ pub struct SipSnapshot {
 }
 
 /// A trunk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TrunkSnapshot {
     /// Whether it has us registered; `None` if we do not ask for that.
     pub registered: Option<bool>,
@@ -139,6 +139,8 @@ pub struct TrunkSnapshot {
     pub registrations_accepted: u64,
     /// Total of those that were not, or not answered.
     pub registrations_failed: u64,
+    /// The same by status, or what there was instead of one.
+    pub registration_failures: BTreeMap<String, u64>,
     /// Servers it has.
     pub gateways: u64,
     /// Servers that failed a short time ago, and are tried last.
@@ -167,10 +169,16 @@ pub struct RtpSnapshot {
     pub packets_late: u64,
     /// Total of packets that were not of the session at whose port they arrived.
     pub packets_strange: u64,
+    /// Total of packets on shared ports from where nobody's peer is.
+    pub packets_unmatched: u64,
+    /// Total of legs that could not share a port because another has their address.
+    pub shared_port_conflicts: u64,
     /// Total of packets on secured legs that were not protected with the peer's key.
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
     pub packets_replayed: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -508,6 +516,12 @@ impl Page {
         ]);
         let help = "Answers to registrations and refreshes, and those that did not come.";
         self.family("hookswitch_trunk_registrations_total", COUNTER, help, results);
+        let failures = trunks.iter().flat_map(|(name, it)| {
+            let each = it.registration_failures.iter();
+            each.map(|(reason, count)| ([("trunk", name.as_str()), ("reason", reason.as_str())], *count))
+        });
+        let help = "Registrations and refreshes that failed, by status or what there was instead of one.";
+        self.family("hookswitch_trunk_registration_failures_total", COUNTER, help, failures);
         let calls = split([("direction", "in", |it| it.calls_in), ("direction", "out", |it| it.calls_out)]);
         self.family("hookswitch_trunk_calls_total", COUNTER, "Calls over a trunk.", calls);
     }
@@ -548,15 +562,20 @@ impl Page {
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
             ([("what", "strange")], rtp.packets_strange),
+            ([("what", "unmatched")], rtp.packets_unmatched),
             ([("what", "unauthenticated")], rtp.packets_unauthenticated),
             ([("what", "replayed")], rtp.packets_replayed),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            not protected with the peer's key, come before.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
+        let help = "Legs whose SRTP keys were told over signalling that others can read.";
+        self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
         self.value("hookswitch_media_ticks_late_total", COUNTER, "Media ticks begun late.", rtp.ticks_late);
+        let help = "Legs that could not share a media port because another has their address.";
+        self.value("hookswitch_media_shared_port_conflicts_total", COUNTER, help, rtp.shared_port_conflicts);
         self.value("hookswitch_media_ports", GAUGE, "Pairs of media ports in the range.", ports.configured);
         self.value("hookswitch_media_ports_in_use", GAUGE, "Pairs of media ports in use.", ports.in_use);
         self.value("hookswitch_media_ports_quarantined", GAUGE, "Pairs of media ports resting.", ports.quarantined);

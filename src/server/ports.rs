@@ -34,6 +34,23 @@ pub struct RtpSockets {
     _lease: Lease,
 }
 
+/// Two bound, non-blocking sockets that many legs share.
+#[derive(Debug)]
+pub struct SharedPair {
+    rtp: UdpSocket,
+    rtcp: UdpSocket,
+    address: SocketAddr,
+}
+
+/// The sockets of a leg.
+#[derive(Debug)]
+pub enum LegSockets {
+    /// Its own.
+    Own(RtpSockets),
+    /// Those of many: what comes from the leg's peer is the leg's.
+    Shared(Arc<SharedPair>),
+}
+
 /// How many pairs there are, and what they are used for, over all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortCounts {
@@ -84,10 +101,16 @@ impl PortPool {
             let Some(port) = shared.take_next(ip, now) else {
                 continue;
             };
-            if let Ok((rtp, rtcp)) = bind_pair(ip, port) {
-                return Ok(RtpSockets { rtp, rtcp, _lease: Lease { pool: self.clone(), ip, port } });
+            match bind_pair(ip, port) {
+                Ok((rtp, rtcp)) => return Ok(RtpSockets { rtp, rtcp, _lease: Lease { pool: self.clone(), ip, port } }),
+                Err(error) => {
+                    shared.give_back(ip, port, None);
+                    if is_about_all(&error) {
+                        tracing::error!(%error, "no socket can be had for media");
+                        break;
+                    }
+                }
             }
-            shared.give_back(ip, port, None);
         }
         Err(PortsExhausted(ip))
     }
@@ -108,6 +131,44 @@ impl PortPool {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedPair {
+    /// Binds an even port and the one after it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, mostly that another program has one of them.
+    pub fn bind(ip: IpAddr, port: u16) -> io::Result<Self> {
+        let (rtp, rtcp) = bind_pair(ip, port)?;
+        // The packets of a thousand legs wait here. What the system does not grant is left out.
+        socket2::SockRef::from(&rtp).set_recv_buffer_size(SHARED_BUFFER_BYTES).unwrap_or(());
+        let address = rtp.local_addr()?;
+        Ok(Self { rtp, rtcp, address })
+    }
+
+    /// Where RTP comes to.
+    pub const fn rtp_address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl LegSockets {
+    /// On the even port.
+    pub fn rtp(&self) -> &UdpSocket {
+        match self {
+            Self::Own(own) => &own.rtp,
+            Self::Shared(pair) => &pair.rtp,
+        }
+    }
+
+    /// On the odd port above it.
+    pub fn rtcp(&self) -> &UdpSocket {
+        match self {
+            Self::Own(own) => &own.rtcp,
+            Self::Shared(pair) => &pair.rtcp,
+        }
     }
 }
 
@@ -192,6 +253,12 @@ impl Drop for Lease {
     }
 }
 
+/// Whether no other port would do either.
+fn is_about_all(error: &io::Error) -> bool {
+    let raw = error.raw_os_error();
+    raw.is_some_and(|it| [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL].contains(&it))
+}
+
 fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
     Ok((bind(SocketAddr::new(ip, port))?, bind(SocketAddr::new(ip, port + 1))?))
 }
@@ -209,6 +276,7 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
+const SHARED_BUFFER_BYTES: usize = 4 << 20;
 /// How long a pair rests after use.
 const QUARANTINE: Duration = Duration::from_secs(2);
 /// DSCP 46, above the two bits of ECN.

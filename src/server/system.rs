@@ -2,7 +2,7 @@
 //! stopped; `hookswitch serve` runs one until it is told to stop, the demo runs one for a call.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,10 +14,12 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{
-    CallLimits, CallsConfig, HangUpCause, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig, UsersConfig,
+    CallLimits, CallsConfig, HangUpCause, OwnSounds, Redirects, Replacements, Ring, Transfers, TrunkAdmission,
+    TrunkConfig, UsersConfig,
 };
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
+    TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
@@ -25,7 +27,7 @@ use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Destination, Routes, Target, TrunkName};
+use crate::route::{Admission, AgentName, Destination, Network, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
@@ -40,12 +42,14 @@ use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{self, Recordings, RecordingsError};
+use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::NewCall;
-use crate::server::sounds::{Sounds, UnknownCountry};
+use crate::server::sounds::{CallSounds, SoundMissing, Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
-use crate::server::{clock, entropy, ports, task};
+use crate::server::{batched_udp, clock, entropy, ports, task};
+use crate::sip::Uri;
 use crate::transport::{Rate, SourceLimits, TransportKind};
 
 /// A running server.
@@ -99,6 +103,9 @@ pub enum StartError {
     /// The tones.
     #[error(transparent)]
     Sounds(#[from] UnknownCountry),
+    /// Music on hold.
+    #[error(transparent)]
+    HoldMusic(#[from] SoundMissing),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -111,6 +118,7 @@ impl System {
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
+        raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
@@ -122,14 +130,17 @@ impl System {
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
         let sounds = Arc::new(Sounds::new(&config.sounds)?);
+        let call_sounds = sounds.of_calls(&config.sounds)?;
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
-        let endpoint =
-            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
+        let endpoint = Endpoint::start(
+            EndpointConfig { capture: tap, sounds: call_sounds, ..endpoint_config(&config, record) },
+            log.clone(),
+        )?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -224,7 +235,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {
@@ -378,6 +389,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         advertise_rtp: config.rtp.advertise.clone(),
         dns: config.dns.servers.clone(),
         rtp_ports: config.rtp.ports.first..=config.rtp.ports.last,
+        shared_ports: shared_ports(config),
         inactivity: config.rtp.inactivity,
         media_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         tls: tls_files(&config.sip.tls, &config.trunks),
@@ -387,8 +399,9 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             listeners: vec![],
             sources: source_limits(&config.sip.limits),
             routes,
+            own_sounds: OwnSounds { ringback: config.sounds.ringback, hold_music: config.sounds.hold_music.is_some() },
             users: users_config(config),
-            trunks: config.trunks.iter().map(trunk_config).collect(),
+            trunks: config.trunks.iter().map(|it| trunk_config(&config.media, it)).collect(),
             next_hop_after: config.sip.next_hop_after,
             capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
@@ -402,13 +415,27 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
                 TransfersFor::Users | TransfersFor::Known => Replacements::FromSameSource,
             },
             passed_headers: config.sip.pass_headers.clone(),
+            exposed_headers: config.sip.expose_headers.clone(),
+            redirects: redirects(config.sip.follows_redirects),
             user_agent: config.sip.user_agent.clone(),
             limits: CallLimits { calls_max, ..CallLimits::default() },
             ..CallsConfig::new(vec![])
         },
         record,
         capture: None,
+        sounds: CallSounds::default(),
     }
+}
+
+/// Who is told apart by its media addresses: where trunks call from whose addresses are exact, and their servers.
+fn shared_ports(config: &Config) -> SharedPortsConfig {
+    let exact = config.trunks.values().filter(|it| it.has_exact_media);
+    let exact = exact.flat_map(|it| {
+        let hosts = it.gateways.iter().chain(&it.outbound_proxy).filter_map(Uri::host);
+        let servers = hosts.filter_map(|it| it.to_string().trim_matches(['[', ']']).parse::<IpAddr>().ok());
+        it.sources.iter().copied().chain(servers.map(Network::from))
+    });
+    SharedPortsConfig { first: config.media.shared_port, exact: exact.collect() }
 }
 
 fn capabilities(media: &config::Media) -> Capabilities {
@@ -422,6 +449,19 @@ fn capabilities(media: &config::Media) -> Capabilities {
         srtp_keys_in_clear: media.srtp_keys_in_clear,
         // Only listeners for them make us known to browsers.
         browsers: None,
+    }
+}
+
+fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities {
+    let general = capabilities(media);
+    Capabilities {
+        codecs: trunk.codecs.clone().unwrap_or(general.codecs),
+        // Who writes an order for one carrier means it.
+        preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
+        telephone_events: trunk.telephone_events.unwrap_or(general.telephone_events),
+        ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
+        srtp: trunk.srtp.unwrap_or(general.srtp),
+        ..general
     }
 }
 
@@ -493,19 +533,23 @@ pub(crate) fn target(to: &Number) -> Target {
 fn users_config(config: &Config) -> Option<UsersConfig> {
     let user = |(name, user): (&String, &User)| (AccountId::default(), name.clone(), user.password.clone());
     let users: Vec<_> = config.users.iter().map(user).collect();
+    let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
+    let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
     let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
+            informs: config.sip.authentication_info,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),
         users,
+        caller_ids,
     })
 }
 
 /// A trunk of the configuration, as the call layer takes it.
-pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+pub(crate) fn trunk_config(media: &config::Media, (name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()
@@ -530,6 +574,20 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         },
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
+        capabilities: (trunk.media != TrunkMedia::default()).then(|| Box::new(trunk_capabilities(media, &trunk.media))),
+        redirects: redirects(trunk.follows_redirects),
+    }
+}
+
+const fn redirects(follows: bool) -> Redirects {
+    if follows { Redirects::Followed } else { Redirects::Refused }
+}
+
+/// As far as the system lets us; a call takes two sockets and more.
+fn raise_open_files() {
+    match batched_udp::allow_open_files() {
+        Ok(files) => tracing::debug!(files, "open files"),
+        Err(error) => tracing::warn!(%error, "calls may run out of sockets: the limit of open files stays as it is"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod build;
+mod caller_identity;
 mod cseq;
 mod edit;
 mod error;
@@ -14,11 +15,13 @@ mod message;
 mod method;
 mod name_addr;
 mod params;
+mod retargeting;
 mod scan;
 mod status;
 mod text;
 mod uri;
 mod uri_equivalence;
+mod user_to_user;
 mod via;
 
 pub use authentication::{
@@ -26,6 +29,7 @@ pub use authentication::{
     DigestCredentials, Qop, QopOffer, is_quotable,
 };
 pub use build::{BuildError, RequestBuilder, ResponseBuilder};
+pub use caller_identity::{Attestation, Passport, Privacy, RemoteParty, SignedIdentity};
 pub use cseq::{CSeq, RAck};
 pub use edit::Editor;
 pub use error::{Fault, ParseError};
@@ -38,6 +42,8 @@ pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use name_addr::NameAddr;
 pub use params::Params;
+pub use retargeting::{Diversion, HistoryEntry, HistoryIndex, MalformedIndex, Retargeting};
 pub use status::StatusCode;
 pub use uri::{Scheme, Uri, UriError};
+pub use user_to_user::UserToUser;
 pub use via::{BRANCH_COOKIE, Via, ViaError, ViaTransport};

@@ -31,7 +31,7 @@ use self::token::Tokens;
 use crate::sip::{HeaderName, Method, Request, RequestBuilder, Response, StatusCode};
 use crate::timer::{Deadlines, Now};
 use crate::transport::refusal::Refusal;
-use crate::transport::{self, Dropped, Flow, PeerIdentity, ReplyPath, Stats, Transport, Wire};
+use crate::transport::{self, Dropped, Flow, PeerIdentity, ReplyPath, Stats, Transport, TransportKind, Wire};
 
 /// The transaction layer.
 ///
@@ -224,7 +224,10 @@ impl Transactions {
     }
 
     fn via(&self, flow: Flow, branch: &str) -> String {
-        format!("SIP/2.0/{} {};branch={branch};rport", flow.kind.via(), self.transport.sent_by(flow))
+        // Peers may use a connection of ours the other way round, if they find us behind it (RFC 5923 §8.1).
+        let listens = flow.kind == TransportKind::Tls && self.transport.local_of(flow.kind, flow.local.ip()).is_some();
+        let alias = if listens { ";alias" } else { "" };
+        format!("SIP/2.0/{} {};branch={branch};rport{alias}", flow.kind.via(), self.transport.sent_by(flow))
     }
 
     /// Sends `request`, whose top Via is from [`Self::next_via`], in a transaction of its own.

@@ -1,4 +1,5 @@
-//! The transport layer without its sockets: RFC 3261 §18, RFC 3581, the keep-alives of RFC 5626 §4.4.1.
+//! The transport layer without its sockets: RFC 3261 §18, RFC 3581, the keep-alives of RFC 5626 §4.4.1, the reuse of
+//! connections of RFC 5923.
 //!
 //! It turns datagrams and segments into messages and back, names us in Via and Contact, and decides where a response
 //! goes. Deviation: the `maddr` parameter of a Via is not followed (§18.2.2), so that a request cannot point its
@@ -35,6 +36,8 @@ pub use self::stats::{Dropped, Stats};
 pub(crate) struct Transport {
     listeners: Vec<Listener>,
     connections: BTreeMap<Flow, Connection>,
+    /// Where peers listen who said that we may use the connection that they opened. As many as there are connections.
+    aliases: BTreeMap<SocketAddr, Flow>,
     deadlines: Deadlines<Flow>,
     sources: Sources,
     /// Tags of answers that are given without keeping state: the shard and a secret.
@@ -86,6 +89,7 @@ impl Transport {
         Self {
             listeners,
             connections: BTreeMap::new(),
+            aliases: BTreeMap::new(),
             deadlines: Deadlines::new(),
             sources: Sources::new(sources, tag_secret),
             shard,
@@ -184,6 +188,7 @@ impl Transport {
     pub(crate) fn handle_disconnected(&mut self, flow: Flow) {
         self.connections.remove(&flow);
         self.deadlines.set(flow, None);
+        self.aliases.retain(|_, it| *it != flow);
     }
 
     /// Advances time. A call before [`Self::poll_timeout`] is a no-op.
@@ -208,6 +213,28 @@ impl Transport {
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.connections.get(&flow).map(Connection::identity).filter(|it| !it.is_empty())
+    }
+
+    /// The connection that the peer opened who listens at the other end of `flow`, and is `name`: it may be used in place of
+    /// another one (RFC 5923 §8.2).
+    pub(crate) fn reusable(&self, flow: Flow, name: &str) -> Option<Flow> {
+        let alias = self.aliases.get(&flow.remote).copied().filter(|_| flow.kind == TransportKind::Tls)?;
+        self.identity(alias).is_some_and(|it| it.is(name)).then_some(alias)
+    }
+
+    /// Remembers that a peer lets us use its connection. Only over TLS, and only who shows to be the host that the Via
+    /// names: anybody else could take what is meant for that host.
+    fn note_alias(&mut self, flow: Flow, via: &Via) {
+        if flow.kind != TransportKind::Tls || !via.params().contains("alias") {
+            return;
+        }
+        let host = via.host().to_string();
+        let port = via.port().unwrap_or_else(|| flow.kind.default_port());
+        if self.identity(flow).is_some_and(|it| it.is(host.trim_matches(['[', ']'])))
+            && self.aliases.len() < STREAMS_MAX
+        {
+            self.aliases.insert(SocketAddr::new(flow.remote.ip(), port), flow);
+        }
     }
 
     /// Sends a request, or sends it again.
@@ -331,12 +358,8 @@ impl Transport {
             Message::Request(request) => {
                 self.stats.count_request_in(request.method());
                 let path = reply_path(flow, request.headers().top_via());
-                let via = request.headers().top_via();
-                let request = if via.stamped(flow.remote) == *via {
-                    Ok(request)
-                } else {
-                    request.edit().stamp_via(flow.remote).build()
-                };
+                self.note_alias(flow, request.headers().top_via());
+                let request = request.stamped(flow.remote);
                 // What was read can be written, except if the stamp makes it too large.
                 let Ok(request) = request else {
                     self.stats.count_dropped(Dropped::Malformed);
@@ -560,6 +583,31 @@ mod tests {
             ["192.0.2.9:6000 ", "192.0.2.9:6000 SIP/2.0 200 OK", "192.0.2.9:6000 SIP/2.0 200 OK"]
         );
         assert_eq!((transport.streams(), transport.identity(flow)), (0, None));
+    }
+
+    #[test]
+    fn a_connection_is_reused_for_whom_its_certificate_names() {
+        let tls = flow(TransportKind::Tls);
+        // Names in the certificate; the Via of a request that came; whom a connection is wanted to, and where.
+        let check = |names: &[&str], via: &str, name: &str, at: &str, is_reused: bool| {
+            let mut transport = transport();
+            transport.handle_connected(tls, false, PeerIdentity::new(names), Now::origin());
+            transport.handle_segment(tls, &options(via, "Content-Length: 0\r\n\r\n"), Now::origin());
+            let wanted = Flow { remote: at.parse().expect("an address"), ..tls };
+            assert_eq!(transport.reusable(wanted, name), is_reused.then_some(tls), "{names:?} {via} {name} {at}");
+            transport.handle_disconnected(tls);
+            assert_eq!(transport.reusable(wanted, name), None, "it is gone");
+        };
+        let both = ["sbc.example", "192.0.2.9"];
+        check(&both, "sbc.example;alias", "sbc.example", "192.0.2.9:5061", true);
+        check(&both, "SBC.example:5071;alias", "sbc.example", "192.0.2.9:5071", true);
+        check(&both, "192.0.2.9;alias", "sbc.example", "192.0.2.9:5061", true);
+        check(&both, "sbc.example", "sbc.example", "192.0.2.9:5061", false);
+        check(&both, "other.example;alias", "sbc.example", "192.0.2.9:5061", false);
+        check(&both, "sbc.example;alias", "other.example", "192.0.2.9:5061", false);
+        check(&both, "sbc.example;alias", "sbc.example", "192.0.2.9:5062", false);
+        check(&both, "sbc.example;alias", "sbc.example", "192.0.2.10:5061", false);
+        check(&[], "sbc.example;alias", "sbc.example", "192.0.2.9:5061", false);
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn the_same_codec_is_passed_on_and_another_is_coded_again() {
 }
 
 /// Takes the call with one codec; returns the offer.
-fn answer(carrier: &Carrier, media: &UdpSocket, payload_type: u8, name: &str) -> Message {
+pub(crate) fn answer(carrier: &Carrier, media: &UdpSocket, payload_type: u8, name: &str) -> Message {
     let request = carrier.next("INVITE", ANSWER_MAX);
     let port = media.local_addr().unwrap().port();
     let sdp = format!(

@@ -134,6 +134,7 @@ fn ended(server: &Server) -> Recorded {
 }
 
 /// Something that rises and falls as speech does, without a pause of more than a syllable.
+#[expect(clippy::cast_possible_truncation, reason = "within full scale")]
 fn talk(ms: u32) -> Vec<u8> {
     let samples = (0..8 * ms).map(|at| {
         let seconds = f64::from(at) / 8_000.0;
@@ -145,7 +146,8 @@ fn talk(ms: u32) -> Vec<u8> {
     samples.collect()
 }
 
-fn tones(frequencies: &[f64], ms: u32) -> Vec<u8> {
+#[expect(clippy::cast_possible_truncation, reason = "within full scale")]
+pub(crate) fn tones(frequencies: &[f64], ms: u32) -> Vec<u8> {
     let value = |at: u32| {
         let phases = frequencies.iter().map(|it| (std::f64::consts::TAU * it * f64::from(at) / 8_000.0).sin());
         to_ulaw((4_000.0 * phases.sum::<f64>()) as i16)

@@ -1,10 +1,13 @@
 // A telephone in a page: SIP over a websocket (RFC 7118), one call, its media by WebRTC. What becomes of it is posted back
-// to the server of the page as JSON. Parameters of the page: `sip` (ws://…), `to` (sip:…), `codec` (opus or PCMU).
+// to the server of the page as JSON. Parameters of the page: `sip` (ws://… or wss://…), `to` (sip:…), `codec` (opus or
+// PCMU), `keys` (what is pressed once the greeting is heard), `ends` (us or them), `noise` (1: the microphone is on from the
+// beginning).
 "use strict";
 
 const query = new URLSearchParams(location.search);
 const random = () => Math.random().toString(36).slice(2);
-const call = { id: random(), tag: random(), host: random() + ".invalid", cseq: 1 };
+const call = { id: random(), tag: random(), host: random() + ".invalid" };
+const via = query.get("sip").startsWith("wss:") ? "WSS" : "WS";
 
 function report(kind, details) {
   return fetch("/report", { method: "POST", body: JSON.stringify({ kind, ...details }) });
@@ -14,7 +17,7 @@ function request(method, cseq, toTag, extra, body) {
   const to = query.get("to");
   return [
     `${method} ${call.target || to} SIP/2.0`,
-    `Via: SIP/2.0/WS ${call.host};branch=z9hG4bK${random()}`,
+    `Via: SIP/2.0/${via} ${call.host};branch=z9hG4bK${random()}`,
     "Max-Forwards: 70",
     `From: <sip:page@${call.host}>;tag=${call.tag}`,
     `To: <${to}>${toTag ? `;tag=${toTag}` : ""}`,
@@ -77,10 +80,10 @@ async function statistics(connection) {
 
 async function main() {
   const connection = new RTCPeerConnection();
-  // Chromium's microphone beeps from the beginning, and an agent lets a caller who speaks finish first.
+  // Chromium's microphone beeps.
   const track = await microphone();
-  track.enabled = false;
-  connection.addTrack(track);
+  track.enabled = query.get("noise") === "1";
+  const sender = connection.addTrack(track);
   connection.ontrack = ({ track }) => {
     // Chromium decodes what is played only.
     const audio = new Audio();
@@ -96,10 +99,17 @@ async function main() {
     const [head, sdp] = data.split("\r\n\r\n");
     if (!head.startsWith("SIP/2.0 ")) {
       answer(data, socket);
+      if (head.startsWith("BYE ")) {
+        await over("them", connection);
+      }
       return;
     }
     const status = Number(head.split(" ")[1]);
-    if (status < 200 || !/INVITE/.test(header(data, "cseq"))) {
+    if (status < 200) {
+      return;
+    }
+    if (/BYE/.test(header(data, "cseq"))) {
+      await over(status === 200 ? "us" : `BYE was answered ${status}`, connection);
       return;
     }
     const tag = /;tag=([^;\s]+)/.exec(header(data, "to"))[1];
@@ -108,24 +118,37 @@ async function main() {
     }
     socket.send(request("ACK", 1, tag, [], ""));
     if (status >= 300) {
-      report("failed", { why: head.split("\r\n")[0] });
+      await report("failed", { why: head.split("\r\n")[0] });
       return;
     }
     await connection.setRemoteDescription({ type: "answer", sdp });
-    let secondsLeft = 30;
-    while (secondsLeft > 0) {
-      await new Promise((done) => setTimeout(done, 1000));
-      const now = await statistics(connection);
-      await report("statistics", now);
-      secondsLeft -= 1;
-      if (now.packets > 150 && now.energy > 0.0001 && now.sent > 150 && !track.enabled) {
-        track.enabled = true;
-        secondsLeft = 3;
-      }
+    await converse(connection, sender);
+    if (query.get("ends") !== "them") {
+      socket.send(request("BYE", 2, tag, [], ""));
     }
-    socket.send(request("BYE", 2, tag, [], ""));
-    await report("over", await statistics(connection));
   };
+}
+
+// Waits until the greeting is heard, and presses keys.
+async function converse(connection, sender) {
+  const started = Date.now();
+  let heard = false;
+  for (let seconds = 0; seconds < 30 && !heard; seconds += 1) {
+    await new Promise((done) => setTimeout(done, 1000));
+    const now = await statistics(connection);
+    await report("statistics", now);
+    heard = now.packets > 150 && now.energy > 0.0001 && now.sent > 150;
+  }
+  call.heardMs = heard ? Date.now() - started : null;
+  const keys = query.get("keys");
+  if (keys) {
+    await report("keys", { possible: sender.dtmf.canInsertDTMF });
+    sender.dtmf.insertDTMF(keys, 200, 100);
+  }
+}
+
+async function over(by, connection) {
+  await report("over", { by, heardMs: call.heardMs, ...(await statistics(connection)) });
 }
 
 main().catch((error) => report("failed", { why: String(error) }));

@@ -14,20 +14,24 @@ pub(crate) struct Secured {
     /// UDP and TCP, as [`Server::sip`].
     pub(crate) plain: SocketAddr,
     pub(crate) tls: SocketAddr,
-    /// The authority of its certificate.
+    pub(crate) certificate: PathBuf,
+    /// The authority of it.
     pub(crate) authority: PathBuf,
-    /// Another one.
-    pub(crate) stranger: PathBuf,
 }
 
 impl Secured {
     pub(crate) fn start(keys: &[(&str, &str)]) -> Self {
+        Self::start_with("", keys)
+    }
+
+    /// With more listeners, separated by commas.
+    pub(crate) fn start_with(listeners: &str, keys: &[(&str, &str)]) -> Self {
         let home = Home::new();
-        let (authority, stranger) = (home.path().join("ca.pem"), home.path().join("stranger.pem"));
+        let authority = home.path().join("ca.pem");
         let (certificate, key) = issue(&home, &authority);
-        new_authority(&stranger);
         let (sip, port) = (free_port(), free_port());
         let listen = format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip},tls://127.0.0.1:{port}");
+        let listen = if listeners.is_empty() { listen } else { format!("{listen},{listeners}") };
         let mut all = vec![
             ("SIP__LISTEN", listen.as_str()),
             ("SIP__TLS__CERTIFICATE", certificate.to_str().unwrap()),
@@ -36,7 +40,7 @@ impl Secured {
         all.extend(keys);
         let server = Server::start_at(&home, sip, free_port(), &all);
         let plain = server.sip;
-        Self { server, plain, tls: SocketAddr::from(([127, 0, 0, 1], port)), authority, stranger }
+        Self { server, plain, tls: SocketAddr::from(([127, 0, 0, 1], port)), certificate, authority }
     }
 
     /// Where telephones on this transport reach it.

@@ -42,7 +42,7 @@ pub(crate) struct Baresip {
     control: TcpStream,
     unread: Vec<u8>,
     home: Arc<Home>,
-    address: String,
+    server: SocketAddr,
 }
 
 /// As the server's users have it in these tests.
@@ -68,8 +68,7 @@ impl Baresip {
         });
         let control = stream.unwrap_or_else(|| panic!("baresip does not listen:\n{}", process.log.text()));
         control.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let address = format!("sip:{}@{}", account.user, account.server);
-        Self { process, control, unread: vec![], home, address }
+        Self { process, control, unread: vec![], home, server: account.server }
     }
 
     /// Gives an order, such as `dial` with an address.
@@ -107,7 +106,8 @@ impl Baresip {
         reader.samples().map(Result::unwrap).collect()
     }
 
-    /// Waits until it has heard nothing but `tone_hz` for `duration`.
+    /// Waits until it has heard nothing but `tone_hz` for `duration`. It records what it hears until its audio is stopped for
+    /// the first time, by a hold of either side.
     #[track_caller]
     pub(crate) fn hears(&self, tone_hz: f64, duration: Duration) {
         let windows = usize::try_from(duration.as_millis() / 20).unwrap();
@@ -119,21 +119,6 @@ impl Baresip {
         });
         let heard = shape(&self.tail(8_000), &[tone_hz]);
         assert!(is_heard, "{tone_hz} Hz is `a` in {heard}, of {before} and {} samples\n{}", self.samples(), self.log());
-    }
-
-    /// Waits until it has heard silence, or was sent nothing at all, for `duration`.
-    #[track_caller]
-    pub(crate) fn hears_nothing(&self, duration: Duration) {
-        let windows = usize::try_from(duration.as_millis() / 20).unwrap();
-        let (mut samples, mut since) = (0, Instant::now());
-        let is_so = self.process.log.wait(LIMIT, |_| {
-            let now = self.samples();
-            if now != samples {
-                (samples, since) = (now, Instant::now());
-            }
-            since.elapsed() > duration || self.tail(windows * WINDOW).chunks(WINDOW).all(|it| is_tone(it, None))
-        });
-        assert!(is_so, "it hears something in {samples} samples\n{}", self.log());
     }
 
     /// How many samples it has recorded in its last call.
@@ -159,9 +144,9 @@ impl Baresip {
         files
     }
 
-    /// What others dial.
-    pub(crate) fn address(&self) -> String {
-        self.address.clone()
+    /// How it dials `user`: where it is registered itself.
+    pub(crate) fn address_of(&self, user: &str) -> String {
+        format!("sip:{user}@{}", self.server)
     }
 
     /// What a Replaces names its first answered call to `user` by, looking at its log from `seen` bytes on.

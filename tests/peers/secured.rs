@@ -39,19 +39,6 @@ fn a_telephone_on_tls_holds_and_hangs_up_without_keys_in_clear() {
     assert!(closed["param"].as_str().unwrap_or_default().contains("488"), "{closed}");
 }
 
-#[test]
-fn a_telephone_tells_nothing_to_a_server_of_another_authority() {
-    let secured = Secured::start(&USERS);
-    let account = Account::new("alice", secured.tls, "tls");
-    let telephone = Baresip::start(&Account { authority: Some(&secured.stranger), ..account });
-    let failed = "hookswitch_sip_handshakes_failed_total{kind=\"tls_in\"}";
-    let refused = secured
-        .server
-        .wait(Duration::from_secs(20), || secured.server.metrics().value(failed).is_some_and(|it| it > 0.0));
-    assert!(refused, "{}", telephone.log());
-    assert!(!telephone.log().contains("200 OK"), "{}", telephone.log());
-}
-
 #[track_caller]
 fn calls_secured(encryption: &str) {
     let server = Server::start(&USERS);

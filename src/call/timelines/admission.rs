@@ -143,6 +143,8 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         admission,
         caller_id: None,
         ping_every: None,
+        capabilities: None,
+        redirects: crate::call::Redirects::Refused,
     }];
     let closed = Admission { users: has_users, ..Admission::default() };
     config.listeners.push((Listener::new(flow.kind, flow.local), closed));
@@ -151,5 +153,6 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         digest: DigestServerConfig::new("ours"),
         registrar: RegistrarConfig::default(),
         users: vec![],
+        caller_ids: std::collections::BTreeMap::new(),
     });
 }

@@ -66,6 +66,7 @@ impl Parties {
             digest: crate::auth::DigestServerConfig::new("ours"),
             registrar: registrar::RegistrarConfig::default(),
             users: vec![(AccountId::default(), "100".to_owned(), crate::identity::Secret::new("secret"))],
+            caller_ids: BTreeMap::new(),
         });
         config.routes.insert_user(AccountId::default(), "100");
         config.session_timers.outbound = false;
@@ -110,15 +111,27 @@ impl Parties {
         let options: BTreeMap<_, _> = words.clone().map(|it| it.split_once('=').unwrap_or((it, ""))).collect();
         let call = || self.call.expect("there was a call");
         match name.as_str() {
+            "drain" => self.calls.drain(self.now),
             "hang-up" => self.calls.hang_up(call(), HangUpCause::Done, self.now),
             "inactive" => {
                 let index = words.next().expect("a leg").parse().expect("a number");
                 self.calls.handle_media_inactive(LegId { call: call(), index }, self.now);
             }
+            "moved" => {
+                let index: u8 = words.next().expect("a leg").parse().expect("a number");
+                let address = SocketAddr::from(([192, 0, 2, 1], 30_000 + u16::from(index)));
+                self.calls.handle_media_moved(LegId { call: call(), index }, address, self.now);
+            }
             "hand-over" => {
                 let uri = format!("sip:b@{}", address("b")).parse().expect("a URI");
                 let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
-                self.calls.hand_over(call(), target, self.now);
+                let how = match words.next() {
+                    Some("refer") => HandOver::Referred,
+                    Some("refer-or-bridge") => HandOver::ReferredOrBridged,
+                    Some("release") => HandOver::Released,
+                    _ => HandOver::Bridged,
+                };
+                self.calls.hand_over(call(), target, how, self.now);
             }
             "supervise" | "redirect" => {
                 let to = words.next().expect("a telephone");
@@ -209,7 +222,7 @@ impl Parties {
             header += &format!("Refer-To: <sip:{refer}@192.0.2.1{with}>\r\n");
         }
         let body = options.get("body").and_then(|it| it.split_once(':'));
-        let body = body.map(|(kind, body)| format!("Content-Type: {kind}\r\n\r\n{body}"));
+        let body = body.map(|(kind, body)| format!("Content-Type: {kind}\r\n\r\n{}", body.replace('~', " ")));
         let body = body.unwrap_or_else(|| {
             sdp(options.get("sdp").unwrap_or(&if method == "INVITE" { "sendrecv" } else { "none" }))
         });
@@ -228,8 +241,10 @@ impl Parties {
         let method = options.get("method").unwrap_or(&"INVITE");
         let request = phone.received.get(*method).expect("a request went out");
         let mut reply = Response::reply(request, StatusCode::new(status.parse().expect("a status")).expect("a status"))
-            .to_tag(request, &format!("tag-{name}"))
-            .header(HeaderName::Contact, format!("<sip:{name}@{}>", address(name)));
+            .to_tag(request, &format!("tag-{name}"));
+        if !options.contains_key("contact") {
+            reply = reply.header(HeaderName::Contact, format!("<sip:{name}@{}>", address(name)));
+        }
         for (name, value) in extra_headers(options, "") {
             reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
         }
@@ -257,11 +272,15 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_media(&remote))
+                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
+                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
+                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
+                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
                 Output::Supervising { leg } => format!("! supervising {}", leg.index),
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
@@ -275,8 +294,14 @@ impl Parties {
                     format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
                 }
                 Output::Ask(question) => {
-                    let ours = vec![flow().local.ip()];
-                    let answer = Ok((crate::locate::Records::Addresses(ours), Duration::from_secs(60)));
+                    // `b.example` is where `b` is.
+                    let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
+                    let found = match (question.kind, host) {
+                        (crate::locate::RecordKind::Route, _) => Ok(flow().local.ip()),
+                        (crate::locate::RecordKind::A, Some(host)) => Ok(host.ip()),
+                        _ => Err(crate::locate::Unanswered::None(None)),
+                    };
+                    let answer = found.map(|it| (crate::locate::Records::Addresses(vec![it]), Duration::from_secs(60)));
                     self.calls.handle_answer(&question, answer, self.now);
                     continue;
                 }
@@ -287,6 +312,7 @@ impl Parties {
                 | Output::CallIdKnown { .. } => continue,
                 Output::Journal { event, .. } => match event {
                     Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
+                    Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
                     Event::LegRinging { leg } => format!("# LegRinging {leg}"),
                     Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
                     Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),

@@ -196,6 +196,7 @@ impl Shell {
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }

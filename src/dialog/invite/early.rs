@@ -26,7 +26,7 @@ pub(crate) struct Early {
     rseq: Option<u32>,
     /// What its session description means, and whether that is final.
     pub(super) media: Option<MediaDescription>,
-    is_agreed: bool,
+    pub(super) is_agreed: bool,
 }
 
 impl Early {
@@ -138,6 +138,7 @@ impl Session {
     ) -> Result<(), Refusal> {
         let id = self.id;
         let is_calling = matches!(self.state, State::Calling(_));
+        let has_offered = matches!(&self.state, State::Calling(it) if it.reinvite.has_offered());
         let early = self.early.iter_mut().find(|it| it.dialog.is_of(request)).filter(|_| is_calling);
         let early = early.ok_or(Refusal::DoesNotExist)?;
         let in_order = early.dialog.advance(request.headers().cseq().number);
@@ -151,6 +152,8 @@ impl Session {
         } else if body != Body::Sdp {
             early.dialog.refresh_target(request.headers());
             shared.ok(request, &early.dialog, None, None)
+        } else if has_offered {
+            return Err(Refusal::RequestPending);
         } else if early.is_agreed {
             let (answer, media) = answer_to(request, &mut early.negotiation, shared)?;
             early.dialog.refresh_target(request.headers());

@@ -45,6 +45,8 @@ struct Wanted {
 #[derive(Debug)]
 struct Pending {
     client: TransactionId,
+    /// The peer's tag, which tells early dialogs apart.
+    remote_tag: Box<str>,
     wanted: Wanted,
     /// What our side becomes if the peer agrees; `None` for an UPDATE without an offer.
     negotiation: Option<Negotiation>,
@@ -71,8 +73,24 @@ impl Reinvite {
     }
 
     /// Whether an offer of ours waits for its answer.
-    fn has_offered(&self) -> bool {
+    pub(super) fn has_offered(&self) -> bool {
         self.pending.as_ref().is_some_and(|it| it.negotiation.is_some())
+    }
+
+    /// The same, where of several early dialogs only that with the peer of this tag goes on.
+    pub(super) fn in_dialog_with(mut self, remote_tag: &str) -> Self {
+        if let Some(lost) = self.pending.take_if(|it| &*it.remote_tag != remote_tag) {
+            self.wanted = lost.wanted.and(self.wanted);
+        }
+        self
+    }
+
+    /// The same once the call is answered: what `negotiation` tells already is not wanted any more.
+    pub(super) fn after_the_answer(mut self, negotiation: &Negotiation) -> Self {
+        if negotiation.tells(self.wanted.holds, self.wanted.local) {
+            (self.wanted.holds, self.wanted.local) = (None, None);
+        }
+        self
     }
 }
 
@@ -105,11 +123,114 @@ impl Session {
     }
 
     fn want(&mut self, wanted: Wanted, shared: &mut Shared, now: Now) {
-        if let State::Confirmed(confirmed) = &mut self.state {
-            confirmed.reinvite.wanted = confirmed.reinvite.wanted.and(wanted);
-            confirmed.reinvite.attempts = 0;
-            self.pursue_reinvite(shared, now);
+        let reinvite = match &mut self.state {
+            State::Confirmed(it) => &mut it.reinvite,
+            State::Incoming(it) => &mut it.reinvite,
+            State::Calling(it) => &mut it.reinvite,
+            State::Ended(_) => return,
+        };
+        reinvite.wanted = reinvite.wanted.and(wanted);
+        reinvite.attempts = 0;
+        self.pursue_reinvite(shared, now);
+        self.pursue_early_offer(shared, now);
+    }
+
+    /// Whether an UPDATE may change the media of a call that is not answered (RFC 3311 §5.1): offer and answer are complete,
+    /// and the one peer there is serves it.
+    pub(in crate::dialog) fn takes_early_offers(&self) -> bool {
+        match &self.state {
+            State::Incoming(it) => it.is_agreed && it.answered.is_some() && it.dialog.takes_update,
+            State::Calling(it) if !it.is_cancelled() => match &*self.early {
+                [early] => early.is_agreed && early.dialog.takes_update,
+                _ => false,
+            },
+            State::Calling(_) | State::Confirmed(_) | State::Ended(_) => false,
         }
+    }
+
+    /// Sends what is wanted of a call that is not answered in an UPDATE, if that may be. What cannot be said now, or is
+    /// refused, is said again once the call is answered.
+    pub(in crate::dialog) fn pursue_early_offer(&mut self, shared: &mut Shared, now: Now) {
+        if !self.takes_early_offers() || shared.is_waiting(self.id) {
+            return;
+        }
+        let (dialog, negotiation, reinvite) = match &mut self.state {
+            State::Incoming(it) => match &it.answered {
+                Some((negotiation, ..)) => (&mut it.dialog, negotiation, &mut it.reinvite),
+                None => return,
+            },
+            State::Calling(it) => match self.early.first_mut() {
+                Some(early) => (&mut early.dialog, &early.negotiation, &mut it.reinvite),
+                None => return,
+            },
+            State::Confirmed(_) | State::Ended(_) => return,
+        };
+        let wanted = reinvite.wanted;
+        if !wanted.is_change() || reinvite.attempts > 0 {
+            return;
+        }
+        let (negotiation, offer) = negotiation.changed(wanted.holds, wanted.local);
+        let flow = shared.way_out(dialog);
+        let via = shared.transactions.next_via(flow);
+        let contact = shared.transactions.transport().contact_uri(flow);
+        let builder = dialog
+            .request(Method::Update, &via)
+            .header(HeaderName::Contact, format_args!("<{contact}>"))
+            .header(HeaderName::Allow, ALLOW)
+            .header(HeaderName::Supported, shared.supported())
+            .body(SDP, offer.into());
+        reinvite.attempts += 1;
+        let remote_tag = dialog.remote_tag.clone();
+        if let Some((client, _)) = shared.request(self.id, Purpose::Update, flow, builder, now) {
+            let give_up_at = now.instant + Duration::from_millis(REINVITE_MS_MAX);
+            reinvite.wanted = Wanted::default();
+            reinvite.pending = Some(Pending { client, remote_tag, wanted, negotiation: Some(negotiation), give_up_at });
+        }
+    }
+
+    /// What became of an UPDATE of ours in a call that is not answered. Whether it was one.
+    fn handle_early_offer_response(
+        &mut self,
+        id: TransactionId,
+        response: Option<&Response>,
+        shared: &mut Shared,
+    ) -> bool {
+        let reinvite = match &mut self.state {
+            State::Incoming(it) => &mut it.reinvite,
+            State::Calling(it) => &mut it.reinvite,
+            State::Confirmed(_) | State::Ended(_) => return false,
+        };
+        let Some(pending) = reinvite.pending.take_if(|it| it.client == id) else {
+            return true;
+        };
+        let Pending { remote_tag, wanted, negotiation, .. } = pending;
+        let Some(negotiation) = negotiation else {
+            return true;
+        };
+        let agreed = response.filter(|it| it.status().is_success()).and_then(|it| negotiation.accept(it.body()).ok());
+        if agreed.is_none() {
+            reinvite.wanted = wanted.and(reinvite.wanted);
+        }
+        let early = self.early.iter_mut().find(|it| it.dialog.remote_tag == remote_tag);
+        let (held, current) = match (&mut self.state, early) {
+            (State::Incoming(it), _) => match &mut it.answered {
+                Some((held, _, current)) => (held, Some(current)),
+                None => return true,
+            },
+            (State::Calling(_), Some(early)) => (&mut early.negotiation, early.media.as_mut()),
+            (State::Calling(_) | State::Confirmed(_) | State::Ended(_), _) => return true,
+        };
+        match agreed {
+            Some(media) => {
+                *held = negotiation;
+                if let Some(current) = current {
+                    current.clone_from(&media);
+                }
+                shared.tell(Event::Media { dialog: self.id, media });
+            }
+            None => held.remember(&negotiation),
+        }
+        true
     }
 
     /// Sends the re-INVITE or UPDATE that is wanted, if none is under way in either direction. Every one of them refreshes
@@ -152,7 +273,8 @@ impl Session {
         reinvite.attempts += 1;
         if let Some((client, request)) = shared.request(self.id, purpose, flow, builder, now) {
             let give_up_at = now.instant + Duration::from_millis(REINVITE_MS_MAX);
-            reinvite.pending = Some(Pending { client, wanted, negotiation, give_up_at });
+            let remote_tag = dialog.remote_tag.clone();
+            reinvite.pending = Some(Pending { client, remote_tag, wanted, negotiation, give_up_at });
             if is_invite {
                 self.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
             }
@@ -203,6 +325,9 @@ impl Session {
         now: Now,
     ) {
         let status = response.status();
+        if status.is_final() && self.handle_early_offer_response(id, Some(response), shared) {
+            return;
+        }
         if status.is_provisional() || (status.is_success() && self.acknowledge_again(id, response, shared, now)) {
             return;
         }
@@ -245,6 +370,13 @@ impl Session {
         if let Ok(media) = negotiation.accept(response.body()) {
             confirmed.negotiation = negotiation;
             shared.tell(Event::Media { dialog: self.id, media });
+        }
+    }
+
+    /// Nothing answers a re-INVITE, UPDATE or REFER of ours.
+    pub(in crate::dialog) fn handle_unanswered(&mut self, id: TransactionId, shared: &mut Shared, now: Now) {
+        if !self.handle_early_offer_response(id, None, shared) {
+            self.handle_peer_lost(None, shared, now);
         }
     }
 
@@ -351,6 +483,7 @@ impl Session {
         }
         if let State::Incoming(it) = &mut self.state
             && it.is_agreed
+            && !it.reinvite.has_offered()
             && let Some((negotiation, _, agreed)) = &mut it.answered
         {
             let (answer, media) = answer_to(request, negotiation, shared)?;
@@ -381,7 +514,9 @@ impl Session {
                 Err(Refusal::RequestPending)
             }
             State::Confirmed(it) => Ok(it),
-            State::Incoming(it) if it.early_offer.is_some() => Err(Refusal::RequestPending),
+            State::Incoming(it) if it.early_offer.is_some() || it.reinvite.has_offered() => {
+                Err(Refusal::RequestPending)
+            }
             State::Incoming(_) => {
                 let seconds = shared.transactions.tokens().back_off_ms(0, 10_000) / 1_000;
                 Err(Refusal::OutOfOrder { retry_after_s: u32::try_from(seconds).ok() })
@@ -435,6 +570,6 @@ pub(super) fn answer_to(
 ) -> Result<(String, crate::dialog::offer_answer::MediaDescription), Refusal> {
     let rng = shared.transactions.tokens().rng();
     let (terms, local) = (negotiation.srtp_terms(), negotiation.local_ip());
-    let offer = Offer::read(request.body(), &shared.config.capabilities, terms, local, rng);
+    let offer = Offer::read(request.body(), negotiation.capabilities(), terms, local, rng);
     Ok(negotiation.answer(&offer.map_err(|it| it.refusal())?))
 }

@@ -4,8 +4,8 @@
 //! The INVITE to the next server has the next CSeq, not the same one: servers of one domain lead to the same place, where
 //! an equal one would count as merged (RFC 3261 §8.2.2.2).
 //!
-//! A redirection (3xx) is not followed: it ends the call as a refusal does, because following one would let whoever answers
-//! choose whom we call (and who pays).
+//! A redirection (3xx) ends the call as a refusal does. Where it points is told: following would let whoever answers choose
+//! whom we call (and who pays), which is the layer above's to allow.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -24,8 +24,8 @@ use crate::dialog::session_timer::{Asked, SessionTimer, Terms};
 use crate::dialog::shared::{Purpose, Shared};
 use crate::dialog::state::Dialog;
 use crate::dialog::{DialogId, Event, ServerEvent};
-use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX};
-use crate::sip::{HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
+use crate::limits::{FORKS_MAX, INTERVAL_ATTEMPTS_MAX, REDIRECT_TARGETS_MAX};
+use crate::sip::{Contacts, HeaderName, Method, NameAddr, Request, Response, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
 use crate::transaction::timers::T1;
@@ -76,6 +76,8 @@ pub(crate) struct Calling {
     cancel: Cancel,
     /// Why it is cancelled, if it is.
     cancel_cause: EndCause,
+    /// What the peer is to be told before or after its answer.
+    pub(in crate::dialog) reinvite: Reinvite,
 }
 
 /// How far a CANCEL is.
@@ -150,7 +152,7 @@ impl Session {
         if let Some(account) = account {
             shared.use_account(id, account);
         }
-        let mut negotiation = new_negotiation(local, flow.kind, shared);
+        let mut negotiation = new_negotiation(local, flow, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }
@@ -190,6 +192,7 @@ impl Session {
             is_proceeding: false,
             cancel: Cancel::NotWanted,
             cancel_cause: EndCause::Cancelled,
+            reinvite: Reinvite::default(),
         };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
         session.invites.push(OwnInvite { id: client, flow, request, acks: smallvec::SmallVec::new() });
@@ -277,6 +280,9 @@ impl Session {
             StatusCode::REQUEST_TIMEOUT => (EndCause::NoAnswer, Initiator::Remote),
             _ => (EndCause::Rejected, Initiator::Remote),
         };
+        if (300..400).contains(&status.code()) && cause == EndCause::Rejected {
+            shared.tell(Event::Redirected { dialog: self.id, status, contacts: pointed_to(response) });
+        }
         self.close(shared);
         self.tell_end(
             shared,
@@ -421,20 +427,22 @@ impl Session {
         now: Now,
     ) {
         let is_cancelled = calling.is_cancelled();
+        let reinvite = calling.reinvite.in_dialog_with(&dialog.remote_tag);
         let agreed = early.as_ref().and_then(Early::agreed);
         // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
         let preview = early.as_ref().and_then(|it| it.media.clone()).filter(|_| response.body().is_empty());
+        let offered = calling.negotiation;
         let media = match agreed.or(preview) {
             Some(media) => Ok(media),
-            None => calling.negotiation.accept(response.body()),
+            None => offered.accept(response.body()),
         };
-        let negotiation = early.map_or(calling.negotiation, |it| it.negotiation);
+        let negotiation = early.map_or(offered, |it| it.negotiation);
         let timer = Terms::granted(response.headers()).map(|it| SessionTimer::start(it, now.instant));
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
-            negotiation,
             unacknowledged: None,
-            reinvite: Reinvite::default(),
+            reinvite: reinvite.after_the_answer(&negotiation),
+            negotiation,
             timer,
             late_prack: None,
             asking: None,
@@ -503,6 +511,27 @@ impl Session {
         shared.transactions.send_ack(ack.flow, ack.bytes.clone(), now);
         true
     }
+}
+
+/// The addresses of a redirection, those with the highest `q` first (RFC 3261 §20.10).
+fn pointed_to(response: &Response) -> Vec<Uri> {
+    let contacts = match response.headers().contacts() {
+        Ok(Contacts::List(contacts)) => contacts,
+        Ok(Contacts::Star) | Err(_) => vec![],
+    };
+    let mut ranked: Vec<_> = contacts.iter().map(|it| (preference(it), it.uri().detached())).collect();
+    ranked.sort_by_key(|(preference, _)| std::cmp::Reverse(*preference));
+    ranked.into_iter().map(|(_, uri)| uri).take(REDIRECT_TARGETS_MAX).collect()
+}
+
+/// `q` in thousandths; without one an address is as good as can be.
+fn preference(contact: &NameAddr) -> u16 {
+    let Some(q) = contact.params().value("q") else {
+        return 1_000;
+    };
+    let (whole, part) = q.split_once('.').unwrap_or((q, ""));
+    let thousandths = format!("{part:0<3}").get(..3).and_then(|it| it.parse().ok()).unwrap_or(0);
+    if whole == "1" { 1_000 } else { thousandths }
 }
 
 /// Sends `request` again over another flow, with the next CSeq.

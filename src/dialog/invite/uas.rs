@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::reinvite::Reinvite;
 use super::reliable::Provisionals;
 use super::unacknowledged::{Due, Unacknowledged};
 use crate::dialog::end::{End, EndCause, Initiator, Reason};
@@ -15,8 +16,8 @@ use crate::dialog::{DialogId, Event, Offered};
 use crate::sip::{Request, StatusCode};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
+use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Flow, TransportKind};
 
 /// A call that comes in and is not answered finally.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Incoming {
     pub(in crate::dialog) provisionals: Provisionals,
     /// The call is to be answered once the PRACK is there.
     pub(super) wants_answer: Option<SocketAddr>,
+    /// What the peer is to be told before or after the answer.
+    pub(in crate::dialog) reinvite: Reinvite,
 }
 
 impl Session {
@@ -52,10 +55,10 @@ impl Session {
         let timer = shared.config.session_timers.agree(request.headers(), None)?;
         let offer = match body {
             Body::Sdp => {
-                let capabilities = &shared.config.capabilities;
+                let capabilities = shared.capabilities(flow).clone();
                 let terms = capabilities.srtp_terms(flow.kind.is_secure());
                 let rng = shared.transactions.tokens().rng();
-                let offer = Offer::read(request.body(), capabilities, terms, flow.local.ip(), rng);
+                let offer = Offer::read(request.body(), &capabilities, terms, flow.local.ip(), rng);
                 Some(offer.map_err(|it| it.refusal())?)
             }
             Body::None | Body::Other => None,
@@ -78,6 +81,7 @@ impl Session {
             is_agreed: false,
             provisionals,
             wants_answer: None,
+            reinvite: Reinvite::default(),
         };
         let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
         session.server = Some(server);
@@ -108,14 +112,14 @@ impl Session {
             return;
         }
         incoming.fix_answer(local, shared);
-        let Incoming { server, request, dialog, answered, timer, is_agreed, provisionals, .. } = *incoming;
+        let Incoming { server, request, dialog, answered, timer, is_agreed, provisionals, reinvite, .. } = *incoming;
         let late_prack = provisionals.late(&request);
         let (negotiation, description, media, offer) = match answered {
             Some((negotiation, answer, media)) => {
                 (negotiation, Some(answer).filter(|_| !is_agreed), Some(media), OfferInOk::None)
             }
             None => {
-                let mut negotiation = new_negotiation(local, dialog.flow.kind, shared);
+                let mut negotiation = new_negotiation(local, dialog.flow, shared);
                 let description = negotiation.offer();
                 (negotiation, Some(description), None, OfferInOk::First)
             }
@@ -127,9 +131,9 @@ impl Session {
         shared.count_unacknowledged(false, machine.is_some());
         self.state = State::Confirmed(Box::new(Confirmed {
             dialog,
-            negotiation,
             unacknowledged: machine.map(|machine| AwaitedAck { server, machine, offer }),
-            reinvite: super::reinvite::Reinvite::default(),
+            reinvite: reinvite.after_the_answer(&negotiation),
+            negotiation,
             timer: timer.map(|it| SessionTimer::start(it, now.instant)),
             late_prack,
             asking: None,
@@ -231,7 +235,7 @@ impl Incoming {
     /// Answers the offer, if there is one and it is not answered yet.
     pub(super) fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
         if let (None, Some(offer)) = (&self.answered, &self.offer) {
-            let mut negotiation = new_negotiation(local, self.dialog.flow.kind, shared);
+            let mut negotiation = new_negotiation(local, self.dialog.flow, shared);
             let (answer, media) = negotiation.answer(offer);
             self.answered = Some((negotiation, answer, media));
         }
@@ -239,9 +243,9 @@ impl Incoming {
 }
 
 /// Our side of the offers and answers of a new dialog.
-pub(super) fn new_negotiation(local: SocketAddr, kind: TransportKind, shared: &mut Shared) -> Negotiation {
+pub(super) fn new_negotiation(local: SocketAddr, flow: Flow, shared: &mut Shared) -> Negotiation {
     let session_id = shared.transactions.tokens().session_id();
-    let capabilities = shared.config.capabilities.clone();
-    let terms = capabilities.srtp_terms(kind.is_secure());
+    let capabilities = shared.capabilities(flow).clone();
+    let terms = capabilities.srtp_terms(flow.kind.is_secure());
     Negotiation::new(capabilities, terms, session_id, local, shared.transactions.tokens().rng())
 }

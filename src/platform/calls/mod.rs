@@ -13,6 +13,8 @@ pub mod record;
 pub mod sql;
 pub mod transcript;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{AccountId, CallId, Pii};
@@ -62,6 +64,9 @@ pub enum Event {
         /// The agent that takes part.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         agent: Option<String>,
+        /// What else the INVITE told of the call: `caller_name`, `diverted_from`, `header_x_tenant` …
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        details: BTreeMap<String, Pii<String>>,
     },
     /// The called side rings.
     Ringing,
@@ -385,6 +390,7 @@ mod tests {
                 source: Pii::new("udp://192.0.2.1:5060".to_owned()),
                 trunk: None,
                 agent: None,
+                details: BTreeMap::new(),
             },
             r#"{"type":"offered","direction":"inbound","from":"+4930123","to":"100","source":"udp://192.0.2.1:5060"}"#,
         );

@@ -1,5 +1,7 @@
 //! The record of a call: what its events come to, in one object.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Direction, EndCause, Event, Initiator, MediaReport, Party, Recorded, Recording, TurnTiming};
@@ -77,6 +79,9 @@ pub struct CallRecord {
     pub trunk: Option<String>,
     /// The agent that took part.
     pub agent: Option<String>,
+    /// What else the INVITE told of the call, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, Pii<String>>,
     /// Of the first event, since the Unix epoch.
     pub started_unix_ms: i64,
     /// Of the answer, likewise.
@@ -133,6 +138,7 @@ impl CallRecord {
             source: None,
             trunk: None,
             agent: None,
+            details: BTreeMap::new(),
             started_unix_ms,
             answered_unix_ms: None,
             ended_unix_ms: None,
@@ -170,7 +176,8 @@ impl Derivation {
     fn apply(&mut self, Recorded { unix_ms, event, .. }: &Recorded) {
         let record = &mut self.record;
         match event.clone() {
-            Event::Offered { direction, from, to, source, trunk, agent } => {
+            Event::Offered { direction, from, to, source, trunk, agent, details } => {
+                record.details = details;
                 record.direction = Some(direction);
                 record.from = Some(from);
                 record.to = Some(to);

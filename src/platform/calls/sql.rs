@@ -662,6 +662,7 @@ mod tests {
             source: Pii::new("udp://192.0.2.1:5060".to_owned()),
             trunk: None,
             agent: Some("demo".to_owned()),
+            details: BTreeMap::new(),
         }
     }
 

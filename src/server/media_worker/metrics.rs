@@ -24,6 +24,8 @@ pub struct WorkerMetrics {
     pub concealed: AtomicU64,
     /// Datagrams from somewhere else than the peer.
     pub strangers: AtomicU64,
+    /// Datagrams on shared ports from where no leg's peer is.
+    pub unmatched: AtomicU64,
     /// Datagrams of the peer that were not valid.
     pub invalid: AtomicU64,
     /// Datagrams on secured legs that were not protected with the peer's key.

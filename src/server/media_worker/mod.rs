@@ -12,10 +12,11 @@
 mod bridge;
 mod metrics;
 mod relay;
+mod shared;
 mod slots;
 mod supervise;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
@@ -34,15 +35,16 @@ use tokio::sync::{mpsc, oneshot};
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
+use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Voice, audio};
-use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker};
+use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
-use super::ports::RtpSockets;
+use super::ports::LegSockets;
 use super::recorder::TapEnd;
-use crate::codec::Frame;
+use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
 use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
@@ -64,8 +66,9 @@ pub struct MediaWorkers {
 pub struct OpenLeg {
     /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
     pub leg: LegId,
-    /// Given back to their pool when the leg is closed.
-    pub sockets: RtpSockets,
+    /// Its own are given back to their pool when the leg is closed. Shared ones are those of its thread
+    /// ([`MediaWorkers::thread_of`]).
+    pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
     /// The keys of its media, if they are secured.
@@ -130,14 +133,18 @@ impl MediaWorkers {
     ///
     /// [`MediaBusy`].
     pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
-        let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
-        let hash = foldhash::fast::FixedState::default().hash_one(open.leg.call);
-        let index = usize::try_from(hash % threads).unwrap_or(0);
-        let handle = self.workers.get(index).ok_or(MediaBusy)?.handle.clone();
+        let handle = self.workers.get(self.thread_of(open.leg.call)).ok_or(MediaBusy)?.handle.clone();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
         Ok(MediaLeg { key, handle, abandoned, is_closing: false })
+    }
+
+    /// The thread on which the legs of a call are, counted from zero.
+    pub fn thread_of(&self, call: CallId) -> usize {
+        let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
+        let hash = foldhash::fast::FixedState::default().hash_one(call);
+        usize::try_from(hash % threads).unwrap_or(0)
     }
 
     /// The counters of each thread.
@@ -208,6 +215,7 @@ enum Order {
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
+    Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -240,6 +248,8 @@ impl Worker {
                 vacant: vec![],
                 by_key: BTreeMap::new(),
                 supervisors: BTreeMap::new(),
+                shared: vec![],
+                by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
                 events,
                 untold: VecDeque::new(),
@@ -249,7 +259,15 @@ impl Worker {
             send: SendBatch::new(),
             ready: vec![],
         };
-        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || turn.run())?;
+        let run = move || {
+            if let Err(error) = prefer_this_thread()
+                && index == 0
+            {
+                tracing::info!(%error, "media threads have no more than ordinary priority");
+            }
+            turn.run();
+        };
+        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(run)?;
         Ok(Self { handle: Handle { orders, waker }, metrics, stop, thread: Some(thread) })
     }
 }
@@ -290,6 +308,10 @@ struct Legs {
     by_key: BTreeMap<u64, usize>,
     /// The supervisors of calls, by their keys.
     supervisors: BTreeMap<CallId, u64>,
+    /// The ports that many legs share.
+    shared: Vec<SharedEnd>,
+    /// The place of the leg whose peer is at an address, by the token of the shared socket.
+    by_address: HashMap<(u64, SocketAddr), usize, foldhash::fast::RandomState>,
     metrics: Arc<WorkerMetrics>,
     events: mpsc::Sender<MediaEvent>,
     /// Legs whose failure has found no room in `events`; at most as many as have failed since there was some.
@@ -300,7 +322,11 @@ struct Legs {
 struct Leg {
     id: LegId,
     key: u64,
-    sockets: RtpSockets,
+    sockets: LegSockets,
+    /// The index of its shared ports, if it has no own.
+    shared: Option<usize>,
+    /// Under which it is in `by_address`.
+    addresses: [Option<(u64, SocketAddr)>; 2],
     transport: LegTransport,
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
@@ -316,6 +342,8 @@ struct Leg {
     partner: Option<u64>,
     /// The place of that leg, while packets go there as they come.
     relays_to: Option<usize>,
+    /// What is played to its peer in the place of its partner, and how many samples of it are played.
+    sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
     /// What is said while packets are passed on, if somebody wants to know.
@@ -354,6 +382,7 @@ impl Turn {
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);
+            self.legs.flush();
             self.legs.tell_failures();
         }
         let now = clock::now();
@@ -374,6 +403,7 @@ impl Turn {
                         leg.transport.update(keys.as_deref(), now.instant);
                         leg.session.update(*remote, now);
                     }
+                    self.legs.find_by_address(key, &remote);
                     self.legs.settle(key, now);
                 }
                 Order::Record { key, tap } => {
@@ -385,6 +415,7 @@ impl Turn {
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
+                Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
@@ -413,23 +444,28 @@ impl Legs {
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
         let transport = match browser {
             Some(browser) => {
-                let local = sockets.rtp.local_addr().ok();
+                let local = sockets.rtp().local_addr().ok();
                 local.and_then(|it| LegTransport::to_browser(&browser, it, now.instant))
             }
             None => Some(LegTransport::new(keys.as_deref())),
         };
-        let added =
-            self.poll.add(sockets.rtp.as_fd(), token).and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1));
+        let added = match &sockets {
+            LegSockets::Own(own) => {
+                let both = self.poll.add(own.rtp.as_fd(), token);
+                both.and_then(|()| self.poll.add(own.rtcp.as_fd(), token | 1)).map(|()| None)
+            }
+            LegSockets::Shared(pair) => self.share(pair).map(Some),
+        };
         if let Err(error) = &added {
             tracing::error!(%error, leg = %id, "epoll");
         }
-        let Some(transport) = transport.filter(|_| has_room && added.is_ok()) else {
+        let (Some(transport), Ok(shared)) = (transport.filter(|_| has_room), added) else {
             // What was added leaves the set when its socket is closed.
             self.vacant.extend((place < self.open.len()).then_some(place));
             self.untold.push_back(id);
             return;
         };
-        let browser_address = session.remote.map(|it| it.rtp);
+        let remote = session.remote;
         let mut session = Session::new(session, &mut self.rng, now);
         session.align(self.slots.insert(place, now.instant));
         let published = Report::default();
@@ -437,8 +473,10 @@ impl Legs {
             id,
             key,
             sockets,
+            shared,
+            addresses: [None; 2],
             transport,
-            browser_address,
+            browser_address: remote.map(|it| it.rtp),
             session,
             link: Some(link),
             tap,
@@ -447,6 +485,7 @@ impl Legs {
             ready_at: now.instant,
             partner: None,
             relays_to: None,
+            sound: None,
             waiting_frames: 0,
             ear: None,
             watcher: None,
@@ -461,6 +500,9 @@ impl Legs {
             None => self.open.push(leg),
         }
         self.by_key.insert(key, place);
+        if let Some(remote) = remote {
+            self.find_by_address(key, &remote);
+        }
         self.metrics.legs.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -488,6 +530,9 @@ impl Legs {
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
         self.part(&leg, now);
+        for address in leg.addresses.iter().flatten() {
+            self.by_address.remove(address);
+        }
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
@@ -498,12 +543,15 @@ impl Legs {
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
     fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+        if token & SHARED_TOKEN != 0 {
+            return self.receive_shared(token, batch, send, now);
+        }
         let place = usize::try_from(token >> 1).unwrap_or(usize::MAX);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
         };
         let is_rtcp = token & 1 == 1;
-        let socket = if is_rtcp { &leg.sockets.rtcp } else { &leg.sockets.rtp };
+        let socket = if is_rtcp { leg.sockets.rtcp() } else { leg.sockets.rtp() };
         // A stream brings one packet at a time; where more come, they wait in a batch.
         let is_burst = now.instant.saturating_duration_since(std::mem::replace(&mut leg.ready_at, now.instant)) < BURST;
         let received = if is_burst { batch.receive(socket.as_fd()) } else { batch.receive_one(socket.as_fd()) };
@@ -512,7 +560,7 @@ impl Legs {
             return;
         }
         if let Some(other) = leg.relays_to.filter(|_| !is_rtcp) {
-            return self.relay((place, other), batch, send, now);
+            return self.relay((place, other), batch.iter_mut(), send, now);
         }
         let served = catch_unwind(AssertUnwindSafe(|| {
             for (from, datagram) in batch.iter_mut() {
@@ -632,6 +680,7 @@ impl Leg {
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
+        self.play_sound();
         self.hear_call();
         let voice = self.voice.as_mut().and_then(|it| it.take());
         if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
@@ -734,8 +783,8 @@ impl Leg {
                 return;
             }
             let socket = match kind {
-                TransmitKind::Rtp => &self.sockets.rtp,
-                TransmitKind::Rtcp => &self.sockets.rtcp,
+                TransmitKind::Rtp => self.sockets.rtp(),
+                TransmitKind::Rtcp => self.sockets.rtcp(),
             };
             if send.send(socket.as_fd()) == 0 {
                 metrics.send_failures.fetch_add(1, Ordering::Relaxed);
@@ -745,7 +794,7 @@ impl Leg {
 }
 
 /// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
-fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &RtpSockets, now: Now) {
+fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &LegSockets, now: Now) {
     peer.handle_timeout(now.instant);
     let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
     while let Some(transmit) = session.poll_transmit(&mut packet) {
@@ -757,7 +806,7 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
     loop {
         let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
         if !is_queued || send.is_full() {
-            send.send(sockets.rtp.as_fd());
+            send.send(sockets.rtp().as_fd());
         }
         if !is_queued {
             return;
@@ -772,6 +821,8 @@ struct Ticked {
 }
 
 const WAKER_TOKEN: u64 = u64::MAX;
+/// Set in the tokens of shared sockets; the lowest bit stands for RTCP, as in those of legs.
+const SHARED_TOKEN: u64 = 1 << 62;
 const ORDERS_PER_TURN: usize = 64;
 /// Packets of one peer come further apart than this, unless they come in a burst.
 const BURST: Duration = Duration::from_millis(2);
@@ -782,14 +833,17 @@ const TICKS_PER_PUBLICATION: u64 = 50;
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
+    use smallvec::SmallVec;
+
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Heard, Latching, PlayoutFrame};
-    use crate::rtp::{Header, Packet};
+    use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
-    use crate::server::ports::PortPool;
+    use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
+    use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
 
     #[test]
     fn a_leg_sends_and_hears_until_it_is_closed() {
@@ -975,6 +1029,69 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_secured_legs_are_passed_on_with_the_keys_of_each() {
+        for (suite, secured) in [
+            (Suite::AesCm128HmacSha1Tag80, [true, true]),
+            (Suite::AeadAes256Gcm, [true, false]),
+            (Suite::AesCm128HmacSha1Tag32, [false, true]),
+        ] {
+            let bench = Bench::new(1);
+            let phone = |is_secured: bool, seed| if is_secured { Phone::secured(suite, seed) } else { Phone::new() };
+            let (mut caller, mut called) = (phone(secured[0], 1), phone(secured[1], 2));
+            let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+            caller.receive();
+            let ssrc = called.receive().ssrc;
+            leg.bridge(&other).unwrap();
+            let long = [7; 240];
+            called.wait_for_long(&mut caller, &long);
+            for _ in 0..30 {
+                caller.send(&long);
+            }
+            // What the caller does not protect, or not with its key, goes nowhere.
+            let forged = caller.written(&[9; 200]);
+            caller.socket.send_to(&forged, caller.peer.unwrap()).unwrap();
+            caller.send(&[8; 240]);
+            let heard: Vec<_> = std::iter::from_fn(|| Some(called.receive_whole()))
+                .take_while(|it| it.1 != [8; 240])
+                .filter(|it| it.1.len() != 160)
+                .collect();
+            let forged = heard.iter().filter(|it| it.1 == [9; 200]).count();
+            assert_eq!(forged, usize::from(!secured[0]), "{suite:?}");
+            assert!(heard.iter().filter(|it| it.1 == long).count() >= 30, "{suite:?}: {}", heard.len());
+            assert!(heard.iter().all(|it| it.0.ssrc == ssrc));
+            // The farewell is SRTCP on a leg that is secured, and readable with its key.
+            let report = other.close().blocking_recv().unwrap();
+            assert!(report.sent.packets > 30);
+            assert!(called.receives_rtcp(), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn a_sound_takes_the_place_of_the_partner_until_it_ends() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        let ssrc = called.receive().ssrc;
+        leg.bridge(&other).unwrap();
+        let long = [7; 240];
+        called.wait_for_long(&mut caller, &long);
+        let sound = Clip::new(&[i16::MAX; 500], 8_000, SampleRate::Hz8000).unwrap();
+        other.play(Some(sound)).unwrap();
+        while !called.hears_sound() {
+            caller.send(&long);
+        }
+        for _ in 0..50 {
+            caller.send(&long);
+            let (header, first) = called.receive_packet();
+            assert_eq!((header.ssrc, first), (ssrc, 0x80), "nothing of the caller is heard");
+        }
+        other.play(None).unwrap();
+        called.wait_for_long(&mut caller, &long);
+        drop((leg, other));
+    }
+
+    #[test]
     fn a_leg_whose_partner_is_gone_speaks_for_itself() {
         let bench = Bench::new(1);
         let (mut caller, mut called) = (Phone::new(), Phone::new());
@@ -987,6 +1104,76 @@ mod tests {
         while called.receive_whole().1.len() != 160 {}
         called.receive_many(10);
         other.close().blocking_recv().unwrap();
+    }
+
+    #[test]
+    fn legs_share_a_port_and_are_told_apart_by_their_peers() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called, mut third) = (Phone::new(), Phone::new(), Phone::new());
+        let ip = caller.address().ip();
+        let pair = (15_500..15_600).step_by(2).find_map(|port| SharedPair::bind(ip, port).ok());
+        let pair = Arc::new(pair.unwrap());
+        let open = |phone: &Phone| bench.open_on(LegSockets::Shared(Arc::clone(&pair)), phone, None);
+        let ((leg, mut task), (other, other_task)) = (open(&caller), open(&called));
+        // One with ports of its own beside them.
+        let (own, own_task) = bench.open(&third, None);
+        caller.receive();
+        called.receive();
+        third.receive();
+        assert_eq!((caller.peer, called.peer), (Some(pair.rtp_address()), Some(pair.rtp_address())));
+        assert_ne!(third.peer, caller.peer);
+        let hears = |task: &mut TaskEnd| {
+            let heard = std::iter::from_fn(|| task.poll_tick()).filter(|it| it.tick.heard != Heard::Nothing);
+            heard.count() > 0
+        };
+        while !hears(&mut task) {
+            caller.send(&[0x80; 160]);
+            called.receive();
+        }
+        drop((task, other_task, own_task));
+        leg.bridge(&other).unwrap();
+        called.wait_for_long(&mut caller, &[7; 240]);
+        caller.wait_for_long(&mut called, &[8; 240]);
+        let metrics = bench.workers.metrics().next().unwrap();
+        let ticks = || metrics.ticks.load(Ordering::Relaxed);
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 0);
+        // Between a shared port and one that is not.
+        leg.bridge(&own).unwrap();
+        third.wait_for_long(&mut caller, &[9; 240]);
+        caller.wait_for_long(&mut third, &[10; 240]);
+        let stranger = UdpSocket::bind((ip, 0)).unwrap();
+        stranger.send_to(&[0x80; 172], pair.rtp_address()).unwrap();
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 1);
+        let report = leg.close().blocking_recv().unwrap();
+        assert_eq!((report.received.lost, report.dropped.strangers), (0, 0));
+        caller.send(&[7; 240]);
+        bench.wait_until(|_| metrics.unmatched.load(Ordering::Relaxed) == 2);
+        drop((other, own));
+        bench.wait_until(|it| it.legs() == 0);
+        assert!(ticks() > 0);
+    }
+
+    #[test]
+    fn legs_whose_packets_are_passed_on_do_not_tick() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        called.receive();
+        leg.bridge(&other).unwrap();
+        called.wait_for_long(&mut caller, &[7; 240]);
+        let metrics = bench.workers.metrics().next().unwrap();
+        let before = metrics.ticks.load(Ordering::Relaxed);
+        for _ in 0..50 {
+            caller.send(&[8; 240]);
+            while called.receive_whole().1 != [8; 240] {}
+        }
+        // Their rounds have told of some packets before they tick again.
+        bench.wait_until(|_| metrics.packets_in.load(Ordering::Relaxed) > 0);
+        assert_eq!(metrics.ticks.load(Ordering::Relaxed), before);
+        leg.unbridge().unwrap();
+        while called.receive_whole().1.len() != 160 {}
+        bench.wait_until(|_| metrics.ticks.load(Ordering::Relaxed) > before);
     }
 
     #[test]
@@ -1026,15 +1213,19 @@ mod tests {
         }
 
         fn open(&self, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
+            let sockets = self.pool.allocate(phone.address().ip()).unwrap();
+            self.open_on(LegSockets::Own(sockets), phone, inactivity)
+        }
+
+        fn open_on(&self, sockets: LegSockets, phone: &Phone, inactivity: Option<Duration>) -> (MediaLeg, TaskEnd) {
             self.opened.set(self.opened.get().wrapping_add(1));
             let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
-            let sockets = self.pool.allocate(phone.address().ip()).unwrap();
             let open = OpenLeg {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                keys: None,
+                keys: phone.keys.clone(),
                 browser: None,
                 link,
                 tap: None,
@@ -1073,6 +1264,9 @@ mod tests {
         /// Where packets come from.
         peer: Option<SocketAddr>,
         sequence: u16,
+        /// Those of the leg, and what protects and reads packets here.
+        keys: Option<Box<Keys>>,
+        security: Option<(Outbound, Inbound)>,
     }
 
     impl Phone {
@@ -1081,7 +1275,15 @@ mod tests {
             // An address on which no other process tests at the same time.
             let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::new(127, high, low, 78)), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            Self { socket, peer: None, sequence: 0 }
+            Self { socket, peer: None, sequence: 0, keys: None, security: None }
+        }
+
+        fn secured(suite: Suite, seed: u64) -> Self {
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let [leg, phone] = std::array::from_fn(|_| MasterKey::random(suite, &mut rng));
+            let security = Some((Outbound::new(phone.clone()), Inbound::new(leg.clone(), &[])));
+            let keys = Keys { ours: leg, theirs: phone, their_identifier: SmallVec::new() };
+            Self { keys: Some(Box::new(keys)), security, ..Self::new() }
         }
 
         fn address(&self) -> SocketAddr {
@@ -1134,9 +1336,12 @@ mod tests {
             self.socket.set_read_timeout(Some(limit)).unwrap();
             let mut buffer = [0; 2_000];
             loop {
-                let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
+                let (mut len, from) = self.socket.recv_from(&mut buffer).ok()?;
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
+                    if let Some((_, inbound)) = &mut self.security {
+                        len = inbound.unprotect_rtp(&mut buffer[..len], clock::now().instant).unwrap();
+                    }
                     let packet = Packet::parse(&buffer[..len]).unwrap();
                     return Some((packet.header, packet.payload.to_vec()));
                 }
@@ -1154,13 +1359,40 @@ mod tests {
             }
         }
 
-        fn send(&mut self, payload: &[u8]) {
+        /// Whether RTCP comes that can be read.
+        fn receives_rtcp(&mut self) -> bool {
+            let mut buffer = [0; 2_000];
+            loop {
+                let (mut len, _) = self.socket.recv_from(&mut buffer).unwrap();
+                if !is_rtcp(&buffer[..len]) {
+                    continue;
+                }
+                if let Some((_, inbound)) = &mut self.security {
+                    len = inbound.unprotect_rtcp(&mut buffer[..len], clock::now().instant).unwrap();
+                }
+                return rtcp::Compound::parse(&buffer[..len]).is_ok();
+            }
+        }
+
+        /// The next packet, unprotected.
+        fn written(&mut self, payload: &[u8]) -> Vec<u8> {
             let timestamp = u32::from(self.sequence) * 160;
             let header = Header { payload_type: 0, marker: false, sequence: self.sequence, timestamp, ssrc: 9 };
-            let mut buffer = [0; 500];
+            let mut buffer = vec![0; 500];
             let len = Packet { header, payload }.write(&mut buffer).unwrap();
-            self.socket.send_to(&buffer[..len], self.peer.unwrap()).unwrap();
+            buffer.truncate(len);
             self.sequence += 1;
+            buffer
+        }
+
+        fn send(&mut self, payload: &[u8]) {
+            let mut packet = self.written(payload);
+            let mut len = packet.len();
+            packet.resize(600, 0);
+            if let Some((outbound, _)) = &mut self.security {
+                len = outbound.protect_rtp(&mut packet, len).unwrap();
+            }
+            self.socket.send_to(&packet[..len], self.peer.unwrap()).unwrap();
         }
     }
 }

@@ -7,17 +7,17 @@
 //! path, in ticks of its own ([`Ear`]); packets leave as they would without.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use super::shared::send_all;
 use super::supervise::audio;
 use super::{Leg, Legs, MediaEvent, WorkerMetrics};
 use crate::codec::Frame;
 use crate::media::LegTransport;
-use crate::server::batched_udp::{ReceiveBatch, SendBatch};
+use crate::server::batched_udp::SendBatch;
 use crate::server::media_link::WorkerEnd;
 use crate::timer::Now;
 
@@ -133,11 +133,12 @@ impl Legs {
         }
     }
 
-    /// Takes a batch of the leg at `place` and sends it on from the one at `other`.
-    pub(super) fn relay(
+    /// Takes datagrams of the leg at `place` and sends them on from the one at `other`: at once, or with those of other
+    /// legs if it shares its port with them.
+    pub(super) fn relay<'a>(
         &mut self,
         (place, other): (usize, usize),
-        batch: &mut ReceiveBatch,
+        datagrams: impl Iterator<Item = (SocketAddr, &'a mut [u8])>,
         send: &mut SendBatch,
         now: Now,
     ) {
@@ -145,15 +146,16 @@ impl Legs {
             return;
         };
         let metrics = &self.metrics;
+        let mut shared = to.shared.and_then(|it| self.shared.get_mut(it)).map(|it| &mut it.send);
         let served = catch_unwind(AssertUnwindSafe(|| {
-            let mut queued = 0;
-            for (sender, datagram) in batch.iter_mut() {
-                queued += usize::from(from.pass_on(to, sender, datagram, send, metrics, now));
+            for (sender, datagram) in datagrams {
+                let batch = shared.as_deref_mut().unwrap_or(&mut *send);
+                from.pass_on(to, sender, datagram, batch, metrics, now);
+                if batch.is_full() {
+                    send_all(batch, to.sockets.rtp(), metrics);
+                }
             }
-            let sent = if queued > 0 { send.send(to.sockets.rtp.as_fd()) } else { 0 };
-            if sent < queued {
-                metrics.send_failures.fetch_add(u64::try_from(queued - sent).unwrap_or(0), Ordering::Relaxed);
-            }
+            send_all(send, to.sockets.rtp(), metrics);
         }));
         if served.is_err() {
             send.clear();
@@ -201,6 +203,7 @@ impl Leg {
     /// Nobody but its partner speaks on this leg.
     fn is_unheard(&self) -> bool {
         self.voice.as_ref().is_none_or(|it| !it.to_peer)
+            && self.sound.is_none()
             && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
             && !matches!(self.transport, LegTransport::WebRtc(_))
     }

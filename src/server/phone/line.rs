@@ -29,7 +29,9 @@ use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::provider::{Handle, SocketAddress, spawn_recogniser};
 use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
+use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::{Command, MediaClosed, Signal};
+use crate::server::sounds::CallSounds;
 use crate::server::tls::TlsClientFiles;
 use crate::server::websocket::Origins;
 use crate::sip::Uri;
@@ -163,6 +165,7 @@ impl Line {
             advertise_sip: Advertise::default(),
             advertise_rtp: Advertise::default(),
             rtp_ports: RTP_PORTS_DEFAULT,
+            shared_ports: SharedPortsConfig::default(),
             inactivity: std::time::Duration::from_secs(60),
             media_threads: 1,
             tls: Tls {
@@ -181,6 +184,7 @@ impl Line {
             },
             record: Some(Recording::new(move |_, _| tap.take())),
             capture: None,
+            sounds: CallSounds::default(),
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();

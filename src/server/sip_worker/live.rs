@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NewCall, Signal, SipWorker};
+use super::{Signal, SipWorker};
 use crate::agent::RecordingOrder;
 use crate::call::HangUpCause;
 use crate::codec::SampleRate;
@@ -16,6 +16,7 @@ use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::clock;
 use crate::server::media_worker::Speech;
+use crate::server::new_call::{NewCall, Party};
 use crate::server::recorder::{Format, TapEnd};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -202,17 +203,14 @@ impl SipWorker {
         };
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
         let rate = self.calls.rate_of(first).unwrap_or(SampleRate::Hz8000);
-        let new = NewCall {
-            call,
+        let party = Party {
             agent: None,
-            is_placed: false,
-            variables: BTreeMap::new(),
             from: Pii::default(),
             to: Pii::default(),
-            link: None,
-            rate,
-            signals: queue,
+            is_placed: false,
+            variables: BTreeMap::new(),
         };
+        let new = NewCall { call, party, link: None, rate, signals: queue };
         let is_started = self.shell.new_calls.try_send(new).is_ok();
         if is_started {
             self.actors.insert(call, signals);

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::live::Supervisors;
 pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
-use crate::call::{Calls, Counts, End, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState};
+use crate::call::{
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
@@ -22,21 +24,26 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
-use crate::media::{Report, SessionConfig};
+use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
+use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
-use crate::server::ports::{PortPool, RtpSockets};
+pub(crate) use crate::server::new_call::NewCall;
+use crate::server::new_call::Party;
+use crate::server::ports::{LegSockets, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
+use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
+use crate::server::sounds::CallSounds;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
@@ -84,7 +91,7 @@ pub(crate) enum Command {
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
-    HandOver(CallId, Box<Target>),
+    HandOver(CallId, Box<Target>, HandOver),
     /// Do something with a call that is under way, and tell whether that is done or begun.
     Live(CallId, Box<LiveOrder>, oneshot::Sender<Result<(), LiveRefused>>),
     /// Refuse new calls from here on.
@@ -108,8 +115,12 @@ pub(crate) struct Status {
     pub(crate) new_call_drops: u64,
     /// Orders that a media worker did not take.
     pub(crate) media_refusals: u64,
+    /// Legs that could not share a media port because another has their address.
+    pub(crate) shared_port_conflicts: u64,
     /// Calls refused because the journal could not take their first event.
     pub(crate) journal_refusals: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub(crate) keys_in_clear: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
@@ -120,29 +131,6 @@ pub(crate) struct Status {
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
 pub(crate) type SharedStatus = Arc<Mutex<Status>>;
-
-/// A call that has come into being, for whoever runs its actor.
-#[derive(Debug)]
-pub(crate) struct NewCall {
-    /// The call.
-    pub(crate) call: CallId,
-    /// Who talks in it; `None` for one of the test phone.
-    pub(crate) agent: Option<AgentName>,
-    /// Whether it is ours: somebody is called.
-    pub(crate) is_placed: bool,
-    /// What the agent is told of it.
-    pub(crate) variables: BTreeMap<String, String>,
-    /// Who calls.
-    pub(crate) from: Pii<String>,
-    /// Who is called.
-    pub(crate) to: Pii<String>,
-    /// The audio of its leg; `None` if two people talk, and only their call is to be attended to.
-    pub(crate) link: Option<TaskEnd>,
-    /// What it is heard and recorded at.
-    pub(crate) rate: SampleRate,
-    /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
-    pub(crate) signals: mpsc::Receiver<Signal>,
-}
 
 /// What happens to a call, for its actor.
 #[derive(Debug)]
@@ -181,6 +169,8 @@ pub(crate) struct Shell {
     pub(crate) inputs: mpsc::Sender<Input>,
     /// Where legs get their ports.
     pub(crate) ports: Arc<PortPool>,
+    /// Which of them share theirs.
+    pub(crate) shared_ports: SharedPorts,
     /// Where legs run.
     pub(crate) media: Arc<MediaWorkers>,
     /// The RTP address that peers are told for each local one.
@@ -195,19 +185,12 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
     /// Who keeps the messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
-}
-
-/// Between whom a call is.
-struct Party {
-    agent: Option<AgentName>,
-    from: Pii<String>,
-    to: Pii<String>,
-    is_placed: bool,
-    variables: BTreeMap<String, String>,
 }
 
 /// See the module.
@@ -236,11 +219,12 @@ pub(crate) struct SipWorker {
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
     refusals_told: Now,
+    keys_in_clear: KeysInClear,
 }
 
 impl SipWorker {
     /// A worker for `calls`, idle until [`SipWorker::run`].
-    pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
+    pub(crate) fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
             intake: Intake::new(),
@@ -260,6 +244,7 @@ impl SipWorker {
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
+            keys_in_clear: KeysInClear::default(),
         }
     }
 
@@ -354,7 +339,9 @@ impl SipWorker {
             send_drops: self.shell.sockets.dropped(),
             new_call_drops: self.new_call_drops,
             media_refusals: self.media_refusals,
+            shared_port_conflicts: self.shell.shared_ports.conflicts(),
             journal_refusals: self.journal_refusals,
+            keys_in_clear: self.keys_in_clear.total(),
             users: self.users(),
             trunks: self.calls.trunks(now),
             supervisors: self.supervisors.counts(),
@@ -455,7 +442,7 @@ impl SipWorker {
                 }
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
-            Command::HandOver(call, target) => self.calls.hand_over(call, *target, now),
+            Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
             Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
@@ -510,10 +497,18 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
-                self.order_media(leg, |it| it.update(leg_media::remote(&remote, peer), remote.keys.clone()));
+                self.note_keys(leg, peer, &remote);
+                let agreed = self.remote_media(&remote, peer);
+                if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
+                    tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
+                    return self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
+                }
+                self.order_media(leg, |it| it.update(agreed, remote.keys.clone()));
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
+                self.keys_in_clear.forget(leg);
+                self.shell.shared_ports.close(leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
                 }
@@ -531,13 +526,17 @@ impl SipWorker {
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
             Output::Supervising { leg } => self.supervisor_answered(leg),
             Output::SupervisorGone { call } => self.supervisor_gone(call),
+            Output::PlaySound { leg, sound } => {
+                let clip = sound.and_then(|it| self.shell.sounds.get(it));
+                self.order_media(leg, |it| it.play(clip));
+            }
             Output::SendDigit { leg, digit, duration_ms } => {
                 if let Some(digit) = Digit::from_char(digit) {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
                 }
             }
-            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, headers: _ } => {
-                let variables = BTreeMap::new();
+            Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
+                let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
             }
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
@@ -580,6 +579,9 @@ impl SipWorker {
 
     fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
+        if let Some(remote) = remote {
+            self.note_keys(leg, peer, remote);
+        }
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
@@ -588,9 +590,16 @@ impl SipWorker {
                 }
             }
             None => {
+                self.shell.shared_ports.close(leg);
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
+        }
+    }
+
+    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+        if remote.keys.is_some() && !self.calls.is_confidential(leg) {
+            self.keys_in_clear.note(leg, peer);
         }
     }
 
@@ -602,15 +611,19 @@ impl SipWorker {
         peer: IpAddr,
         offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
-        let sockets: RtpSockets = self.shell.ports.allocate(local_ip).ok()?;
-        let local = sockets.rtp.local_addr().ok()?;
+        let thread = self.shell.media.thread_of(leg.call);
+        let sockets = match self.shell.shared_ports.open(leg, thread, local_ip, peer, offered) {
+            Some(pair) => LegSockets::Shared(pair),
+            None => LegSockets::Own(self.shell.ports.allocate(local_ip).ok()?),
+        };
+        let local = sockets.rtp().local_addr().ok()?;
         let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
         let (task_end, link) = media_link::link(rate);
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
             sockets,
-            session: SessionConfig { remote: offered.map(|it| leg_media::remote(it, peer)), hears_tones: true },
+            session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
             keys: offered.and_then(|it| it.keys.clone()),
             browser: offered.and_then(leg_media::browser),
             link,
@@ -622,6 +635,15 @@ impl SipWorker {
         self.links.insert(leg, task_end);
         let advertised = self.shell.advertise.of(local);
         Some(SocketAddr::new(advertised.ip(), local.port()))
+    }
+
+    fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
+        let remote = leg_media::remote(description, peer);
+        if self.shell.shared_ports.is_exact(peer) {
+            RemoteMedia { latching: Latching::Exact, ..remote }
+        } else {
+            remote
+        }
     }
 
     /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
@@ -643,9 +665,8 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let Party { agent, from, to, is_placed, variables } = party;
         let rate = link.rate();
-        let new = NewCall { call, agent, is_placed, variables, from, to, link: Some(link), rate, signals: queue };
+        let new = NewCall { call, party, link: Some(link), rate, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
