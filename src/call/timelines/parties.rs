@@ -133,6 +133,19 @@ impl Parties {
                 };
                 self.calls.hand_over(call(), target, how, self.now);
             }
+            "supervise" | "redirect" => {
+                let to = words.next().expect("a telephone");
+                let uri = format!("sip:{to}@{}", address(to)).parse().expect("a URI");
+                let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
+                let done = match name.as_str() {
+                    "supervise" => self.calls.supervise(call(), target, self.now),
+                    _ => self.calls.redirect(call(), target, self.now),
+                };
+                if let Err(refusal) = done {
+                    self.log.push(format!("{} ! refused {}", self.at(), refusal.status().code()));
+                }
+            }
+            "dismiss" => drop(self.calls.dismiss_supervisor(call(), self.now)),
             _ => match words.next().expect("what the telephone does") {
                 status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(&name, status, &options),
                 "REGISTER" => self.register(&name),
@@ -268,6 +281,8 @@ impl Parties {
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
