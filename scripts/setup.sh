@@ -8,8 +8,9 @@ set -eu
 run_packages="libflite1 libpocketsphinx3 pocketsphinx-en-us"
 # Opus is built from source.
 build_packages="cmake"
-# What the tests call: SIPp, the script that runs it, the voice of its callers, and programs to talk to.
-test_packages="sip-tester flite python3 openssl baresip-core kamailio sipsak chromium nodejs ffmpeg"
+# What the tests call: SIPp, the script that runs it, the voice of its callers, and programs to talk to, some of whose
+# packages start a daemon of their own where there is systemd.
+test_packages="sip-tester flite python3 openssl baresip-core kamailio sipsak chromium nodejs ffmpeg rtpengine-daemon"
 # What benchmarks run beside the server. Its packages start a daemon of their own where there is systemd.
 bench_packages="rtpengine-daemon"
 

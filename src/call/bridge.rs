@@ -43,11 +43,9 @@ impl Calls {
         self.tell(Output::Unbridge { a: id, b: partner });
     }
 
-    /// Holds the partner of a leg whose peer holds us, and takes it back. A peer that answers our hold by not listening
-    /// either holds nobody.
+    /// Holds the partner of a leg whose peer holds us, and takes it back.
     pub(super) fn align_holds(&mut self, id: LegId, now: Now) {
-        let found = self.legs.get(&id).and_then(|it| Some((it.is_held && !it.holds, it.partner?)));
-        let Some((is_held, index)) = found else {
+        let Some((is_held, index)) = self.legs.get(&id).and_then(|it| Some((it.is_held, it.partner?))) else {
             return;
         };
         let partner = LegId { call: id.call, index };

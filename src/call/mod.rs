@@ -12,6 +12,7 @@ mod carried;
 mod config;
 mod details;
 mod dial;
+mod elsewhere;
 mod event;
 mod history;
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub struct Homer {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Whether it is spoken to over TCP (`tcp://`) and not by datagrams.
+    pub is_stream: bool,
     /// `capture_id`: which of the collector's senders we are.
     pub id: u32,
     /// `auth_key`, or what the variable named by `auth_key_env` holds.
@@ -43,14 +45,28 @@ impl Capture {
             enabled: section.boolean("enabled").unwrap_or(true),
             bytes_per_call: bytes.and_then(|it| usize::try_from(it).ok()).unwrap_or(limits::CAPTURE_CALL_BYTES_MAX),
             keep: Duration::from_secs(u64::from(days) * 86_400),
-            homer: section.parsed("homer", parse_homer).map(|(host, port)| Homer { host, port, id, key }),
+            homer: section.parsed("homer", parse_homer).map(|(is_stream, host, port)| Homer {
+                host,
+                port,
+                is_stream,
+                id,
+                key,
+            }),
         }
     }
 }
 
-fn parse_homer(text: &str) -> Result<(String, u16), String> {
-    let expected = || "expected udp:// and a host, such as udp://homer.example.com:9060".to_owned();
-    let rest = text.strip_prefix("udp://").filter(|it| !it.is_empty()).ok_or_else(expected)?;
+/// Whether it is `tcp://`, the host and the port.
+fn parse_homer(text: &str) -> Result<(bool, String, u16), String> {
+    let expected = || "expected udp:// or tcp:// and a host, such as udp://homer.example.com:9060".to_owned();
+    let (is_stream, rest) = match (text.strip_prefix("udp://"), text.strip_prefix("tcp://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Err(expected()),
+    };
+    if rest.is_empty() {
+        return Err(expected());
+    }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
             (host, port.parse().map_err(|_error: std::num::ParseIntError| expected())?)
@@ -59,7 +75,7 @@ fn parse_homer(text: &str) -> Result<(String, u16), String> {
     };
     let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
     let is_host = host.bytes().all(|it| it.is_ascii_alphanumeric() || b"-._:".contains(&it)) && !host.is_empty();
-    if is_host { Ok((host.to_owned(), port)) } else { Err(expected()) }
+    if is_host { Ok((is_stream, host.to_owned(), port)) } else { Err(expected()) }
 }
 
 const HEP_PORT: u16 = 9060;
@@ -70,15 +86,16 @@ mod tests {
 
     #[test]
     fn a_collector_is_a_host_and_a_port() {
-        for (text, host, port) in [
-            ("udp://homer.example.com", "homer.example.com", 9060),
-            ("udp://192.0.2.1:9061", "192.0.2.1", 9061),
-            ("udp://[2001:db8::1]:9061", "2001:db8::1", 9061),
-            ("udp://[2001:db8::1]", "2001:db8::1", 9060),
+        for (text, is_stream, host, port) in [
+            ("udp://homer.example.com", false, "homer.example.com", 9060),
+            ("tcp://homer.example.com", true, "homer.example.com", 9060),
+            ("udp://192.0.2.1:9061", false, "192.0.2.1", 9061),
+            ("udp://[2001:db8::1]:9061", false, "2001:db8::1", 9061),
+            ("tcp://[2001:db8::1]", true, "2001:db8::1", 9060),
         ] {
-            assert_eq!(parse_homer(text), Ok((host.to_owned(), port)), "{text}");
+            assert_eq!(parse_homer(text), Ok((is_stream, host.to_owned(), port)), "{text}");
         }
-        for text in ["tcp://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
+        for text in ["tls://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
             assert!(parse_homer(text).is_err(), "{text}");
         }
     }

@@ -515,10 +515,12 @@ mod tests {
         assert_eq!((homer.host.as_str(), homer.port, homer.id), ("192.0.2.60", 9_060, 7));
         assert!(!capture.enabled && homer.key.is_some());
         check_error(
-            "[capture]\nhomer = 'tcp://192.0.2.60'",
+            "[capture]\nhomer = 'tls://192.0.2.60'",
             &[],
-            &["hookswitch.toml:2: [capture] homer = \"tcp://192.0.2.60\": expected udp:// and a host, such as \
-               udp://homer.example.com:9060"],
+            &[
+                "hookswitch.toml:2: [capture] homer = \"tls://192.0.2.60\": expected udp:// or tcp:// and a host, such as \
+               udp://homer.example.com:9060",
+            ],
         );
     }
 

@@ -175,7 +175,8 @@ impl Shown {
         self.plain("keep_days", capture.keep.as_secs() / 86_400);
         if let Some(homer) = &capture.homer {
             let host = if homer.host.contains(':') { format!("[{}]", homer.host) } else { homer.host.clone() };
-            self.text("homer", &format!("udp://{host}:{}", homer.port));
+            let scheme = if homer.is_stream { "tcp" } else { "udp" };
+            self.text("homer", &format!("{scheme}://{host}:{}", homer.port));
             self.plain("capture_id", homer.id);
             self.secret("auth_key", homer.key.as_ref());
         }

@@ -56,7 +56,8 @@ impl Control {
         now: Now,
     ) -> Result<(), InvalidRtcp> {
         let compound = Compound::parse(datagram)?;
-        self.remote.reports += 1;
+        let is_report = |it: Rtcp<'_>| matches!(it, Rtcp::SenderReport { .. } | Rtcp::ReceiverReport { .. });
+        self.remote.reports += u64::from(compound.packets().any(is_report));
         for packet in compound.packets() {
             let blocks = match packet {
                 Rtcp::SenderReport { ssrc, info, blocks } => {

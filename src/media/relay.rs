@@ -118,8 +118,9 @@ mod tests {
 
     use super::*;
     use crate::codec::{AudioCodec, OpusSettings};
-    use crate::media::{Latching, Session, SessionConfig, TICK, TelephoneEventFormat};
+    use crate::media::{Latching, Session, SessionConfig, TICK, TelephoneEventFormat, TransmitKind};
     use crate::rtp::Packet;
+    use crate::rtp::rtcp::{Compound, Rtcp};
     use crate::rtp::telephone_event::TelephoneEvent;
     use crate::timer::Now;
 
@@ -249,6 +250,36 @@ mod tests {
         assert_eq!(pair.tick(), 10 * TICK);
         pair.pass(audio(1, 160)).unwrap();
         assert_eq!(pair.tick(), TICK);
+    }
+
+    #[test]
+    fn each_side_gets_reports_of_its_own_while_packets_are_passed_on() {
+        let mut pair = Pair::new();
+        pair.begin();
+        let (mut passed, mut last, mut told) = (0, 0, [0; 2]);
+        for index in 0..2_000 {
+            if let Some((header, _)) = pair.pass(audio(index, u32::from(index) * 160)) {
+                (passed, last) = (passed + 1, header.timestamp);
+            }
+            pair.tick();
+            let mut buffer = [0; 1_500];
+            if let Some(transmit) = pair.b.poll_transmit(&mut buffer) {
+                let compound = Compound::parse(&buffer[..transmit.len]).unwrap();
+                let Some(Rtcp::SenderReport { ssrc, info, .. }) = compound.packets().next() else { panic!() };
+                assert_eq!((ssrc, info.packets, info.octets), (pair.b.ssrc(), passed, passed * 160));
+                assert_eq!(info.timestamp, last.wrapping_add(160), "a tick has passed since");
+                assert_eq!(transmit.kind, TransmitKind::Rtcp);
+                told[0] += 1;
+            }
+            if let Some(transmit) = pair.a.poll_transmit(&mut buffer) {
+                let compound = Compound::parse(&buffer[..transmit.len]).unwrap();
+                let Some(Rtcp::ReceiverReport { blocks, .. }) = compound.packets().next() else { panic!() };
+                let block = blocks.iter().next().unwrap();
+                assert_eq!((block.ssrc, block.lost, block.highest_sequence), (1, 0, u32::from(index)));
+                told[1] += 1;
+            }
+        }
+        assert!(told.iter().all(|it| (5..=17).contains(it)), "{told:?}");
     }
 
     #[test]

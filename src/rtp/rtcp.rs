@@ -1,8 +1,10 @@
 //! RTCP: sender and receiver reports, source descriptions, BYE (RFC 3550 §6) and the VoIP metrics of extended reports
 //! (RFC 3611), read as compound packets.
 //!
-//! Reading follows the validity checks of RFC 3550 §A.2 except for one: a compound packet may lack the source
-//! description, as those of many telephones do. Reduced-size packets (RFC 5506) are never negotiated and are refused.
+//! Reading follows the validity checks of RFC 3550 §A.2 except for two: a compound packet may lack the source
+//! description, as those of many telephones do, and may begin with an application's packet or with BYE instead of a
+//! report: libre (baresip) opens its way through translators with the one and leaves with the other. Other reduced-size
+//! packets (RFC 5506) are never negotiated and are refused.
 
 use super::extended_report::VoipMetrics;
 use crate::limits::RTP_DATAGRAM_BYTES_MAX;
@@ -102,7 +104,7 @@ pub struct Report<'a> {
 pub struct InvalidRtcp;
 
 impl<'a> Compound<'a> {
-    /// Checks a datagram (§A.2): versions, the lengths of all packets, a report first, padding on the last only.
+    /// Checks a datagram (§A.2): versions, the lengths of all packets, what comes first, padding on the last only.
     ///
     /// # Errors
     ///
@@ -115,8 +117,8 @@ impl<'a> Compound<'a> {
         let mut first = true;
         while !rest.is_empty() {
             let packet = Raw::take(&mut rest).ok_or(InvalidRtcp)?;
-            let is_report = matches!(packet.packet_type, SENDER_REPORT | RECEIVER_REPORT);
-            if (first && !is_report) || (packet.padded && !rest.is_empty()) || packet.read().is_none() {
+            let may_begin = matches!(packet.packet_type, SENDER_REPORT | RECEIVER_REPORT | BYE | APPLICATION);
+            if (first && !may_begin) || (packet.padded && !rest.is_empty()) || packet.read().is_none() {
                 return Err(InvalidRtcp);
             }
             first = false;
@@ -298,6 +300,7 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
+const APPLICATION: u8 = 204;
 const EXTENDED_REPORT: u8 = 207;
 const CNAME: u8 = 1;
 const BLOCK_BYTES: usize = 24;
@@ -352,7 +355,7 @@ mod tests {
         check(b"\x80\xc9\0"); // cut in the header
         check(b"\x80\xc9\0\x02\0\0\0\x05"); // longer than the datagram
         check(b"\x40\xc9\0\x01\0\0\0\x05"); // version 1
-        check(b"\x81\xcb\0\x01\0\0\0\x05"); // BYE first
+        check(b"\x81\xca\0\x01\0\0\0\x05"); // a source description first
         check(b"\x81\xc9\0\x01\0\0\0\x05"); // a block is announced, but missing
         check(b"\x80\xc9\0\x01\0\0\0\x05\x82\xcb\0\x01\0\0\0\x05"); // two sources leave, one is named
         check(b"\xa0\xc9\0\x02\0\0\0\x05\0\0\0\x04\x80\xc9\0\x01\0\0\0\x05"); // padding before the end
@@ -360,6 +363,14 @@ mod tests {
         check(b"\xa0\xc9\0\x02\0\0\0\x05\0\0\0\0"); // padding of no bytes
         check(&[0x80; 2_000]);
         assert!(Compound::parse(b"\xa0\xc9\0\x02\0\0\0\x05\0\0\0\x04").is_ok());
+    }
+
+    #[test]
+    fn what_libre_sends_is_read() {
+        let read = |bytes| Compound::parse(bytes).map(|it| it.packets().collect::<Vec<_>>());
+        assert_eq!(read(b"\x80\xcc\0\x03\0\0\0\x05PINGPONG"), Ok(vec![Rtcp::Other(204)]));
+        let leaves = b"\x81\xcb\0\x03\0\0\0\x05\x04Adjo\0\0\0\x81\xca\0\x03\0\0\0\x05\x01\x03abc\0\0\0";
+        assert_eq!(read(leaves), Ok(vec![Rtcp::Bye { ssrc: Some(5) }, Rtcp::Other(202)]));
     }
 
     #[test]

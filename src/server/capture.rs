@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -17,7 +19,7 @@ use crate::capture::redaction::redacted;
 use crate::capture::{Direction, LadderLimits, Ladders, Message, Part, hep};
 use crate::config::{Capture, Homer};
 use crate::identity::{AccountId, CallId};
-use crate::limits::{CAPTURE_BATCH, CAPTURE_QUEUE_MESSAGES_MAX};
+use crate::limits::{CAPTURE_BATCH, CAPTURE_QUEUE_MESSAGES_MAX, HEP_QUEUE_PACKETS_MAX};
 use crate::platform::calls::ladder_sql::StoredPart;
 use crate::platform::calls::sql::Journal;
 use crate::server::metrics::CaptureSnapshot;
@@ -78,6 +80,11 @@ impl CaptureTap {
 }
 
 impl CaptureCounters {
+    fn count_hep(&self, is_sent: bool) {
+        let counter = if is_sent { &self.hep_sent } else { &self.hep_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Adds them to `snapshot`.
     pub(crate) fn add_to(&self, snapshot: &mut CaptureSnapshot) {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -106,7 +113,7 @@ pub(crate) fn start(config: &Capture, journal: Journal) -> Option<(CaptureTap, A
         journal: config.enabled.then_some(journal),
         keep: config.keep,
         expire_at: clock::now().instant,
-        collector: config.homer.as_ref().map(|it| Collector::new(it.clone())),
+        collector: config.homer.as_ref().map(|it| Collector::new(it.clone(), &counters)),
         counters: Arc::clone(&counters),
     };
     let done = task::spawn("capture", worker.run(receiver));
@@ -155,9 +162,7 @@ impl Worker {
                 let copy = self.collector.is_some().then(|| message.clone());
                 let call = self.ladders.handle_message(message, now);
                 if let (Some(collector), Some(message)) = (&mut self.collector, copy) {
-                    let is_sent = collector.send(&message, call);
-                    let counter = if is_sent { &self.counters.hep_sent } else { &self.counters.hep_failed };
-                    counter.fetch_add(1, Ordering::Relaxed);
+                    collector.send(&message, call, &self.counters);
                 }
             }
         }
@@ -203,36 +208,91 @@ fn stored(part: &Part, now: Now) -> StoredPart {
     }
 }
 
-/// Where copies go, once its name is found. A message that cannot be sent at once is dropped.
+/// Where copies go.
 struct Collector {
     agent: hep::Agent,
-    address: watch::Receiver<Option<SocketAddr>>,
-    /// For the address of the same family. They never block, and nothing comes back.
-    sockets: [Option<UdpSocket>; 2],
+    way: Way,
+}
+
+/// How they go there.
+enum Way {
+    /// Once its name is found; a message that cannot be sent at once is dropped. There is a socket for the addresses of each
+    /// family. They never block, and nothing comes back.
+    Datagrams { address: watch::Receiver<Option<SocketAddr>>, sockets: [Option<UdpSocket>; 2] },
+    /// By a task that writes to a connection; a message that finds its queue full is dropped.
+    Stream(mpsc::Sender<Vec<u8>>),
 }
 
 impl Collector {
-    fn new(homer: Homer) -> Self {
+    fn new(homer: Homer, counters: &Arc<CaptureCounters>) -> Self {
         let agent = hep::Agent { id: homer.id, key: homer.key.as_ref().map(|it| it.reveal().to_owned()) };
-        let (found, address) = watch::channel(None);
-        task::spawn("homer-lookup", look_up(homer, found));
-        Self { agent, address, sockets: [None, None] }
+        let way = if homer.is_stream {
+            let (sender, packets) = mpsc::channel(HEP_QUEUE_PACKETS_MAX);
+            task::spawn("homer-stream", stream(homer, packets, Arc::clone(counters)));
+            Way::Stream(sender)
+        } else {
+            let (found, address) = watch::channel(None);
+            task::spawn("homer-lookup", look_up(homer, found));
+            Way::Datagrams { address, sockets: [None, None] }
+        };
+        Self { agent, way }
     }
 
-    fn send(&mut self, message: &Message, call: Option<CallId>) -> bool {
-        let Some(address) = *self.address.borrow() else { return false };
+    fn send(&mut self, message: &Message, call: Option<CallId>, counters: &CaptureCounters) {
+        let packet = self.packet(message, call);
+        let is_sent = match &mut self.way {
+            Way::Datagrams { address, sockets: [v4, v6] } => address.borrow().is_some_and(|address| {
+                let socket = if address.is_ipv4() { v4 } else { v6 };
+                if socket.is_none() {
+                    *socket = bind(address);
+                }
+                socket.as_ref().is_some_and(|it| it.send_to(&packet, address).is_ok())
+            }),
+            Way::Stream(queue) => match queue.try_send(packet) {
+                // Counted when it is written.
+                Ok(()) => return,
+                Err(_full) => false,
+            },
+        };
+        counters.count_hep(is_sent);
+    }
+
+    fn packet(&self, message: &Message, call: Option<CallId>) -> Vec<u8> {
         let shown = Message { data: redacted(&message.data), ..message.clone() };
         let correlation = match call {
             Some(call) => call.to_string().into_bytes(),
             None => crate::capture::call_id(&message.data).unwrap_or_default().to_vec(),
         };
-        let packet = hep::packet(&self.agent, &shown, &correlation);
-        let [v4, v6] = &mut self.sockets;
-        let socket = if address.is_ipv4() { v4 } else { v6 };
-        if socket.is_none() {
-            *socket = bind(address);
+        hep::packet(&self.agent, &shown, &correlation)
+    }
+}
+
+/// Writes packets to a connection until there are no more. One that cannot be written is dropped, and so is what comes while
+/// there is no connection and it is too early to try for another.
+async fn stream(homer: Homer, mut packets: mpsc::Receiver<Vec<u8>>, counters: Arc<CaptureCounters>) {
+    let mut open: Option<TcpStream> = None;
+    let mut try_at = clock::now().instant;
+    while let Some(packet) = packets.recv().await {
+        if open.is_none() && clock::now().instant >= try_at {
+            let connect = TcpStream::connect((homer.host.as_str(), homer.port));
+            open = tokio::time::timeout(HEP_PATIENCE, connect).await.ok().and_then(Result::ok);
+            if open.is_none() {
+                tracing::warn!(host = homer.host, "the Homer collector takes no connection");
+            }
+            try_at = clock::now().instant + HEP_CONNECT_EVERY;
         }
-        socket.as_ref().is_some_and(|it| it.send_to(&packet, address).is_ok())
+        let is_written = match &mut open {
+            Some(stream) => {
+                let written = tokio::time::timeout(HEP_PATIENCE, stream.write_all(&packet)).await;
+                matches!(written, Ok(Ok(())))
+            }
+            None => false,
+        };
+        if !is_written {
+            // Half a packet would make nonsense of all that follow.
+            open = None;
+        }
+        counters.count_hep(is_written);
     }
 }
 
@@ -259,5 +319,9 @@ async fn look_up(homer: Homer, found: watch::Sender<Option<SocketAddr>>) {
 }
 
 const BATCH_MAX: usize = 1_024;
+/// For connecting to a collector, and for writing one packet.
+const HEP_PATIENCE: Duration = Duration::from_secs(5);
+/// Between attempts to connect.
+const HEP_CONNECT_EVERY: Duration = Duration::from_secs(5);
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 const LOOK_UP_EVERY: Duration = Duration::from_secs(60);

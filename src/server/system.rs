@@ -116,12 +116,7 @@ impl System {
     /// # Errors
     /// Whatever keeps it from working, in words for whoever started it.
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
-        match batched_udp::allow_open_files() {
-            Ok(files) => tracing::debug!(files, "open files"),
-            Err(error) => {
-                tracing::warn!(%error, "calls may run out of sockets: the limit of open files stays as it is")
-            }
-        }
+        raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
@@ -567,6 +562,14 @@ pub(crate) fn trunk_config(media: &config::Media, (name, trunk): (&String, &Trun
 
 const fn redirects(follows: bool) -> Redirects {
     if follows { Redirects::Followed } else { Redirects::Refused }
+}
+
+/// As far as the system lets us; a call takes two sockets and more.
+fn raise_open_files() {
+    match batched_udp::allow_open_files() {
+        Ok(files) => tracing::debug!(files, "open files"),
+        Err(error) => tracing::warn!(%error, "calls may run out of sockets: the limit of open files stays as it is"),
+    }
 }
 
 fn warn_of_ephemeral_ports(config: &Config) {

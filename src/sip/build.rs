@@ -1,7 +1,8 @@
 //! Writing new messages (RFC 3261 §7, §8.1.1, §8.2.6). What a builder makes is read back before it is handed out, so it
 //! is as valid as what was parsed; a value with CR, LF or NUL is refused, so no header can be smuggled into one.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -40,6 +41,7 @@ pub enum BuildError {
 pub struct RequestBuilder {
     start: String,
     lines: Vec<Line>,
+    written: String,
     body: Bytes,
 }
 
@@ -49,6 +51,7 @@ pub struct ResponseBuilder {
     status: StatusCode,
     reason: Option<String>,
     lines: Vec<Line>,
+    written: String,
     body: Bytes,
 }
 
@@ -57,6 +60,8 @@ pub(crate) enum Line {
     /// As it stands in another message, its end included.
     Kept(Bytes),
     New(HeaderName, String),
+    /// As it stands in what the builder has written, its end included.
+    Written(Range<usize>),
     /// What the caller gave may not be written.
     Refused(HeaderName),
 }
@@ -64,13 +69,14 @@ pub(crate) enum Line {
 impl RequestBuilder {
     /// Begins a request. The caller writes Via, From, To, Call-ID, CSeq and Max-Forwards.
     pub fn new(method: Method, uri: &Uri) -> Self {
-        Self { start: format!("{method} {uri} SIP/2.0"), lines: vec![], body: Bytes::new() }
+        let (lines, written) = room();
+        Self { start: format!("{method} {uri} SIP/2.0"), lines, written, body: Bytes::new() }
     }
 
     /// Appends a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.lines.push(Line::New(name, value.to_string()));
+        self.lines.push(written(&mut self.written, name, &value));
         self
     }
 
@@ -84,14 +90,14 @@ impl RequestBuilder {
     /// Sets body and Content-Type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: Bytes) -> Self {
-        self.lines.push(Line::New(HeaderName::ContentType, content_type.to_owned()));
+        self.lines.push(written(&mut self.written, HeaderName::ContentType, &content_type));
         self.body = body;
         self
     }
 
     /// Writes the request.
     pub fn build(self) -> Result<Request, BuildError> {
-        match write(self.start.as_bytes(), &self.lines, &self.body, false)? {
+        match write(self.start.as_bytes(), &self.lines, &self.written, &self.body, false)? {
             Message::Request(request) => Ok(request),
             Message::Response(_) => Err(BuildError::Kind),
         }
@@ -102,14 +108,14 @@ impl ResponseBuilder {
     /// RFC 3261 §8.2.6.2: all Vias, From, To, Call-ID and CSeq are copied, and the Timestamp of what a 100 answers.
     pub(crate) fn reply(request: &Request, status: StatusCode) -> Self {
         let headers = request.headers();
-        let mut lines = vec![];
+        let (mut lines, written) = room();
         for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq] {
             lines.extend(kept(headers, &name));
         }
         if status == StatusCode::TRYING {
             lines.extend(kept(headers, &HeaderName::Timestamp));
         }
-        Self { status, reason: None, lines, body: Bytes::new() }
+        Self { status, reason: None, lines, written, body: Bytes::new() }
     }
 
     /// Another reason phrase than the usual one.
@@ -139,7 +145,7 @@ impl ResponseBuilder {
     /// Appends a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: impl Display) -> Self {
-        self.lines.push(Line::New(name, value.to_string()));
+        self.lines.push(written(&mut self.written, name, &value));
         self
     }
 
@@ -153,7 +159,7 @@ impl ResponseBuilder {
     /// Sets body and Content-Type.
     #[must_use]
     pub fn body(mut self, content_type: &str, body: Bytes) -> Self {
-        self.lines.push(Line::New(HeaderName::ContentType, content_type.to_owned()));
+        self.lines.push(written(&mut self.written, HeaderName::ContentType, &content_type));
         self.body = body;
         self
     }
@@ -165,11 +171,29 @@ impl ResponseBuilder {
             return Err(BuildError::Reason);
         }
         let start = format!("SIP/2.0 {} {reason}", self.status);
-        match write(start.as_bytes(), &self.lines, &self.body, false)? {
+        match write(start.as_bytes(), &self.lines, &self.written, &self.body, false)? {
             Message::Response(response) => Ok(response),
             Message::Request(_) => Err(BuildError::Kind),
         }
     }
+}
+
+/// Room for what most messages have.
+fn room() -> (Vec<Line>, String) {
+    (Vec::with_capacity(16), String::with_capacity(512))
+}
+
+/// Writes a line to `to`, unless it may not be written.
+fn written(to: &mut String, name: HeaderName, value: &dyn Display) -> Line {
+    let start = to.len();
+    write!(to, "{}: {value}", name.as_str()).expect("a string takes what is written to it");
+    let is_forbidden = !is_token(name.as_str()) || to.get(start..).is_none_or(has_forbidden);
+    if is_forbidden || name == HeaderName::ContentLength {
+        to.truncate(start);
+        return Line::Refused(name);
+    }
+    to.push_str("\r\n");
+    Line::Written(start..to.len())
 }
 
 fn kept(headers: &Headers, name: &HeaderName) -> impl Iterator<Item = Line> {
@@ -186,13 +210,23 @@ fn has_forbidden(text: &str) -> bool {
 }
 
 /// Writes a message and reads it back. `has_length` says that a kept line states the length of the body.
-pub(crate) fn write(start: &[u8], lines: &[Line], body: &Bytes, has_length: bool) -> Result<Message, BuildError> {
-    let mut out = Vec::with_capacity(start.len() + 64 * lines.len() + body.len() + 64);
+pub(crate) fn write(
+    start: &[u8],
+    lines: &[Line],
+    written: &str,
+    body: &Bytes,
+    has_length: bool,
+) -> Result<Message, BuildError> {
+    let mut out = Vec::with_capacity(start.len() + 64 * lines.len() + written.len() + body.len() + 64);
     out.extend_from_slice(start);
     out.extend_from_slice(b"\r\n");
     for line in lines {
         match line {
             Line::Kept(line) => out.extend_from_slice(line),
+            Line::Written(place) => {
+                out.extend_from_slice(written.as_bytes().get(place.clone()).unwrap_or_default());
+            }
+            Line::Refused(HeaderName::ContentLength) => return Err(BuildError::ContentLength),
             Line::Refused(name) => return Err(BuildError::Forbidden(name.clone())),
             Line::New(HeaderName::ContentLength, _) => return Err(BuildError::ContentLength),
             Line::New(name, value) if !is_token(name.as_str()) || has_forbidden(value) => {

@@ -78,7 +78,8 @@ impl<'a, M> Editor<'a, M> {
             }),
             Line::New(_, value) => after_first(value.as_bytes())
                 .map(|rest| Line::New(name.clone(), String::from_utf8_lossy(rest).into_owned())),
-            Line::Refused(name) => Some(Line::Refused(name)),
+            // An editor has none of its own writing.
+            line @ (Line::Written(_) | Line::Refused(_)) => Some(line),
         };
         if let Some(rest) = rest {
             self.lines.insert(at, (name.clone(), rest));
@@ -125,7 +126,7 @@ impl<'a, M> Editor<'a, M> {
     fn write(self) -> Result<Message, BuildError> {
         let has_length = self.has_length && self.lines.iter().any(|(it, _)| it.known() == Some(Known::ContentLength));
         let lines: Vec<_> = self.lines.into_iter().map(|(_, line)| line).collect();
-        write(&self.start, &lines, &self.body, has_length)
+        write(&self.start, &lines, "", &self.body, has_length)
     }
 }
 

@@ -1,5 +1,8 @@
 //! What a message is matched to its transaction by: RFC 3261 §17.1.3, §17.2.3 and §8.2.2.2.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use super::token::MAGIC_COOKIE;
 use crate::sip::{Method, Request, Response};
 
@@ -10,23 +13,23 @@ use crate::sip::{Method, Request, Response};
 /// the INVITE had not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ServerKey {
-    branch: Box<str>,
-    sent_by: Box<str>,
+    /// The branch, a line end and the sent-by in lower case.
+    name: Arc<str>,
     method: Method,
 }
 
 /// Matches a response to its client transaction: our branch and the method of the CSeq.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClientKey {
-    branch: Box<str>,
+    branch: Arc<str>,
     method: Method,
 }
 
 /// Where a request outside a dialog began: two requests that share it, but not their key, came by two paths.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    call_id: Box<str>,
-    from_tag: Box<str>,
+    call_id: Arc<str>,
+    from_tag: Arc<str>,
     cseq: u32,
     method: Method,
 }
@@ -36,20 +39,26 @@ impl ServerKey {
     pub(crate) fn of(request: &Request) -> Self {
         let headers = request.headers();
         let via = headers.top_via();
-        let branch = match via.branch() {
-            Some(branch) if branch.starts_with(MAGIC_COOKIE) => branch.to_owned(),
+        let mut name = String::with_capacity(KEY_BYTES);
+        match via.branch() {
+            Some(branch) if branch.starts_with(MAGIC_COOKIE) => name.push_str(branch),
             Some(_) | None => {
                 let from_tag = headers.from().tag().unwrap_or_default();
-                format!("{} {from_tag} {} {via}", headers.call_id(), headers.cseq().number)
+                write!(name, "{} {from_tag} {} {via}", headers.call_id(), headers.cseq().number)
+                    .expect("a string takes what is written to it");
             }
-        };
-        let sent_by = match via.port() {
-            Some(port) => format!("{}:{port}", via.host()),
-            None => via.host().to_string(),
-        };
+        }
+        // No part of a Via holds one.
+        name.push('\n');
+        let sent_by = name.len();
+        write!(name, "{}", via.host()).expect("a string takes what is written to it");
+        if let Some(port) = via.port() {
+            write!(name, ":{port}").expect("a string takes what is written to it");
+        }
+        name.get_mut(sent_by..).unwrap_or_default().make_ascii_lowercase();
         let is_ack = *request.method() == Method::Ack;
         let method = if is_ack { Method::Invite } else { request.method().clone() };
-        Self { branch: branch.into(), sent_by: sent_by.to_ascii_lowercase().into(), method }
+        Self { name: name.into(), method }
     }
 
     /// The key of the INVITE that a CANCEL with this key is about.
@@ -87,3 +96,6 @@ impl Origin {
         })
     }
 }
+
+/// What most keys have room in.
+const KEY_BYTES: usize = 96;

@@ -359,12 +359,7 @@ impl Transport {
                 self.stats.count_request_in(request.method());
                 let path = reply_path(flow, request.headers().top_via());
                 self.note_alias(flow, request.headers().top_via());
-                let via = request.headers().top_via();
-                let request = if via.stamped(flow.remote) == *via {
-                    Ok(request)
-                } else {
-                    request.edit().stamp_via(flow.remote).build()
-                };
+                let request = request.stamped(flow.remote);
                 // What was read can be written, except if the stamp makes it too large.
                 let Ok(request) = request else {
                     self.stats.count_dropped(Dropped::Malformed);

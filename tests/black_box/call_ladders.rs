@@ -1,7 +1,8 @@
 //! What is kept of signalling: the SIP ladder of a call over HTTP, in all its forms and without its secrets, after a crash
 //! too, and live at a collector.
 
-use std::net::UdpSocket;
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -175,6 +176,26 @@ fn what_is_not_captured_is_nowhere() {
     assert!(is_over, "{calls}");
     let id = calls["calls"][0]["call"].as_str().unwrap();
     assert_eq!(json(&server, &format!("/v1/calls/{id}/sip"))["messages"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_collector_may_be_connected_to() {
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let homer = format!("tcp://{}", collector.local_addr().unwrap());
+    let server = server(&[("CAPTURE__HOMER", &homer)]);
+    call(&server);
+    let (mut stream, _) = collector.accept().unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut seen = vec![];
+    while !seen.iter().any(|it: &String| it.contains("200 OK") && it.contains(" BYE")) {
+        let mut head = [0; 6];
+        stream.read_exact(&mut head).expect("a packet");
+        assert_eq!(&head[..4], b"HEP3");
+        let mut rest = vec![0; usize::from(u16::from_be_bytes([head[4], head[5]])) - head.len()];
+        stream.read_exact(&mut rest).expect("a whole packet");
+        seen.push(String::from_utf8_lossy(&rest).into_owned());
+    }
+    assert!(seen[0].contains("INVITE sip:"), "{seen:?}");
 }
 
 #[test]

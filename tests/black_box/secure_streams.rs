@@ -97,6 +97,32 @@ fn clients_may_have_to_show_a_certificate() {
 }
 
 #[test]
+fn a_trunk_is_let_in_by_the_name_in_its_certificate() {
+    let home = Home::new();
+    let clients = Authority::new(home.path(), "carriers");
+    let carrier = clients.issue(&["carrier.example"], |_| {});
+    let other = clients.issue(&["other.example"], |_| {});
+    let ca = clients.file();
+    let secured = Secured::start(&[
+        ("SIP__OPEN", "false"),
+        ("SIP__TLS__CLIENT_CA", ca.to_str().unwrap()),
+        ("SIP__TLS__CLIENT_CERTIFICATES", "optional"),
+        ("TRUNKS__ACME__URI", "sip:127.0.0.1:9"),
+        ("TRUNKS__ACME__INBOUND__CERTIFICATE_NAMES", "carrier.example"),
+    ]);
+    for (own, status) in [(Some(&carrier), 200), (Some(&other), 403), (None, 403)] {
+        let wire = secured.authority.connect(secured.tls, "sip.example.test", own).unwrap();
+        let mut phone = Phone::new(wire, secured.tls);
+        assert_eq!(phone.invite("100").status(), Some(status));
+        if status == 200 {
+            phone.hang_up();
+        }
+    }
+    let calls = crate::journal::calls(&secured.server.home.data());
+    assert_eq!(calls.iter().map(|it| it.events[0]["trunk"].clone()).collect::<Vec<_>>(), ["acme"]);
+}
+
+#[test]
 fn a_renewed_certificate_is_taken_without_a_restart() {
     let secured = Secured::start(&[]);
     let open = secured.authority.connect(secured.tls, "sip.example.test", None).unwrap();

@@ -67,7 +67,7 @@ impl Server {
     /// As [`Server::start`], where no file may grow beyond so many kilobytes: a disk that is full.
     pub(crate) fn start_on_full_disk(kilobytes: u32, keys: &[(&str, &str)]) -> Self {
         let (home, sip, http) = (Home::new(), free_port(), free_port());
-        let plain = serve(&home, sip, http, keys);
+        let plain = serve(&home, &Self::configuration(), sip, http, keys);
         let mut command = Command::new("sh");
         // Without the signal, writing fails.
         command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2));
@@ -83,7 +83,22 @@ impl Server {
 
     /// As [`Server::start_in`], at given ports.
     pub(crate) fn start_at(home: &Arc<Home>, sip: u16, http: u16, keys: &[(&str, &str)]) -> Self {
-        Self::begin(&mut serve(home, sip, http, keys), home, sip, http)
+        Self::start_with(home, &Self::configuration(), sip, http, keys)
+    }
+
+    fn configuration() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml")
+    }
+
+    /// As [`Server::start_at`], with another configuration.
+    pub(crate) fn start_with(
+        home: &Arc<Home>,
+        configuration: &Path,
+        sip: u16,
+        http: u16,
+        keys: &[(&str, &str)],
+    ) -> Self {
+        Self::begin(&mut serve(home, configuration, sip, http, keys), home, sip, http)
     }
 
     fn begin(command: &mut Command, home: &Arc<Home>, sip: u16, http: u16) -> Self {
@@ -159,7 +174,8 @@ impl Server {
 /// `hookswitch serve` that is not expected to run: its exit status and what it printed.
 #[track_caller]
 pub(crate) fn serve_and_fail(home: &Home, sip: u16, http: u16, keys: &[(&str, &str)]) -> String {
-    run_and_fail(&mut serve(home, sip, http, keys))
+    let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml");
+    run_and_fail(&mut serve(home, &configuration, sip, http, keys))
 }
 
 /// Runs a command that must fail, and returns what it printed.
@@ -186,9 +202,8 @@ pub(crate) fn hookswitch() -> Command {
     command
 }
 
-fn serve(home: &Home, sip: u16, http: u16, keys: &[(&str, &str)]) -> Command {
+fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, &str)]) -> Command {
     let mut command = hookswitch();
-    let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml");
     command.arg("serve").arg("--config").arg(configuration).current_dir(home.path());
     command.env("HOOKSWITCH_SIP__LISTEN", format!("udp://127.0.0.1:{sip},tcp://127.0.0.1:{sip}"));
     command.env("HOOKSWITCH_HTTP__LISTEN", format!("127.0.0.1:{http}"));

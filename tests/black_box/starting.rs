@@ -31,6 +31,20 @@ fn a_second_server_on_the_same_data_says_so() {
 }
 
 #[test]
+fn a_server_may_have_no_agent_at_all() {
+    let home = Home::new();
+    let file = home.path().join("b2bua.toml");
+    std::fs::write(&file, "[speech]\nenabled = false\n[users.300]\npassword = \"x\"\n[numbers.301]\nuser = \"300\"\n")
+        .unwrap();
+    let server = Server::start_with(&home, &file, free_port(), free_port(), &[("SIP__OPEN", "loopback")]);
+    for (number, status) in [("100", 404), ("301", 480)] {
+        let answer = Phone::udp(&server).invite(number);
+        assert_eq!(answer.status(), Some(status), "{answer:?}");
+    }
+    assert_eq!(Phone::udp(&server).ask("OPTIONS", &[]).status(), Some(200));
+}
+
+#[test]
 fn a_mistake_in_the_configuration_is_named_with_its_line() {
     let home = Home::new();
     let file = home.path().join("wrong.toml");

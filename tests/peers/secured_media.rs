@@ -1,5 +1,5 @@
-//! SRTP of other people's making: the media of a call are ffmpeg's, under keys that the signalling tells (RFC 4568); the
-//! other end of the call is plain.
+//! SRTP of other people's making, under keys that the signalling tells (RFC 4568): the media of a call are ffmpeg's, or come
+//! through an rtpengine that secures them; the other end of the call is plain.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -11,6 +11,7 @@ use hookswitch::codec::{AudioCodec, Decoder};
 
 use crate::baresip::{rms, share_of_tone};
 use crate::carrier::Carrier;
+use crate::rtpengine::RtpEngine;
 use crate::server_process::{Home, Process, Server, free_port};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 
@@ -21,14 +22,65 @@ fn ffmpeg_speaks_and_hears_under_srtp() {
     }
 }
 
-fn speaks_and_hears(suite: &str) {
-    let carrier = Carrier::start();
-    let server = Server::start(&[
+#[test]
+fn rtpengine_secures_a_call() {
+    for suite in ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM"] {
+        secures(suite);
+    }
+}
+
+fn secures(suite: &str) {
+    let (carrier, rtpengine) = (Carrier::start(), RtpEngine::start());
+    let server = bridging(&carrier);
+    let (near, far) = (socket(), socket());
+    let plain = plain_sdp(near.local_addr().unwrap().port());
+    let offer = rtpengine.ask("offer", "RTP/SAVP", &plain);
+    let is_wanted = |line: &str| !line.starts_with("a=crypto:") || line.contains(&format!(" {suite} "));
+    let offer: String = offer.lines().filter(|it| is_wanted(it)).map(|it| format!("{it}\r\n")).collect();
+    let mut phone = Phone::udp(&server);
+    let answer = std::thread::scope(|scope| {
+        scope.spawn(|| answer(&carrier, far.local_addr().unwrap().port()));
+        phone.invite_offering("400", &offer)
+    });
+    assert!(answer.body.contains(&format!(" {suite} inline:")), "{suite} is not taken: {answer:?}\n{offer}");
+    let ours = rtpengine.ask("answer", "RTP/AVP", &answer.body);
+    let port: u16 = ours.lines().find_map(|it| it.strip_prefix("m=audio ")?.split(' ').next()?.parse().ok()).unwrap();
+    let is_over = AtomicBool::new(false);
+    let (heard_far, heard_near) = std::thread::scope(|scope| {
+        // The one speaks at its own pace, the other as it hears.
+        let far = scope.spawn(|| hear_and_speak(&far, || is_over.load(Ordering::Relaxed)));
+        let near = speak_and_hear(&near, SocketAddr::from(([127, 0, 0, 1], port)));
+        is_over.store(true, Ordering::Relaxed);
+        (far.join().unwrap(), near)
+    });
+    for (heard, hz) in [(&heard_far, THEIR_HZ), (&heard_near, OUR_HZ)] {
+        let end = &heard[heard.len().saturating_sub(6_000)..];
+        assert!(rms(end) > 0.05 && share_of_tone(end, hz) > 0.9, "{suite}: {} samples of {hz} Hz", heard.len());
+    }
+    authentic(&server, suite);
+    phone.hang_up();
+}
+
+fn bridging(carrier: &Carrier) -> Server {
+    Server::start(&[
         ("TRUNKS__ACME__URI", &carrier.uri()),
         ("TRUNKS__ACME__SOURCES", "127.0.0.1/32"),
         ("NUMBERS__400__URI", &format!("sip:400@{}", carrier.address)),
         ("MEDIA__CODECS", "pcmu"),
-    ]);
+    ])
+}
+
+#[track_caller]
+fn authentic(server: &Server, suite: &str) {
+    let metrics = server.metrics();
+    for what in ["unauthenticated", "replayed"] {
+        assert_eq!(metrics.value(&format!("hookswitch_rtp_packets_total{{what=\"{what}\"}}")), Some(0.0), "{suite}");
+    }
+}
+
+fn speaks_and_hears(suite: &str) {
+    let carrier = Carrier::start();
+    let server = bridging(&carrier);
     let (near, far) = (socket(), socket());
     let mut phone = Phone::udp(&server);
     let answer = std::thread::scope(|scope| {
@@ -59,22 +111,23 @@ fn speaks_and_hears(suite: &str) {
     // What came before the first packet is silence of its own.
     let end = &samples[samples.len().saturating_sub(6_000)..];
     assert!(rms(end) > 0.05 && share_of_tone(end, OUR_HZ) > 0.9, "{suite}: {} samples", samples.len());
-    let metrics = server.metrics();
-    for what in ["unauthenticated", "replayed"] {
-        assert_eq!(metrics.value(&format!("hookswitch_rtp_packets_total{{what=\"{what}\"}}")), Some(0.0), "{suite}");
-    }
+    authentic(&server, suite);
     phone.hang_up();
 }
 
 /// Takes the call without SRTP.
 fn answer(carrier: &Carrier, port: u16) {
     let request = carrier.next("INVITE", ANSWER_MAX);
-    let sdp = format!(
+    let contact = format!("Contact: <{}>", carrier.uri());
+    carrier.answer_with(&request, "200 OK", &[&contact], &plain_sdp(port));
+    carrier.next("ACK", ANSWER_MAX);
+}
+
+fn plain_sdp(port: u16) -> String {
+    format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
          a=rtpmap:0 PCMU/8000\r\n"
-    );
-    carrier.answer_with(&request, "200 OK", &[&format!("Contact: <{}>", carrier.uri())], &sdp);
-    carrier.next("ACK", ANSWER_MAX);
+    )
 }
 
 fn secured_sdp(port: u16, suite: &str, key: &str) -> String {
@@ -125,20 +178,38 @@ fn hear_and_speak(socket: &UdpSocket, mut is_enough: impl FnMut() -> bool) -> Ve
         let mut samples = [0; 1_920];
         let decoded = decoder.decode(&buffer[12..length], &mut samples);
         heard.extend_from_slice(&samples[..decoded]);
-        socket.send_to(&tone(number), from).unwrap();
+        socket.send_to(&tone(number, OUR_HZ), from).unwrap();
         number = number.wrapping_add(1);
     }
     heard
 }
 
-fn tone(number: u16) -> Vec<u8> {
+/// What is heard while a packet of a tone is sent every 20 ms, for three seconds.
+fn speak_and_hear(socket: &UdpSocket, to: SocketAddr) -> Vec<i16> {
+    let (mut decoder, mut heard, mut due) = (Decoder::new(AudioCodec::Pcmu), vec![], Instant::now());
+    let mut buffer = [0; 2_048];
+    for number in 0..150 {
+        socket.send_to(&tone(number, THEIR_HZ), to).unwrap();
+        due += Duration::from_millis(20);
+        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|it| !it.is_zero()) {
+            socket.set_read_timeout(Some(left)).unwrap();
+            let Ok(length @ 13..) = socket.recv(&mut buffer) else { continue };
+            let mut samples = [0; 1_920];
+            let decoded = decoder.decode(&buffer[12..length], &mut samples);
+            heard.extend_from_slice(&samples[..decoded]);
+        }
+    }
+    heard
+}
+
+fn tone(number: u16, hz: f64) -> Vec<u8> {
     let start = u32::from(number) * 160;
     let mut packet = vec![0x80, 0];
     packet.extend(number.to_be_bytes());
     packet.extend(start.to_be_bytes());
     packet.extend(7_u32.to_be_bytes());
     packet.extend((start..start + 160).map(|it| {
-        let angle = std::f64::consts::TAU * OUR_HZ * f64::from(it) / 8_000.0;
+        let angle = std::f64::consts::TAU * hz * f64::from(it) / 8_000.0;
         #[expect(clippy::cast_possible_truncation, reason = "a third of full scale")]
         mu_law((angle.sin() * 10_000.0) as i16)
     }));
