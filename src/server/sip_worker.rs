@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::auth::DigestServerStats;
 use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkEvent, TrunkState,
 };
 use crate::capture;
 use crate::codec::SampleRate;
@@ -506,10 +506,7 @@ impl SipWorker {
                 }
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
-            Output::PlaySound { leg, sound } => {
-                let clip = sound.and_then(|it| self.shell.sounds.get(it));
-                self.order_media(leg, |it| it.play(clip));
-            }
+            Output::PlaySound { leg, sound } => self.play(leg, sound),
             Output::SendDigit { leg, digit, duration_ms } => {
                 if let Some(digit) = Digit::from_char(digit) {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
@@ -575,6 +572,11 @@ impl SipWorker {
                 self.calls.handle_media_refused(leg, now);
             }
         }
+    }
+
+    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
+        let clip = sound.and_then(|it| self.shell.sounds.get(it));
+        self.order_media(leg, |it| it.play(clip));
     }
 
     fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {

@@ -163,13 +163,7 @@ impl System {
         let group = task::Group::new();
         recordings.spawn(&group);
         metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
-        let originator = Originator {
-            endpoint: handle.clone(),
-            agents: config.agents.keys().cloned().collect(),
-            trunks: config.trunks.keys().cloned().collect(),
-        };
-        let routes = calls::http::routes(journal.clone()).merge(originate::routes(originator));
-        let api = http::api(routes, api_keys);
+        let api = http::api(routes_of_calls(&config, &journal, &handle), api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
             sip: listening,
@@ -246,6 +240,16 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// What is asked about calls, and asked for.
+fn routes_of_calls(config: &Config, journal: &Journal, endpoint: &EndpointHandle) -> axum::Router {
+    let originator = Originator {
+        endpoint: endpoint.clone(),
+        agents: config.agents.keys().cloned().collect(),
+        trunks: config.trunks.keys().cloned().collect(),
+    };
+    calls::http::routes(journal.clone()).merge(originate::routes(originator))
 }
 
 /// The keys that are accepted, and the one that was made for the data directory just now.
