@@ -507,11 +507,7 @@ impl SipWorker {
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
             Output::PlaySound { leg, sound } => self.play(leg, sound),
-            Output::SendDigit { leg, digit, duration_ms } => {
-                if let Some(digit) = Digit::from_char(digit) {
-                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-                }
-            }
+            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
@@ -571,6 +567,12 @@ impl SipWorker {
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
+        }
+    }
+
+    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+        if let Some(digit) = Digit::from_char(digit) {
+            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
         }
     }
 
