@@ -376,6 +376,9 @@ impl Calls {
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
         let profiles = trunks.profiles();
+        for (name, sources) in trunks.sources() {
+            config.routes.set_trunk_sources(name, sources);
+        }
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,

@@ -289,10 +289,7 @@ impl Parties {
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
-                Output::Ended { end, .. } => {
-                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
-                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
-                }
+                Output::Ended { end, .. } => ended(end),
                 Output::Ask(question) => {
                     // `b.example` is where `b` is.
                     let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
@@ -397,4 +394,9 @@ fn name_at(address: SocketAddr) -> String {
         IpAddr::V4(ip) => char::from(ip.octets()[3] - 10 + b'a').to_string(),
         IpAddr::V6(ip) => panic!("nobody is at {ip}"),
     }
+}
+
+fn ended(end: End) -> String {
+    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
 }
