@@ -134,12 +134,12 @@ pub const SOURCE_BURST_S: u32 = 5;
 pub const SOURCE_RATE_CONFIGURED_MAX: u32 = 1_000_000;
 /// Networks of `[sip.limits] exempt`.
 pub const EXEMPT_NETWORKS_MAX: usize = 256;
-/// Transactions held, when the configuration names no other limit: those of 2,000 calls a second.
-pub const TRANSACTIONS_MAX: usize = 160_000;
+/// Transactions held, when the configuration names no other limit: those of 3,600 calls a second.
+pub const TRANSACTIONS_MAX: usize = 240_000;
 /// Transactions kept free for requests within dialogs, so that a flood of INVITEs does not keep calls from ending.
 pub const TRANSACTIONS_IN_DIALOG_RESERVE: usize = 8_000;
 /// Dialogs held, when the configuration names no other limit: those that end count until their last timer.
-pub const DIALOGS_MAX: usize = 80_000;
+pub const DIALOGS_MAX: usize = 120_000;
 /// Accepted INVITEs that wait for their ACK, when the configuration names no other limit.
 pub const UNACKNOWLEDGED_MAX: usize = 4_000;
 /// Calls held, when the configuration names no other limit.

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::dial::Why;
 use super::leg::{Leg, State};
-use super::{Call, Calls, End, EndCause, Event, Output};
+use super::{Call, Calls, End, EndCause, Event, Output, Sound};
 use crate::identity::{CallId, LegId};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -43,11 +43,9 @@ impl Calls {
         self.tell(Output::Unbridge { a: id, b: partner });
     }
 
-    /// Holds the partner of a leg whose peer holds us, and takes it back. A peer that answers our hold by not listening
-    /// either holds nobody.
+    /// Holds the partner of a leg whose peer holds us, and takes it back.
     pub(super) fn align_holds(&mut self, id: LegId, now: Now) {
-        let found = self.legs.get(&id).and_then(|it| Some((it.is_held && !it.holds, it.partner?)));
-        let Some((is_held, index)) = found else {
+        let Some((is_held, index)) = self.legs.get(&id).and_then(|it| Some((it.is_held, it.partner?))) else {
             return;
         };
         let partner = LegId { call: id.call, index };
@@ -58,7 +56,10 @@ impl Calls {
             return;
         }
         leg.holds = is_held;
-        if let Some(dialog) = leg.dialog {
+        if self.config.own_sounds.hold_music {
+            let sound = is_held.then_some(Sound::HoldMusic);
+            self.tell(Output::PlaySound { leg: partner, sound });
+        } else if let Some(dialog) = leg.dialog {
             self.dialogs.hold(dialog, is_held, now);
         }
     }
@@ -113,6 +114,9 @@ impl Calls {
         }
         if is_moved {
             self.dialogs.move_media(dialog, local, now);
+        }
+        if self.config.own_sounds.hold_music {
+            self.tell(Output::PlaySound { leg: into, sound: None });
         }
         self.journal(into.call, Event::Replaced { by });
         if let Some(old) = old {

@@ -9,7 +9,7 @@ use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
 use super::redirect::{Following, Redirected, shown};
 use super::servers::{CallerId, Seeker};
-use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, TransferOutcome};
+use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, Sound, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{AccountId, CallId, LegId, Pii};
@@ -315,11 +315,22 @@ impl Calls {
                 }
                 self.ring(waiting, RingTone::EarlyMedia, now);
             }
-            Why::Routed if status == StatusCode::RINGING => self.ring(waiting, RingTone::Ringing, now),
+            Why::Routed if status == StatusCode::RINGING => self.ring_for(waiting, now),
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.report_to(LegId { call: id.call, index: by }, status, now);
             }
             Why::Routed | Why::HandedOver { .. } => (),
+        }
+    }
+
+    /// It rings for a leg that waits, which hears that from its own network or from us.
+    fn ring_for(&mut self, waiting: LegId, now: Now) {
+        let leg = self.legs.get(&waiting).filter(|_| self.config.own_sounds.ringback);
+        if leg.is_some_and(|it| it.partner.is_none() && it.awaits_early_media()) {
+            self.ring(waiting, RingTone::EarlyMedia, now);
+            self.tell(Output::PlaySound { leg: waiting, sound: Some(Sound::Ringback) });
+        } else {
+            self.ring(waiting, RingTone::Ringing, now);
         }
     }
 

@@ -268,6 +268,7 @@ impl Victim {
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }

@@ -12,6 +12,7 @@ mod carried;
 mod config;
 mod details;
 mod dial;
+mod elsewhere;
 mod event;
 mod history;
 #[cfg(test)]
@@ -43,7 +44,7 @@ use smallvec::SmallVec;
 
 pub use self::admission::TrunkAdmission;
 pub use self::config::{
-    CallLimits, CallsConfig, HandOver, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
+    CallLimits, CallsConfig, HandOver, OwnSounds, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
 };
 pub use self::details::variable;
 use self::dial::Dialling;
@@ -103,6 +104,15 @@ struct Call {
     history: Option<Box<History>>,
     /// How it ends, once it does.
     end: Option<End>,
+}
+
+/// A sound of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Ringing at the other end.
+    Ringback,
+    /// Music on hold.
+    HoldMusic,
 }
 
 /// What is to be done, or known. Drain with [`Calls::poll_output`].
@@ -176,6 +186,13 @@ pub enum Output {
         digit: char,
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
+    },
+    /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
+    PlaySound {
+        /// The leg.
+        leg: LegId,
+        /// What; `None` for nothing any more.
+        sound: Option<Sound>,
     },
     /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
     CloseMedia {
@@ -345,6 +362,7 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
+        let profiles = trunks.profiles();
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
@@ -358,8 +376,12 @@ impl Calls {
             unacknowledged_max: config.limits.unacknowledged_max,
             retry_after_s: config.retry_after_s,
         };
+        let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
+        for (index, sources, capabilities) in profiles {
+            dialogs.set_profile(index, sources, capabilities);
+        }
         Self {
-            dialogs: Dialogs::new(Transactions::new(transport, tokens, limits), dialogs),
+            dialogs,
             config,
             rng,
             calls: BTreeMap::new(),

@@ -522,7 +522,9 @@ impl Simulation {
             | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
-            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } => panic!("a call has one leg"),
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } | Output::PlaySound { .. } => {
+                panic!("a call has one leg")
+            }
         }
     }
 

@@ -45,9 +45,13 @@ impl Capture {
             enabled: section.boolean("enabled").unwrap_or(true),
             bytes_per_call: bytes.and_then(|it| usize::try_from(it).ok()).unwrap_or(limits::CAPTURE_CALL_BYTES_MAX),
             keep: Duration::from_secs(u64::from(days) * 86_400),
-            homer: section
-                .parsed("homer", parse_homer)
-                .map(|(is_stream, host, port)| Homer { host, port, is_stream, id, key }),
+            homer: section.parsed("homer", parse_homer).map(|(is_stream, host, port)| Homer {
+                host,
+                port,
+                is_stream,
+                id,
+                key,
+            }),
         }
     }
 }
@@ -91,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(parse_homer(text), Ok((is_stream, host.to_owned(), port)), "{text}");
         }
-        for text in ["tcp://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
+        for text in ["tls://x", "udp://", "udp://x:y", "udp://a b", "x", "udp://:9060"] {
             assert!(parse_homer(text).is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Places;
 use super::agents::check_number;
+use super::media::TrunkMedia;
 use super::network::parse_address;
 use super::reading::Section;
 use super::sip::read_redirects;
@@ -45,6 +46,8 @@ pub struct Trunk {
     pub has_exact_media: bool,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
+    /// `codecs`, `ptime_ms`, `dtmf` and `srtp`: what is otherwise than in `[media]`.
+    pub media: TrunkMedia,
     /// `[trunks.NAME.inbound]`
     pub inbound: TrunkInbound,
     /// `[trunks.NAME.tls]`
@@ -160,6 +163,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         sources: sources.unwrap_or_default(),
         has_exact_media: has_exact_media.unwrap_or(false),
         caller_id,
+        media: TrunkMedia::read(section),
         inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
         follows_redirects: read_redirects(section),

@@ -20,6 +20,7 @@ pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -288,6 +289,17 @@ impl Dialogs {
     /// The Call-ID of a call that we placed and that is not over.
     pub(crate) fn call_id_of_placed(&self, id: DialogId) -> Option<&str> {
         Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
+    }
+
+    /// What our media sessions can do for `peer`, a number that stands for all who are at these addresses, from the next
+    /// INVITE on. Of several at one address, the first counts.
+    pub(crate) fn set_profile(
+        &mut self,
+        peer: usize,
+        sources: Vec<RangeInclusive<IpAddr>>,
+        capabilities: Capabilities,
+    ) {
+        self.shared.set_profile(peer, sources, capabilities);
     }
 
     /// The Call-ID of a session that has a dialog.

@@ -282,6 +282,58 @@ mod tests {
         assert!(told.iter().all(|it| (5..=17).contains(it)), "{told:?}");
     }
 
+    #[test]
+    fn what_is_no_packet_of_the_peer_goes_nowhere_and_what_is_around_the_payload_stays_behind() {
+        let mut pair = Pair::new();
+        pair.begin();
+        pair.pass(audio(1, 160)).unwrap();
+        let whole = written(&audio(2, 320));
+        let with = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut datagram = whole.clone();
+            change(&mut datagram);
+            datagram
+        };
+        for (what, datagram) in [
+            ("nothing", vec![]),
+            ("truncated", with(&|it| it.truncate(11))),
+            ("wrong version", with(&|it| it[0] = 0x40)),
+            ("wrong payload type", with(&|it| it[1] = 18)),
+            ("RTCP on the port of RTP", with(&|it| it[1] = 200)),
+            ("oversized", with(&|it| it.resize(1_600, 0))),
+            ("more than a packet may hold", with(&|it| it.resize(12 + 1_300, 0))),
+            (
+                "padding into the header",
+                with(&|it| {
+                    it[0] = 0xa0;
+                    it.push(200);
+                }),
+            ),
+            (
+                "an extension that is not there",
+                with(&|it| {
+                    it[0] = 0x90;
+                    it.truncate(14);
+                }),
+            ),
+        ] {
+            let relayed = pair.a.handle_relayed(PEER.parse().unwrap(), &datagram, pair.now);
+            assert!(relayed.is_none(), "{what}");
+        }
+        let dropped = pair.a.report(pair.now).dropped;
+        assert_eq!(dropped.malformed + dropped.payload_type + dropped.rtcp, 9, "{dropped:?}");
+        // Two CSRC, a word of extension and four bytes of padding.
+        let mut decorated = whole[..12].to_vec();
+        decorated[0] = 0xb2;
+        decorated.extend([1, 1, 1, 1, 2, 2, 2, 2, 0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0]);
+        decorated.extend(&whole[12..]);
+        decorated.extend([0, 0, 0, 4]);
+        let relayed = pair.a.handle_relayed(PEER.parse().unwrap(), &decorated, pair.now).unwrap();
+        let mut buffer = [0; 1_500];
+        let transmit = pair.b.forward(&relayed, &mut buffer, pair.now).unwrap();
+        assert_eq!((transmit.len, buffer[0], &buffer[12..transmit.len]), (172, 0x80, payload(2).as_slice()));
+        assert!(pair.pass(audio(2, 320)).is_none(), "replayed");
+    }
+
     /// Two legs; what the peer of `a` says goes to that of `b`.
     struct Pair {
         a: Session,

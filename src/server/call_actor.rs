@@ -77,17 +77,22 @@ pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shar
 async fn run(new: NewCall, shared: Shared) {
     let call = new.call;
     let _guard = EndOnPanic { call, worker: shared.worker.clone() };
-    let Some(prepared) = new.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
+    let Some(prepared) = new.party.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
         // Routes only name agents that exist; a call placed without one is nobody's here.
         hang_up(&shared, call, HangUpCause::Unavailable).await;
         return;
     };
-    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: new.variables.clone() };
+    let context = CallContext {
+        call,
+        from: new.party.from.clone(),
+        to: new.party.to.clone(),
+        variables: new.party.variables.clone(),
+    };
     let rate = new.link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
-    if new.is_placed {
+    if new.party.is_placed {
         // Whoever is called speaks first.
         config.first_message = FirstMessage::CallerFirst { wait_ms_max: CALLED_SPEAKS_MS_MAX };
     }
@@ -97,8 +102,8 @@ async fn run(new: NewCall, shared: Shared) {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: if new.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
-        is_placed: new.is_placed,
+        listening: if new.party.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
         link: new.link,
@@ -349,7 +354,7 @@ impl CallActor {
             self.answered_by = Some(by);
             self.agent.handle_answered_by(by, now);
         }
-        if finding.is_fax() {
+        if finding.is_fax(self.is_placed) {
             self.handle_fax();
         } else if self.is_placed
             && let Some(cause) = finding.end_cause()

@@ -30,6 +30,7 @@ use crate::server::resolver::Resolver;
 use crate::server::shared_ports::{SharedPorts, SharedPortsConfig};
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::sounds::CallSounds;
 use crate::server::tcp::{self, Acceptor};
 use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -82,6 +83,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) record: Option<Recording>,
     /// Who keeps the SIP messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
 }
 
 /// Who we are in TLS.
@@ -246,10 +249,10 @@ impl Endpoint {
             log,
             record: config.record,
             capture: config.capture,
+            sounds: config.sounds,
             status: Arc::clone(&status),
         };
-        let now = clock::now();
-        let captures = shell.capture.is_some();
+        let (now, captures) = (clock::now(), shell.capture.is_some());
         let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
         if config.listen.iter().any(|it| it.kind.is_websocket()) {
             calls.capabilities.browsers = Identity::generate().map(Arc::new);
@@ -364,6 +367,7 @@ impl EndpointHandle {
             let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
             counts.insert(reason.name(), total);
         }
+        snapshot.rtp.keys_in_clear += status.keys_in_clear;
         snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);

@@ -175,6 +175,8 @@ pub struct RtpSnapshot {
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
     pub packets_replayed: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -564,6 +566,8 @@ impl Page {
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
             on a shared port from where nobody is expected, not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
+        let help = "Legs whose SRTP keys were told over signalling that others can read.";
+        self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
         self.value("hookswitch_media_ticks_late_total", COUNTER, "Media ticks begun late.", rtp.ticks_late);

@@ -23,19 +23,23 @@ use crate::locate::{Answer, Question};
 use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
+use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+pub(crate) use crate::server::new_call::NewCall;
+use crate::server::new_call::Party;
 use crate::server::ports::{LegSockets, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
+use crate::server::sounds::CallSounds;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
@@ -109,6 +113,8 @@ pub(crate) struct Status {
     pub(crate) shared_port_conflicts: u64,
     /// Calls refused because the journal could not take their first event.
     pub(crate) journal_refusals: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub(crate) keys_in_clear: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
@@ -117,27 +123,6 @@ pub(crate) struct Status {
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
 pub(crate) type SharedStatus = Arc<Mutex<Status>>;
-
-/// A call that has come into being, for whoever runs its actor.
-#[derive(Debug)]
-pub(crate) struct NewCall {
-    /// The call.
-    pub(crate) call: CallId,
-    /// Who talks in it; `None` for one of the test phone.
-    pub(crate) agent: Option<AgentName>,
-    /// Whether it is ours: somebody is called.
-    pub(crate) is_placed: bool,
-    /// What the agent is told of it.
-    pub(crate) variables: BTreeMap<String, String>,
-    /// Who calls.
-    pub(crate) from: Pii<String>,
-    /// Who is called.
-    pub(crate) to: Pii<String>,
-    /// The audio of its leg.
-    pub(crate) link: TaskEnd,
-    /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
-    pub(crate) signals: mpsc::Receiver<Signal>,
-}
 
 /// What happens to a call, for its actor.
 #[derive(Debug)]
@@ -190,19 +175,12 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
     /// Who keeps the messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
-}
-
-/// Between whom a call is.
-struct Party {
-    agent: Option<AgentName>,
-    from: Pii<String>,
-    to: Pii<String>,
-    is_placed: bool,
-    variables: BTreeMap<String, String>,
 }
 
 /// See the module.
@@ -228,11 +206,12 @@ pub(crate) struct SipWorker {
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
     refusals_told: Now,
+    keys_in_clear: KeysInClear,
 }
 
 impl SipWorker {
     /// A worker for `calls`, idle until [`SipWorker::run`].
-    pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
+    pub(crate) fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
             intake: Intake::new(),
@@ -250,6 +229,7 @@ impl SipWorker {
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
+            keys_in_clear: KeysInClear::default(),
         }
     }
 
@@ -346,6 +326,7 @@ impl SipWorker {
             media_refusals: self.media_refusals,
             shared_port_conflicts: self.shell.shared_ports.conflicts(),
             journal_refusals: self.journal_refusals,
+            keys_in_clear: self.keys_in_clear.total(),
             users: self.users(),
             trunks: self.calls.trunks(now),
         };
@@ -499,6 +480,7 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
+                self.note_keys(leg, peer, &remote);
                 let agreed = self.remote_media(&remote, peer);
                 if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
                     tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
@@ -508,6 +490,7 @@ impl SipWorker {
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
+                self.keys_in_clear.forget(leg);
                 self.shell.shared_ports.close(leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
@@ -523,6 +506,10 @@ impl SipWorker {
                 }
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
+            Output::PlaySound { leg, sound } => {
+                let clip = sound.and_then(|it| self.shell.sounds.get(it));
+                self.order_media(leg, |it| it.play(clip));
+            }
             Output::SendDigit { leg, digit, duration_ms } => {
                 if let Some(digit) = Digit::from_char(digit) {
                     self.order_media(leg, |it| it.send_digit(digit, duration_ms));
@@ -572,6 +559,9 @@ impl SipWorker {
 
     fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
+        if let Some(remote) = remote {
+            self.note_keys(leg, peer, remote);
+        }
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
@@ -584,6 +574,12 @@ impl SipWorker {
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
+        }
+    }
+
+    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+        if remote.keys.is_some() && !self.calls.is_confidential(leg) {
+            self.keys_in_clear.note(leg, peer);
         }
     }
 
@@ -649,8 +645,7 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let Party { agent, from, to, is_placed, variables } = party;
-        let new = NewCall { call, agent, is_placed, variables, from, to, link, signals: queue };
+        let new = NewCall { call, party, link, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());

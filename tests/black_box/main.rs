@@ -19,6 +19,7 @@ mod sip_phone;
 mod speech_engine;
 
 mod bridged_media;
+mod bridged_sounds;
 mod call_ladders;
 mod calls_at_once;
 mod connection_limits;
@@ -37,6 +38,7 @@ mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod trunk_media;
 mod trunks;
 mod websockets;
 mod what_answers;

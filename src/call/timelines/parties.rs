@@ -117,6 +117,11 @@ impl Parties {
                 let index = words.next().expect("a leg").parse().expect("a number");
                 self.calls.handle_media_inactive(LegId { call: call(), index }, self.now);
             }
+            "moved" => {
+                let index: u8 = words.next().expect("a leg").parse().expect("a number");
+                let address = SocketAddr::from(([192, 0, 2, 1], 30_000 + u16::from(index)));
+                self.calls.handle_media_moved(LegId { call: call(), index }, address, self.now);
+            }
             "hand-over" => {
                 let uri = format!("sip:b@{}", address("b")).parse().expect("a URI");
                 let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
@@ -254,11 +259,15 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_media(&remote))
+                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
+                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
+                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
+                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
@@ -286,29 +295,7 @@ impl Parties {
                 | Output::Secure { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. } => continue,
-                Output::Journal { event, .. } => match event {
-                    Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
-                    Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
-                    Event::LegRinging { leg } => format!("# LegRinging {leg}"),
-                    Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
-                    Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
-                    Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
-                    Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
-                    Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event @ (Event::Offered { .. }
-                    | Event::Ringing
-                    | Event::EarlyMedia
-                    | Event::Answered { .. }
-                    | Event::Held
-                    | Event::Resumed
-                    | Event::Digit { .. }
-                    | Event::TransferStarted { .. }
-                    | Event::Replaced { .. }
-                    | Event::Ended(_)) => {
-                        let text = format!("{event:?}");
-                        format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
-                    }
-                },
+                Output::Journal { event, .. } => told(&event),
             };
             self.log.push(format!("{} {line}", self.at()));
         }
@@ -353,6 +340,33 @@ impl Parties {
                 }
                 format!("> {name} {status} {}{}{shown}", headers.cseq().method, show_sdp(response.body()))
             }
+        }
+    }
+}
+
+/// A line of the log for an event of the journal.
+fn told(event: &Event) -> String {
+    match event {
+        Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
+        Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
+        Event::LegRinging { leg } => format!("# LegRinging {leg}"),
+        Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
+        Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
+        Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
+        Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
+        Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
+        event @ (Event::Offered { .. }
+        | Event::Ringing
+        | Event::EarlyMedia
+        | Event::Answered { .. }
+        | Event::Held
+        | Event::Resumed
+        | Event::Digit { .. }
+        | Event::TransferStarted { .. }
+        | Event::Replaced { .. }
+        | Event::Ended(_)) => {
+            let text = format!("{event:?}");
+            format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
         }
     }
 }

@@ -194,6 +194,7 @@ impl Shell {
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }

@@ -40,6 +40,7 @@ use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::LegSockets;
 use super::recorder::TapEnd;
+use crate::codec::Clip;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
 use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
@@ -209,6 +210,7 @@ enum Order {
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
+    Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -332,6 +334,8 @@ struct Leg {
     partner: Option<u64>,
     /// The place of that leg, while packets go there as they come.
     relays_to: Option<usize>,
+    /// What is played to its peer in the place of its partner, and how many samples of it are played.
+    sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
     abandoned: Arc<AtomicBool>,
@@ -394,6 +398,7 @@ impl Turn {
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
@@ -463,6 +468,7 @@ impl Legs {
             ready_at: now.instant,
             partner: None,
             relays_to: None,
+            sound: None,
             waiting_frames: 0,
             abandoned,
             published,
@@ -631,6 +637,7 @@ impl Leg {
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
+        self.play_sound();
         let tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
@@ -768,14 +775,17 @@ const TICKS_PER_PUBLICATION: u64 = 50;
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
+    use smallvec::SmallVec;
+
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Latching, PlayoutFrame};
-    use crate::rtp::{Header, Packet};
+    use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
+    use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
 
     #[test]
     fn a_leg_sends_and_hears_until_it_is_closed() {
@@ -961,6 +971,69 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_secured_legs_are_passed_on_with_the_keys_of_each() {
+        for (suite, secured) in [
+            (Suite::AesCm128HmacSha1Tag80, [true, true]),
+            (Suite::AeadAes256Gcm, [true, false]),
+            (Suite::AesCm128HmacSha1Tag32, [false, true]),
+        ] {
+            let bench = Bench::new(1);
+            let phone = |is_secured: bool, seed| if is_secured { Phone::secured(suite, seed) } else { Phone::new() };
+            let (mut caller, mut called) = (phone(secured[0], 1), phone(secured[1], 2));
+            let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+            caller.receive();
+            let ssrc = called.receive().ssrc;
+            leg.bridge(&other).unwrap();
+            let long = [7; 240];
+            called.wait_for_long(&mut caller, &long);
+            for _ in 0..30 {
+                caller.send(&long);
+            }
+            // What the caller does not protect, or not with its key, goes nowhere.
+            let forged = caller.written(&[9; 200]);
+            caller.socket.send_to(&forged, caller.peer.unwrap()).unwrap();
+            caller.send(&[8; 240]);
+            let heard: Vec<_> = std::iter::from_fn(|| Some(called.receive_whole()))
+                .take_while(|it| it.1 != [8; 240])
+                .filter(|it| it.1.len() != 160)
+                .collect();
+            let forged = heard.iter().filter(|it| it.1 == [9; 200]).count();
+            assert_eq!(forged, usize::from(!secured[0]), "{suite:?}");
+            assert!(heard.iter().filter(|it| it.1 == long).count() >= 30, "{suite:?}: {}", heard.len());
+            assert!(heard.iter().all(|it| it.0.ssrc == ssrc));
+            // The farewell is SRTCP on a leg that is secured, and readable with its key.
+            let report = other.close().blocking_recv().unwrap();
+            assert!(report.sent.packets > 30);
+            assert!(called.receives_rtcp(), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn a_sound_takes_the_place_of_the_partner_until_it_ends() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        let ssrc = called.receive().ssrc;
+        leg.bridge(&other).unwrap();
+        let long = [7; 240];
+        called.wait_for_long(&mut caller, &long);
+        let sound = Clip::new(&[i16::MAX; 500], 8_000, SampleRate::Hz8000).unwrap();
+        other.play(Some(sound)).unwrap();
+        while !called.hears_sound() {
+            caller.send(&long);
+        }
+        for _ in 0..50 {
+            caller.send(&long);
+            let (header, first) = called.receive_packet();
+            assert_eq!((header.ssrc, first), (ssrc, 0x80), "nothing of the caller is heard");
+        }
+        other.play(None).unwrap();
+        called.wait_for_long(&mut caller, &long);
+        drop((leg, other));
+    }
+
+    #[test]
     fn a_leg_whose_partner_is_gone_speaks_for_itself() {
         let bench = Bench::new(1);
         let (mut caller, mut called) = (Phone::new(), Phone::new());
@@ -1094,7 +1167,7 @@ mod tests {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                keys: None,
+                keys: phone.keys.clone(),
                 browser: None,
                 link,
                 tap: None,
@@ -1133,6 +1206,9 @@ mod tests {
         /// Where packets come from.
         peer: Option<SocketAddr>,
         sequence: u16,
+        /// Those of the leg, and what protects and reads packets here.
+        keys: Option<Box<Keys>>,
+        security: Option<(Outbound, Inbound)>,
     }
 
     impl Phone {
@@ -1141,7 +1217,15 @@ mod tests {
             // An address on which no other process tests at the same time.
             let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::new(127, high, low, 78)), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            Self { socket, peer: None, sequence: 0 }
+            Self { socket, peer: None, sequence: 0, keys: None, security: None }
+        }
+
+        fn secured(suite: Suite, seed: u64) -> Self {
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let [leg, phone] = std::array::from_fn(|_| MasterKey::random(suite, &mut rng));
+            let security = Some((Outbound::new(phone.clone()), Inbound::new(leg.clone(), &[])));
+            let keys = Keys { ours: leg, theirs: phone, their_identifier: SmallVec::new() };
+            Self { keys: Some(Box::new(keys)), security, ..Self::new() }
         }
 
         fn address(&self) -> SocketAddr {
@@ -1194,9 +1278,12 @@ mod tests {
             self.socket.set_read_timeout(Some(limit)).unwrap();
             let mut buffer = [0; 2_000];
             loop {
-                let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
+                let (mut len, from) = self.socket.recv_from(&mut buffer).ok()?;
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
+                    if let Some((_, inbound)) = &mut self.security {
+                        len = inbound.unprotect_rtp(&mut buffer[..len], clock::now().instant).unwrap();
+                    }
                     let packet = Packet::parse(&buffer[..len]).unwrap();
                     return Some((packet.header, packet.payload.to_vec()));
                 }
@@ -1214,13 +1301,40 @@ mod tests {
             }
         }
 
-        fn send(&mut self, payload: &[u8]) {
+        /// Whether RTCP comes that can be read.
+        fn receives_rtcp(&mut self) -> bool {
+            let mut buffer = [0; 2_000];
+            loop {
+                let (mut len, _) = self.socket.recv_from(&mut buffer).unwrap();
+                if !is_rtcp(&buffer[..len]) {
+                    continue;
+                }
+                if let Some((_, inbound)) = &mut self.security {
+                    len = inbound.unprotect_rtcp(&mut buffer[..len], clock::now().instant).unwrap();
+                }
+                return rtcp::Compound::parse(&buffer[..len]).is_ok();
+            }
+        }
+
+        /// The next packet, unprotected.
+        fn written(&mut self, payload: &[u8]) -> Vec<u8> {
             let timestamp = u32::from(self.sequence) * 160;
             let header = Header { payload_type: 0, marker: false, sequence: self.sequence, timestamp, ssrc: 9 };
-            let mut buffer = [0; 500];
+            let mut buffer = vec![0; 500];
             let len = Packet { header, payload }.write(&mut buffer).unwrap();
-            self.socket.send_to(&buffer[..len], self.peer.unwrap()).unwrap();
+            buffer.truncate(len);
             self.sequence += 1;
+            buffer
+        }
+
+        fn send(&mut self, payload: &[u8]) {
+            let mut packet = self.written(payload);
+            let mut len = packet.len();
+            packet.resize(600, 0);
+            if let Some((outbound, _)) = &mut self.security {
+                len = outbound.protect_rtp(&mut packet, len).unwrap();
+            }
+            self.socket.send_to(&packet[..len], self.peer.unwrap()).unwrap();
         }
     }
 }

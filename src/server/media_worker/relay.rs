@@ -166,6 +166,7 @@ impl Leg {
     /// Nobody but its partner hears this leg.
     fn is_unheard(&self) -> bool {
         self.tap.is_none()
+            && self.sound.is_none()
             && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
             && !matches!(self.transport, LegTransport::WebRtc(_))
     }
