@@ -338,7 +338,7 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs that are not over.
+    /// Dialogs that are not over, or whose BYE is not answered yet.
     pub dialogs: usize,
     /// Dialogs that are over, and wait out their last timers.
     pub ended_dialogs: usize,

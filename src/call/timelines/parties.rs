@@ -272,10 +272,7 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
-                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
-                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
-                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
+                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
@@ -381,6 +378,14 @@ fn told(event: &Event) -> String {
             format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
         }
     }
+}
+
+/// What is agreed on, where it is not PCMU at port 4000 with the codec and address.
+fn show_change(media: &MediaDescription) -> String {
+    let is_usual = media.codec == crate::codec::AudioCodec::Pcmu;
+    let codec = if is_usual { String::new() } else { format!(" {:?}", media.codec) };
+    let address = if media.rtp.port() == 4000 { String::new() } else { format!(" {}", media.rtp) };
+    show_media(media) + &codec + &address
 }
 
 /// Telephone `a` is at 192.0.2.10, `b` at 192.0.2.11 and so on.
