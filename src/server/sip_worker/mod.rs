@@ -274,6 +274,7 @@ impl SipWorker {
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 Some(invite) = invites.recv() => {
+                    self.look_at_intake(&inputs);
                     self.handle_invite(invite);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
@@ -288,13 +289,19 @@ impl SipWorker {
         }
     }
 
+    /// Finds how many new calls are refused from here on. Returns the time.
+    fn look_at_intake(&mut self, inputs: &mpsc::Receiver<Input>) -> Now {
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let now = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, now.instant));
+        now
+    }
+
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
-        let start = clock::now();
-        let fullness = queued.max(self.shell.log.fullness());
-        self.calls.shed(self.intake.look(fullness, start.instant));
+        let start = self.look_at_intake(inputs);
         loop {
             for _ in 0..INPUTS_PER_LOOK {
                 if let Ok(input) = inputs.try_recv() {
