@@ -372,6 +372,7 @@ impl EndpointHandle {
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
         snapshot.queue_drops.insert("journal_new_calls", status.journal_refusals);
+        snapshot.supervisors = (count(status.supervisors.0), status.supervisors.1);
         if let Some((bindings, registrar, credentials)) = &status.users {
             snapshot.users.set(count(*bindings), *registrar, *credentials);
         }

@@ -133,6 +133,19 @@ impl Parties {
                 };
                 self.calls.hand_over(call(), target, how, self.now);
             }
+            "supervise" | "redirect" => {
+                let to = words.next().expect("a telephone");
+                let uri = format!("sip:{to}@{}", address(to)).parse().expect("a URI");
+                let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
+                let done = match name.as_str() {
+                    "supervise" => self.calls.supervise(call(), target, self.now),
+                    _ => self.calls.redirect(call(), target, self.now),
+                };
+                if let Err(refusal) = done {
+                    self.log.push(format!("{} ! refused {}", self.at(), refusal.status().code()));
+                }
+            }
+            "dismiss" => drop(self.calls.dismiss_supervisor(call(), self.now)),
             _ => match words.next().expect("what the telephone does") {
                 status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(&name, status, &options),
                 "REGISTER" => self.register(&name),
@@ -259,15 +272,14 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
-                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
-                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
-                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
+                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
@@ -366,6 +378,14 @@ fn told(event: &Event) -> String {
             format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
         }
     }
+}
+
+/// What is agreed on, where it is not PCMU at port 4000 with the codec and address.
+fn show_change(media: &MediaDescription) -> String {
+    let is_usual = media.codec == crate::codec::AudioCodec::Pcmu;
+    let codec = if is_usual { String::new() } else { format!(" {:?}", media.codec) };
+    let address = if media.rtp.port() == 4000 { String::new() } else { format!(" {}", media.rtp) };
+    show_media(media) + &codec + &address
 }
 
 /// Telephone `a` is at 192.0.2.10, `b` at 192.0.2.11 and so on.
