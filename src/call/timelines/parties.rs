@@ -288,15 +288,7 @@ impl Parties {
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
                 Output::Ended { end, .. } => ended(end),
                 Output::Ask(question) => {
-                    // `b.example` is where `b` is.
-                    let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
-                    let found = match (question.kind, host) {
-                        (crate::locate::RecordKind::Route, _) => Ok(flow().local.ip()),
-                        (crate::locate::RecordKind::A, Some(host)) => Ok(host.ip()),
-                        _ => Err(crate::locate::Unanswered::None(None)),
-                    };
-                    let answer = found.map(|it| (crate::locate::Records::Addresses(vec![it]), Duration::from_secs(60)));
-                    self.calls.handle_answer(&question, answer, self.now);
+                    self.answer_question(&question);
                     continue;
                 }
                 Output::Registration(_)
@@ -308,6 +300,18 @@ impl Parties {
             };
             self.log.push(format!("{} {line}", self.at()));
         }
+    }
+
+    /// The name server knows our address, and that `b.example` is where `b` is.
+    fn answer_question(&mut self, question: &Question) {
+        let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
+        let found = match (question.kind, host) {
+            (crate::locate::RecordKind::Route, _) => Ok(flow().local.ip()),
+            (crate::locate::RecordKind::A, Some(host)) => Ok(host.ip()),
+            _ => Err(crate::locate::Unanswered::None(None)),
+        };
+        let answer = found.map(|it| (crate::locate::Records::Addresses(vec![it]), Duration::from_secs(60)));
+        self.calls.handle_answer(question, answer, self.now);
     }
 
     fn receive(&mut self, to: Flow, data: Bytes) -> String {
