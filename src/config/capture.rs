@@ -45,9 +45,13 @@ impl Capture {
             enabled: section.boolean("enabled").unwrap_or(true),
             bytes_per_call: bytes.and_then(|it| usize::try_from(it).ok()).unwrap_or(limits::CAPTURE_CALL_BYTES_MAX),
             keep: Duration::from_secs(u64::from(days) * 86_400),
-            homer: section
-                .parsed("homer", parse_homer)
-                .map(|(is_stream, host, port)| Homer { host, port, is_stream, id, key }),
+            homer: section.parsed("homer", parse_homer).map(|(is_stream, host, port)| Homer {
+                host,
+                port,
+                is_stream,
+                id,
+                key,
+            }),
         }
     }
 }

@@ -517,8 +517,10 @@ mod tests {
         check_error(
             "[capture]\nhomer = 'tls://192.0.2.60'",
             &[],
-            &["hookswitch.toml:2: [capture] homer = \"tls://192.0.2.60\": expected udp:// or tcp:// and a host, such as \
-               udp://homer.example.com:9060"],
+            &[
+                "hookswitch.toml:2: [capture] homer = \"tls://192.0.2.60\": expected udp:// or tcp:// and a host, such as \
+               udp://homer.example.com:9060",
+            ],
         );
     }
 

@@ -275,10 +275,12 @@ impl SipWorker {
                 },
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
+                    self.adjust_intake(inputs.len());
                     self.handle_input(input);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 Some(invite) = invites.recv() => {
+                    self.adjust_intake(inputs.len());
                     self.handle_invite(invite);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
@@ -296,10 +298,7 @@ impl SipWorker {
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
         let start = clock::now();
-        let fullness = queued.max(self.shell.log.fullness());
-        self.calls.shed(self.intake.look(fullness, start.instant));
         loop {
             for _ in 0..INPUTS_PER_LOOK {
                 if let Ok(input) = inputs.try_recv() {
@@ -314,6 +313,13 @@ impl SipWorker {
                 return true;
             }
         }
+    }
+
+    /// Finds out how much of what comes has to be refused. To be called before anything of a burst is looked at.
+    fn adjust_intake(&mut self, queued: usize) {
+        let queued = f64::from(u32::try_from(queued).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, clock::now().instant));
     }
 
     fn handle_invite(&mut self, invite: WaitingInvite) {

@@ -43,8 +43,12 @@ impl Intake {
         if passed < interval {
             return self.share;
         }
-        // Nobody looks while nothing comes.
-        let steps = (passed.as_secs_f64() / interval.as_secs_f64()).min(STEPS_MAX);
+        // Nobody looks while nothing comes, and then nothing waits.
+        let steps = passed.as_secs_f64() / interval.as_secs_f64();
+        if steps > STEPS_MAX {
+            *self = Self { looked_at: Some(now), ..Self::new() };
+        }
+        let steps = steps.min(STEPS_MAX);
         let target_s = Duration::from_millis(SIP_NEW_CALL_WAIT_MS).as_secs_f64();
         let wait_s = self.longest_s.max(4.0 * fullness * target_s).min(WAIT_S_MAX);
         if wait_s <= target_s {
@@ -89,7 +93,7 @@ const SHARE_MAX: f64 = 0.98;
 const SHARE_MIN: f64 = 0.002;
 /// Waits beyond say no more, and would be remembered for too long.
 const WAIT_S_MAX: f64 = 0.5;
-/// So many intervals at once, at most, after a rest.
+/// So many intervals at once, at most; after more than these without any request there was a rest.
 const STEPS_MAX: f64 = 10.0;
 
 #[cfg(test)]
@@ -117,8 +121,12 @@ mod tests {
         assert_eq!((queue.intake.share, queue.longest_ms < 100.0), (0.0, true));
         queue.run(1_500, 2_500, 5_000);
         assert!(queue.intake.share > 0.4, "{}", queue.intake.share);
+        let busy = queue.intake.clone();
         queue.run(1_000, 2_500, 100);
         assert_eq!(queue.intake.share, 0.0);
+        // Then nothing more came for a while.
+        let mut rested = busy;
+        assert_eq!(rested.look(0.0, queue.now + Duration::from_secs(1)), 0.0);
     }
 
     #[test]
