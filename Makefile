@@ -4,7 +4,7 @@
 # as quick as mold on this tree, and flags that only `make` passes would make `make` and plain `cargo` rebuild each
 # other's work.
 
-.PHONY: help demo test check bench fmt setup setup-tests image
+.PHONY: help demo test check bench fuzz fmt setup setup-tests image
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,13 @@ check: ## the quick part of the tests: format, lints, cores
 
 bench: ## measure
 	cargo bench --locked
+
+fuzz: ## a minute of fuzzing for each target; needs cargo-fuzz, see fuzz/README.md
+	for target in $$(cargo fuzz list); do \
+	    mkdir -p fuzz/artifacts/corpus/$$target && \
+	    RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/artifacts/corpus/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=60 -timeout=5 || exit 1; \
+	done
 
 fmt: ## format the sources
 	cargo fmt

@@ -453,6 +453,9 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 
 // --- server ---
 
+/// Digits that a request may have sent at once.
+pub const LIVE_DIGITS_MAX: usize = 32;
+
 /// UDP ports for media unless the configuration says otherwise: outside the range that the kernel gives to other programs.
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 

@@ -171,7 +171,7 @@ fn judge(scene: &Scene, spoken: &Spoken, with_words: bool) -> Vec<AnswerVerdict>
 fn digits() {
     println!("\n### Digits that are found, of those that were pressed\n");
     println!(
-        "| Above noise | 40 ms | 50 ms | 70 ms | 100 ms | twist -8 dB | twist +4 dB | 1.5 % off | 3.5 % off, to be refused | -30 dBm0 | wrong digits |"
+        "| Above noise | 40 ms | 50 ms | 70 ms | 100 ms | twist -8 dB | twist +8 dB | 1.5 % off | 3.5 % off, to be refused | -30 dBm0 | wrong digits |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for noise in [None, Some(30.0), Some(20.0), Some(15.0), Some(10.0)] {
@@ -194,7 +194,7 @@ fn digits() {
             rate(70, 0.0, 0.0, -10.0),
             rate(100, 0.0, 0.0, -10.0),
             rate(70, -8.0, 0.0, -10.0),
-            rate(70, 4.0, 0.0, -10.0),
+            rate(70, 8.0, 0.0, -10.0),
             rate(70, 0.0, 0.015, -10.0),
             rate(70, 0.0, 0.035, -10.0),
             rate(70, 0.0, 0.0, -30.0),

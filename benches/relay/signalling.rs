@@ -116,8 +116,8 @@ fn with_body(head: &str, body: &str) -> String {
 pub(crate) fn sdp(media: SocketAddr, coding: Coding) -> String {
     let (ip, port, rtpmap, number) = (media.ip(), media.port(), coding.rtpmap(), coding.payload_type);
     format!(
-        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {number}\r\n\
-         a=rtpmap:{number} {rtpmap}\r\na=ptime:20\r\na=sendrecv\r\n"
+        "v=0\r\no=load 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP {number} 101\r\n\
+         a=rtpmap:{number} {rtpmap}\r\na=rtpmap:101 telephone-event/8000\r\na=ptime:20\r\na=sendrecv\r\n"
     )
 }
 

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::dial::Why;
 use super::leg::{Leg, State};
-use super::{Call, Calls, End, EndCause, Event, Output};
+use super::{Call, Calls, End, EndCause, Event, Output, Sound};
 use crate::identity::{CallId, LegId};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -43,11 +43,9 @@ impl Calls {
         self.tell(Output::Unbridge { a: id, b: partner });
     }
 
-    /// Holds the partner of a leg whose peer holds us, and takes it back. A peer that answers our hold by not listening
-    /// either holds nobody.
+    /// Holds the partner of a leg whose peer holds us, and takes it back.
     pub(super) fn align_holds(&mut self, id: LegId, now: Now) {
-        let found = self.legs.get(&id).and_then(|it| Some((it.is_held && !it.holds, it.partner?)));
-        let Some((is_held, index)) = found else {
+        let Some((is_held, index)) = self.legs.get(&id).and_then(|it| Some((it.is_held, it.partner?))) else {
             return;
         };
         let partner = LegId { call: id.call, index };
@@ -58,7 +56,10 @@ impl Calls {
             return;
         }
         leg.holds = is_held;
-        if let Some(dialog) = leg.dialog {
+        if self.config.own_sounds.hold_music {
+            let sound = is_held.then_some(Sound::HoldMusic);
+            self.tell(Output::PlaySound { leg: partner, sound });
+        } else if let Some(dialog) = leg.dialog {
             self.dialogs.hold(dialog, is_held, now);
         }
     }
@@ -67,6 +68,8 @@ impl Calls {
     pub(super) fn handle_digit(&mut self, id: LegId, digit: char, duration_ms: u16) {
         let call = id.call;
         match self.legs.get(&id).and_then(|it| it.partner) {
+            // A supervisor's keys are for nobody.
+            None if self.legs.get(&id).is_some_and(|it| it.is_aside) => (),
             Some(index) => self.tell(Output::SendDigit { leg: LegId { call, index }, digit, duration_ms }),
             None => self.tell(Output::Digit { call, digit, duration_ms }),
         }
@@ -114,6 +117,9 @@ impl Calls {
         if is_moved {
             self.dialogs.move_media(dialog, local, now);
         }
+        if self.config.own_sounds.hold_music {
+            self.tell(Output::PlaySound { leg: into, sound: None });
+        }
         self.journal(into.call, Event::Replaced { by });
         if let Some(old) = old {
             self.by_dialog.remove(&old);
@@ -145,9 +151,10 @@ impl Calls {
         if call.end.is_none() && !leg.is_dropped {
             let why = call.dialling.as_ref().map(|it| (it.why, it.waiting));
             match why {
-                _ if leg.is_dialled => self.handle_dialled_end(leg.id, end, now),
+                _ if leg.is_dialled => self.handle_dialled_end(leg.id, leg.is_aside, end, now),
+                _ if leg.is_aside => self.tell(Output::SupervisorGone { call: id }),
                 // Who waits goes on waiting.
-                Some((Why::Asked { by }, _)) if by == index => (),
+                Some((Why::Asked { by } | Why::Redirected { by }, _)) if by == index => (),
                 Some(_) | None => self.end_rest(id, end, now),
             }
         }
@@ -160,7 +167,7 @@ impl Calls {
             return;
         };
         call.end = Some(end);
-        call.dialling = None;
+        (call.dialling, call.aside) = (None, None);
         let rest: SmallVec<[u8; 4]> = call.legs().collect();
         for index in rest {
             let leg = LegId { call: id, index };

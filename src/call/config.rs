@@ -26,6 +26,8 @@ pub struct CallsConfig {
     pub capabilities: Capabilities,
     /// What callers hear until we answer, and when we do.
     pub ring: Ring,
+    /// Which sounds of ours a side of a bridged call hears.
+    pub own_sounds: OwnSounds,
     /// What we want of session timers.
     pub session_timers: SessionTimers,
     /// Whether 18x are reliable where the peer can, not only where it insists (RFC 3262).
@@ -58,6 +60,15 @@ pub struct CallsConfig {
     pub limits: CallLimits,
     /// How much a source may send.
     pub sources: SourceLimits,
+}
+
+/// Which sounds of ours a side of a bridged call hears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnSounds {
+    /// Ringing while somebody is called for it who sends no audio; if not, that of its own network.
+    pub ringback: bool,
+    /// Music while the other side holds it; if not, the hold is passed on.
+    pub hold_music: bool,
 }
 
 /// What callers hear until we answer, and when we do.
@@ -189,6 +200,7 @@ impl CallsConfig {
             users: None,
             capabilities: Capabilities::default(),
             ring: Ring::default(),
+            own_sounds: OwnSounds::default(),
             session_timers: SessionTimers::default(),
             reliable_provisionals: false,
             transfers: Transfers::Refused,

@@ -261,13 +261,16 @@ impl Victim {
                         }
                     }
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::config::RingTone;
+use super::elsewhere::Placed;
 use super::outgoing::Outgoing;
 use super::party::Party;
 use super::transfer::Transfer;
@@ -33,6 +34,8 @@ pub(super) struct Leg {
     pub(super) has_media: bool,
     /// It is called for another leg of the call, and not connected with it yet.
     pub(super) is_dialled: bool,
+    /// It hears the call beside those who talk in it, or is called for that.
+    pub(super) is_aside: bool,
     /// The leg of the same call that hears it.
     pub(super) partner: Option<u8>,
     /// The call goes on without it.
@@ -42,6 +45,8 @@ pub(super) struct Leg {
     /// What the journal was told while the call rang.
     pub(super) is_ringing_told: bool,
     pub(super) is_early_media_told: bool,
+    /// How it was placed, if it is a call of our own that may be pointed elsewhere.
+    pub(super) placed: Option<Box<Placed>>,
     /// A transfer that we asked its peer for, which has no outcome yet.
     pub(super) transfer: Option<Box<Transfer>>,
     /// The peer does not want to hear us.
@@ -91,11 +96,13 @@ impl Leg {
             remote: None,
             has_media: true,
             is_dialled: false,
+            is_aside: false,
             partner: None,
             is_dropped: false,
             leaves_at: None,
             is_ringing_told: false,
             is_early_media_told: false,
+            placed: None,
             transfer: None,
             is_held: false,
             is_silent: false,
@@ -114,6 +121,11 @@ impl Leg {
             State::Preparing { outgoing, .. } => Some(outgoing.outbound.flow),
             State::Ringing(_) | State::Calling { .. } | State::Answered | State::Cancelling { .. } => None,
         }
+    }
+
+    pub(super) fn awaits_early_media(&self) -> bool {
+        matches!(&self.state, State::Ringing(it) if it.media.is_some() && it.tone != RingTone::EarlyMedia)
+            && self.remote.is_some()
     }
 
     /// Takes note of what is agreed on. Whether the peer held us before. One that we hold may say that it does not want to
@@ -181,6 +193,7 @@ impl Calls {
             LegEvent::Transferred(outcome) => self.finish_transfer(leg, outcome, now),
             LegEvent::TransferAsked(wanted) => self.handle_transfer_asked(leg, *wanted, now),
             LegEvent::Ended(_) if self.is_sent_on(leg) => self.detach(leg),
+            LegEvent::Ended(end) if self.goes_elsewhere(leg, end, now) => (),
             LegEvent::Ended(end) => self.finish_leg(leg, self.explain(leg, end), now),
         }
         self.settle(leg);
@@ -382,6 +395,7 @@ impl Calls {
         }
         let is_outbound = matches!(leg.state, State::Calling { .. });
         leg.state = State::Answered;
+        leg.placed = None;
         if leg.is_dialled {
             self.handle_dialled_answer(id, media, now);
             return;

@@ -12,6 +12,7 @@ mod carried;
 mod config;
 mod details;
 mod dial;
+mod elsewhere;
 mod event;
 mod history;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod servers;
 mod simulation;
 #[cfg(test)]
 mod simulation_bridged;
+mod supervise;
 #[cfg(test)]
 mod timelines;
 mod transfer;
@@ -43,7 +45,7 @@ use smallvec::SmallVec;
 
 pub use self::admission::TrunkAdmission;
 pub use self::config::{
-    CallLimits, CallsConfig, HandOver, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
+    CallLimits, CallsConfig, HandOver, OwnSounds, Redirects, Replacements, Ring, RingTone, SessionTimers, Transfers,
 };
 pub use self::details::variable;
 use self::dial::Dialling;
@@ -99,10 +101,21 @@ struct Call {
     has_agent: bool,
     /// Somebody is being called for one of its legs.
     dialling: Option<Box<Dialling>>,
+    /// Somebody is being called who is to supervise it.
+    aside: Option<Box<Dialling>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
     end: Option<End>,
+}
+
+/// A sound of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sound {
+    /// Ringing at the other end.
+    Ringback,
+    /// Music on hold.
+    HoldMusic,
 }
 
 /// What is to be done, or known. Drain with [`Calls::poll_output`].
@@ -177,6 +190,13 @@ pub enum Output {
         /// How long it was pressed, in milliseconds.
         duration_ms: u16,
     },
+    /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
+    PlaySound {
+        /// The leg.
+        leg: LegId,
+        /// What; `None` for nothing any more.
+        sound: Option<Sound>,
+    },
     /// Close the media session. Comes once for every [`Output::OpenMedia`] that was not refused.
     CloseMedia {
         /// The leg.
@@ -223,6 +243,16 @@ pub enum Output {
         call: CallId,
         /// How it ended.
         outcome: TransferOutcome,
+    },
+    /// The supervisor whom [`Calls::supervise`] called has answered: its leg, which has a media session, may hear the others.
+    Supervising {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The supervisor has hung up, or could not be reached, and the call goes on. Not told when the call is over.
+    SupervisorGone {
+        /// The call.
+        call: CallId,
     },
     /// The peer has us call somebody else, and we said that we do: report how it goes with [`Calls::report_transfer`].
     TransferAsked {
@@ -308,7 +338,7 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs that are not over.
+    /// Dialogs that are not over, or whose BYE is not answered yet.
     pub dialogs: usize,
     /// Dialogs that are over, and wait out their last timers.
     pub ended_dialogs: usize,
@@ -345,6 +375,10 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
+        let profiles = trunks.profiles();
+        for (name, sources) in trunks.sources() {
+            config.routes.set_trunk_sources(name, sources);
+        }
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
@@ -358,8 +392,12 @@ impl Calls {
             unacknowledged_max: config.limits.unacknowledged_max,
             retry_after_s: config.retry_after_s,
         };
+        let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
+        for (index, sources, capabilities) in profiles {
+            dialogs.set_profile(index, sources, capabilities);
+        }
         Self {
-            dialogs: Dialogs::new(Transactions::new(transport, tokens, limits), dialogs),
+            dialogs,
             config,
             rng,
             calls: BTreeMap::new(),
@@ -593,7 +631,7 @@ impl Calls {
     /// The leg of a call that commands are about: the first that stays.
     fn main_leg(&self, call: CallId) -> Option<LegId> {
         let mut legs = self.calls.get(&call)?.legs().map(|index| LegId { call, index });
-        legs.find(|it| self.legs.get(it).is_some_and(|it| !it.is_dropped && !it.is_dialled))
+        legs.find(|it| self.legs.get(it).is_some_and(|it| !it.is_dropped && !it.is_dialled && !it.is_aside))
     }
 
     fn drain_dialogs(&mut self, now: Now) {
@@ -646,7 +684,20 @@ impl Calls {
 impl Call {
     /// A call with its first leg.
     fn new(has_agent: bool) -> Self {
-        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, history: None, end: None }
+        Self {
+            legs: SmallVec::from_slice(&[0]),
+            next: Some(1),
+            has_agent,
+            dialling: None,
+            aside: None,
+            history: None,
+            end: None,
+        }
+    }
+
+    /// Who is being called for one of its legs, or beside them.
+    const fn dialling(&mut self, is_aside: bool) -> &mut Option<Box<Dialling>> {
+        if is_aside { &mut self.aside } else { &mut self.dialling }
     }
 
     /// The numbers of its legs, in order.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::elsewhere::Placed;
 use super::leg::{Leg, State};
 use super::party::{Party, user_of};
 use super::{Call, Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
@@ -48,8 +49,9 @@ impl Calls {
         party.user = user_of(&outbound.to);
         let target = outbound.to.clone();
         let outgoing = Outgoing { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None };
+        let placed = self.follows_redirects().then(|| Box::new(Placed::new(&outgoing)));
         let mut held = prepared(leg, party, outgoing, now);
-        held.has_media = !is_full;
+        (held.placed, held.has_media) = (placed, !is_full);
         self.legs.insert(leg, held);
         if is_full {
             let end = End { cause: EndCause::Overloaded, sip_status: None, initiator: Initiator::Local, reason: None };

@@ -35,7 +35,7 @@ pub(super) struct Following {
 #[derive(Clone, Debug)]
 pub(super) struct Redirected {
     /// The trunk it belongs to.
-    trunk: Option<TrunkName>,
+    pub(super) trunk: Option<TrunkName>,
     /// Where it is.
     ip: IpAddr,
 }
@@ -63,7 +63,7 @@ impl Calls {
 
     /// Who is called on a leg points to `contacts`, the preferred ones first. Its end will be told.
     pub(super) fn handle_redirected(&mut self, id: LegId, status: u16, contacts: &[Uri]) {
-        let Some(leg) = self.legs.get(&id).filter(|it| it.is_dialled && !it.is_dropped) else {
+        let Some(leg) = self.legs.get(&id).filter(|it| !it.is_dropped) else {
             return;
         };
         let ip = leg.party.flow.remote.ip();
@@ -78,6 +78,14 @@ impl Calls {
         };
         let targets: Vec<_> = contacts.iter().filter_map(|it| self.pointed_to(leg, trunk.as_ref(), it)).collect();
         let user = leg.party.user.clone();
+        if !leg.is_dialled {
+            let by = Redirected { trunk, ip };
+            self.note_elsewhere(id, by, targets, status);
+            return;
+        }
+        if self.legs.get(&id).is_some_and(|it| it.is_aside) {
+            return;
+        }
         let following = self.calls.get_mut(&id.call).and_then(|it| it.dialling.as_mut()?.following.as_mut());
         let Some(following) = following else {
             return;
@@ -89,7 +97,8 @@ impl Calls {
             }
             let mut errand = following.errand.clone();
             errand.carried.history.gave_away(user.clone(), status);
-            errand.redirected = Some(Redirected { trunk: trunk.clone(), ip });
+            // Users lead to where the configuration lets them, and no further.
+            errand.redirected = account.is_none().then(|| Redirected { trunk: trunk.clone(), ip });
             let account = account.clone().unwrap_or_else(|| errand.target.account.clone());
             followed.push(Pii::new(shown(&to)));
             following.left.push_back((Target { account, to }, Box::new(errand)));
@@ -138,9 +147,10 @@ impl Calls {
     /// Refuses servers to which somebody pointed who may not: those of trunks, who trust our address, and those of this very
     /// machine, unless that is where it came from.
     pub(super) fn check_redirected(&self, errand: &Errand, hops: &[Hop]) -> Result<(), Refusal> {
-        let Some(by) = &errand.redirected else {
-            return Ok(());
-        };
+        errand.redirected.as_ref().map_or(Ok(()), |by| self.check_pointed_to(by, hops))
+    }
+
+    pub(super) fn check_pointed_to(&self, by: &Redirected, hops: &[Hop]) -> Result<(), Refusal> {
         let is_forbidden = |it: &Hop| {
             let ip = it.remote.ip();
             let is_inside = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
@@ -151,7 +161,7 @@ impl Calls {
     }
 }
 
-fn is_same(one: &Destination, two: &Destination) -> bool {
+pub(super) fn is_same(one: &Destination, two: &Destination) -> bool {
     match (one, two) {
         (Destination::Uri(one), Destination::Uri(two)) => one.equivalent(two),
         _ => one == two,

@@ -10,9 +10,9 @@ use super::dial::Errand;
 use super::{Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
 use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
-use crate::identity::{AccountId, CallId, Pii};
+use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::locate::{Hop, LocateId, Locator, NotLocated, Reach, Target};
-use crate::route::{Admission, AgentName, TrunkName};
+use crate::route::{Admission, AgentName, Destination, TrunkName};
 use crate::sip::{HeaderName, Uri};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
@@ -75,6 +75,8 @@ pub(super) enum Seeker {
     Call(CallId, Box<Order>),
     /// Somebody who is to be called for a leg of a call.
     Errand(CallId, Box<Errand>),
+    /// A call of ours that is pointed there.
+    Elsewhere(LegId, Destination),
     /// The trunk at this place.
     Trunk(usize),
 }
@@ -194,7 +196,7 @@ impl Calls {
                 self.end_order(call, &order, EndCause::Cancelled);
                 true
             }
-            Some(Seeker::Trunk(_) | Seeker::Errand(..)) | None => false,
+            Some(Seeker::Trunk(_) | Seeker::Errand(..) | Seeker::Elsewhere(..)) | None => false,
         }
     }
 
@@ -214,6 +216,10 @@ impl Calls {
             }
             Some((Seeker::Errand(call, errand), found)) => {
                 self.handle_errand_located(call, *errand, &found.unwrap_or_default(), now);
+                true
+            }
+            Some((Seeker::Elsewhere(leg, to), found)) => {
+                self.handle_elsewhere_located(leg, &to, &found.unwrap_or_default(), now);
                 true
             }
             Some((Seeker::Trunk(trunk), found)) => {

@@ -393,6 +393,7 @@ impl Simulation {
             }
             Output::CloseMedia { leg } => assert!(self.seen(side, leg.call).open_legs.remove(&leg), "it was open"),
             Output::Bridge { a, b } => assert!(self.seen(side, a.call).bridges.insert((a.min(b), a.max(b)))),
+            Output::PlaySound { .. } => panic!("no sounds are configured"),
             Output::Unbridge { a, b } => {
                 let open = self.seen(side, a.call).open_legs.clone();
                 assert!(open.contains(&a) && open.contains(&b), "neither is closed before");
@@ -419,7 +420,9 @@ impl Simulation {
                 let answer = Ok((Records::Addresses(ours), Duration::from_secs(60)));
                 self.sides[side].handle_answer(&question, answer, self.now);
             }
-            Output::UpdateMedia { .. }
+            Output::Supervising { .. }
+            | Output::SupervisorGone { .. }
+            | Output::UpdateMedia { .. }
             | Output::StartAgent { .. }
             | Output::Digit { .. }
             | Output::SendDigit { .. }

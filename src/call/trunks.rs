@@ -4,13 +4,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::config::Redirects;
 use super::servers::{CallerId, Seeker};
 use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
-use crate::identity::AccountId;
+use crate::dialog::offer_answer::Capabilities;
+use crate::identity::{AccountId, LegId};
 use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
 use crate::locate::{Hop, NotLocated, Target};
 use crate::registrar::{Failure, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
@@ -49,6 +51,8 @@ pub struct TrunkConfig {
     pub caller_id: Option<String>,
     /// How often its servers are asked whether they live.
     pub ping_every: Option<Duration>,
+    /// What our media sessions can do for it, if that is not what they can do for others.
+    pub capabilities: Option<Box<Capabilities>>,
     /// What is done when it points elsewhere (3xx).
     pub redirects: Redirects,
 }
@@ -204,6 +208,20 @@ impl Trunks {
         };
         let all = configs.into_iter().enumerate().map(trunk).collect();
         Self { all, deadlines, requests: BTreeMap::new() }
+    }
+
+    /// From where each trunk calls, as far as that is known before its servers are found.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (TrunkName, Vec<Network>)> {
+        self.all.iter().map(|it| (it.config.name.clone(), it.sources()))
+    }
+
+    /// The trunks that have capabilities of their own, and what is known of their addresses before they are found.
+    pub(super) fn profiles(&self) -> Vec<(usize, Vec<RangeInclusive<IpAddr>>, Capabilities)> {
+        let own = |(index, it): (usize, &Trunk)| {
+            let sources = it.sources().iter().map(Network::range).collect();
+            Some((index, sources, it.config.capabilities.as_deref()?.clone()))
+        };
+        self.all.iter().enumerate().filter_map(own).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -369,6 +387,11 @@ impl Calls {
         self.config.routes.trunk_of(ip).or_else(of_server)
     }
 
+    /// Whether nobody on the way can read the signalling of a leg.
+    pub fn is_confidential(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_secure())
+    }
+
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
     pub(super) fn trunk_towards(&self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {
@@ -429,6 +452,9 @@ impl Calls {
             trunk.ping_at = trunk.config.ping_every.map(|_| now.instant);
         }
         let sources = trunk.sources();
+        if let Some(capabilities) = trunk.config.capabilities.as_deref().cloned() {
+            self.dialogs.set_profile(index, sources.iter().map(Network::range).collect(), capabilities);
+        }
         self.config.routes.set_trunk_sources(name.clone(), sources);
         let flows = self.flows_to(&hops, Some(&name));
         self.register_at(index, &flows, now);

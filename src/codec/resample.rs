@@ -129,7 +129,8 @@ impl Resampler {
 
 #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate, which is clipping")]
 fn to_sample(value: f32) -> i16 {
-    value.round() as i16
+    // As `round`, which is a call where the processor at hand is not known to have it.
+    (value + 0.5_f32.copysign(value)) as i16
 }
 
 /// Brings a stream of frames to one rate, whatever rate they come at: that of a leg may change.

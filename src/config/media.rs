@@ -41,26 +41,64 @@ impl Default for Media {
     }
 }
 
+/// What `[trunks.NAME]` says otherwise than `[media]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrunkMedia {
+    /// `codecs`
+    pub codecs: Option<Vec<AudioCodec>>,
+    /// `ptime_ms`
+    pub ptime_ms: Option<u16>,
+    /// `dtmf`: whether keys are told by events, not by tones.
+    pub telephone_events: Option<bool>,
+    /// `srtp`
+    pub srtp: Option<SrtpPolicy>,
+}
+
+impl TrunkMedia {
+    pub(super) fn read(section: &Section<'_>) -> Self {
+        let telephone_events = section.parsed("dtmf", |text| match text {
+            "events" => Ok(true),
+            "tones" => Ok(false),
+            _ => Err("expected events or tones".to_owned()),
+        });
+        Self { codecs: read_codecs(section), ptime_ms: read_ptime(section), telephone_events, srtp: read_srtp(section) }
+    }
+}
+
+fn read_codecs(section: &Section<'_>) -> Option<Vec<AudioCodec>> {
+    let codecs = section.list("codecs", |key| AudioCodec::from_key(key).ok_or_else(expected_codec)).map(distinct);
+    if codecs.as_ref().is_some_and(Vec::is_empty) {
+        section.complain("codecs", "a call needs at least one codec");
+    }
+    codecs
+}
+
+fn read_ptime(section: &Section<'_>) -> Option<u16> {
+    let ptime_ms = section.number("ptime_ms", 10..=60).and_then(|it| u16::try_from(it).ok());
+    if ptime_ms.is_some_and(|it| it % 10 != 0) {
+        section.complain("ptime_ms", "expected 10, 20, 30, 40, 50 or 60");
+    }
+    ptime_ms
+}
+
+fn read_srtp(section: &Section<'_>) -> Option<SrtpPolicy> {
+    section.parsed("srtp", |text| {
+        let policy = SrtpPolicy::ALL.into_iter().find(|it| it.as_str() == text);
+        policy.ok_or_else(|| "expected off, accepted, preferred or required".to_owned())
+    })
+}
+
 impl Media {
     pub(super) fn read(section: &Section<'_>, ports: &PortRange) -> Self {
         let defaults = Self::default();
-        let codecs = section.list("codecs", |key| AudioCodec::from_key(key).ok_or_else(expected_codec)).map(distinct);
-        if codecs.as_ref().is_some_and(Vec::is_empty) {
-            section.complain("codecs", "a call needs at least one codec");
-        }
+        let codecs = read_codecs(section);
         let prefers_ours = section.parsed("prefer", |text| match text {
             "theirs" => Ok(false),
             "ours" => Ok(true),
             _ => Err("expected theirs or ours".to_owned()),
         });
-        let ptime_ms = section.number("ptime_ms", 10..=60).and_then(|it| u16::try_from(it).ok());
-        if ptime_ms.is_some_and(|it| it % 10 != 0) {
-            section.complain("ptime_ms", "expected 10, 20, 30, 40, 50 or 60");
-        }
-        let srtp = section.parsed("srtp", |text| {
-            let policy = SrtpPolicy::ALL.into_iter().find(|it| it.as_str() == text);
-            policy.ok_or_else(|| "expected off, accepted, preferred or required".to_owned())
-        });
+        let ptime_ms = read_ptime(section);
+        let srtp = read_srtp(section);
         let srtp_keys_in_clear = section.boolean("srtp_keys_in_clear");
         let shared_port = section.number("shared_port", 1_024..=65_534).and_then(|it| u16::try_from(it).ok());
         if let Some(port) = shared_port

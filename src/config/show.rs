@@ -202,6 +202,19 @@ impl Shown {
         self.plain("register", trunk.register);
         self.plain("expires_s", trunk.expires.as_secs());
         self.list("sources", trunk.sources.iter());
+        let media = &trunk.media;
+        if let Some(codecs) = &media.codecs {
+            self.list("codecs", codecs.iter().map(|it| it.key()));
+        }
+        if let Some(ptime_ms) = media.ptime_ms {
+            self.plain("ptime_ms", ptime_ms);
+        }
+        if let Some(events) = media.telephone_events {
+            self.text("dtmf", if events { "events" } else { "tones" });
+        }
+        if let Some(srtp) = media.srtp {
+            self.text("srtp", srtp.as_str());
+        }
         self.text("redirects", redirects(trunk.follows_redirects));
         self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
@@ -331,6 +344,10 @@ impl Shown {
         self.list("allow", sounds.allow.iter());
         self.plain("http", sounds.http);
         self.plain("fetch_s", sounds.fetch.as_secs());
+        self.plain("ringback", sounds.ringback);
+        if let Some(music) = &sounds.hold_music {
+            self.text("hold_music", music);
+        }
         self.text("country", &sounds.country);
     }
 

@@ -21,13 +21,25 @@ pub struct Sounds {
     pub http: bool,
     /// `fetch_s`: how long fetching may take.
     pub fetch: Duration,
+    /// `ringback`: whether callers of telephones hear ringing of ours.
+    pub ringback: bool,
+    /// `hold_music`: what held telephones hear; `None` passes the hold on.
+    pub hold_music: Option<String>,
     /// `country`: whose tones callers hear, as two capital letters.
     pub country: String,
 }
 
 impl Default for Sounds {
     fn default() -> Self {
-        Self { directory: None, allow: vec![], http: false, fetch: CLIP_FETCH_MAX, country: "US".to_owned() }
+        Self {
+            directory: None,
+            allow: vec![],
+            http: false,
+            fetch: CLIP_FETCH_MAX,
+            ringback: false,
+            hold_music: None,
+            country: "US".to_owned(),
+        }
     }
 }
 
@@ -48,6 +60,8 @@ impl Sounds {
             allow: section.list("allow", parse_network).unwrap_or(defaults.allow),
             http: section.boolean("http").unwrap_or(defaults.http),
             fetch: fetch.map_or(defaults.fetch, |it| Duration::from_secs(it.into())),
+            ringback: section.boolean("ringback").unwrap_or(defaults.ringback),
+            hold_music: section.text("hold_music"),
             country: country.unwrap_or(defaults.country),
         }
     }

@@ -20,6 +20,7 @@ pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,7 +54,7 @@ pub(crate) struct Dialogs {
     by_server: HashMap<TransactionId, DialogId>,
     deadlines: Deadlines<DialogId>,
     next_id: u64,
-    /// How many of the sessions are over, and only wait out their timers.
+    /// How many of the sessions are over, as the peer knows or can be left to find out, and only wait out their timers.
     ended: usize,
 }
 
@@ -290,6 +291,17 @@ impl Dialogs {
         Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
     }
 
+    /// What our media sessions can do for `peer`, a number that stands for all who are at these addresses, from the next
+    /// INVITE on. Of several at one address, the first counts.
+    pub(crate) fn set_profile(
+        &mut self,
+        peer: usize,
+        sources: Vec<RangeInclusive<IpAddr>>,
+        capabilities: Capabilities,
+    ) {
+        self.shared.set_profile(peer, sources, capabilities);
+    }
+
     /// The Call-ID of a session that has a dialog.
     pub(crate) fn call_id(&self, id: DialogId) -> Option<&str> {
         match &self.sessions.get(&id)?.state {
@@ -455,7 +467,9 @@ impl Dialogs {
             return;
         };
         self.deadlines.set(id, session.poll_timeout());
-        if matches!(session.state, State::Ended(_)) && !std::mem::replace(&mut session.is_counted_out, true) {
+        // Whoever stops the program waits for the answers to BYEs, and for nothing that comes after them.
+        let is_over = matches!(session.state, State::Ended(_)) && !self.shared.is_waiting(id);
+        if is_over && !std::mem::replace(&mut session.is_counted_out, true) {
             self.ended += 1;
         }
         if !session.is_done(&self.shared) {

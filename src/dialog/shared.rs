@@ -1,9 +1,12 @@
 //! What all sessions share: the transaction layer below, and who waits for which transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::credentials::OwnCredentials;
 use super::inspection::SDP;
+use super::offer_answer::Capabilities;
 use super::session_timer::Terms;
 use super::state::Dialog;
 use super::{DialogId, DialogsConfig, Event, ServerEvent};
@@ -24,6 +27,8 @@ const SUPPORTED_WITH_REPLACES: &str = "100rel, norefersub, replaces, timer";
 pub(super) struct Shared {
     pub(super) transactions: Transactions,
     pub(super) config: DialogsConfig,
+    /// What our media sessions can do for certain peers, by a number of each.
+    profiles: BTreeMap<usize, (Vec<RangeInclusive<IpAddr>>, Capabilities)>,
     pub(super) events: VecDeque<Event>,
     pub(super) server_events: VecDeque<ServerEvent>,
     /// 2xx of ours that wait for their ACK.
@@ -67,10 +72,29 @@ impl Purpose {
 }
 
 impl Shared {
+    /// What our media sessions can do for whoever is at the other end of `flow`.
+    pub(super) fn capabilities(&self, flow: Flow) -> &Capabilities {
+        let peer = flow.remote.ip().to_canonical();
+        let mut profiles = self.profiles.values();
+        let own = profiles.find(|(sources, _)| sources.iter().any(|it| it.contains(&peer)));
+        own.map_or(&self.config.capabilities, |(_, it)| it)
+    }
+
+    /// See [`super::Dialogs::set_profile`].
+    pub(super) fn set_profile(
+        &mut self,
+        peer: usize,
+        sources: Vec<RangeInclusive<IpAddr>>,
+        capabilities: Capabilities,
+    ) {
+        self.profiles.insert(peer, (sources, capabilities));
+    }
+
     pub(super) fn new(transactions: Transactions, config: DialogsConfig) -> Self {
         Self {
             transactions,
             config,
+            profiles: BTreeMap::new(),
             events: VecDeque::new(),
             server_events: VecDeque::new(),
             unacknowledged: 0,

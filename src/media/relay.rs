@@ -118,8 +118,9 @@ mod tests {
 
     use super::*;
     use crate::codec::{AudioCodec, OpusSettings};
-    use crate::media::{Latching, Session, SessionConfig, TICK, TelephoneEventFormat};
+    use crate::media::{Latching, Session, SessionConfig, TICK, TelephoneEventFormat, TransmitKind};
     use crate::rtp::Packet;
+    use crate::rtp::rtcp::{Compound, Rtcp};
     use crate::rtp::telephone_event::TelephoneEvent;
     use crate::timer::Now;
 
@@ -249,6 +250,88 @@ mod tests {
         assert_eq!(pair.tick(), 10 * TICK);
         pair.pass(audio(1, 160)).unwrap();
         assert_eq!(pair.tick(), TICK);
+    }
+
+    #[test]
+    fn each_side_gets_reports_of_its_own_while_packets_are_passed_on() {
+        let mut pair = Pair::new();
+        pair.begin();
+        let (mut passed, mut last, mut told) = (0, 0, [0; 2]);
+        for index in 0..2_000 {
+            if let Some((header, _)) = pair.pass(audio(index, u32::from(index) * 160)) {
+                (passed, last) = (passed + 1, header.timestamp);
+            }
+            pair.tick();
+            let mut buffer = [0; 1_500];
+            if let Some(transmit) = pair.b.poll_transmit(&mut buffer) {
+                let compound = Compound::parse(&buffer[..transmit.len]).unwrap();
+                let Some(Rtcp::SenderReport { ssrc, info, .. }) = compound.packets().next() else { panic!() };
+                assert_eq!((ssrc, info.packets, info.octets), (pair.b.ssrc(), passed, passed * 160));
+                assert_eq!(info.timestamp, last.wrapping_add(160), "a tick has passed since");
+                assert_eq!(transmit.kind, TransmitKind::Rtcp);
+                told[0] += 1;
+            }
+            if let Some(transmit) = pair.a.poll_transmit(&mut buffer) {
+                let compound = Compound::parse(&buffer[..transmit.len]).unwrap();
+                let Some(Rtcp::ReceiverReport { blocks, .. }) = compound.packets().next() else { panic!() };
+                let block = blocks.iter().next().unwrap();
+                assert_eq!((block.ssrc, block.lost, block.highest_sequence), (1, 0, u32::from(index)));
+                told[1] += 1;
+            }
+        }
+        assert!(told.iter().all(|it| (5..=17).contains(it)), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_no_packet_of_the_peer_goes_nowhere_and_what_is_around_the_payload_stays_behind() {
+        let mut pair = Pair::new();
+        pair.begin();
+        pair.pass(audio(1, 160)).unwrap();
+        let whole = written(&audio(2, 320));
+        let with = |change: &dyn Fn(&mut Vec<u8>)| {
+            let mut datagram = whole.clone();
+            change(&mut datagram);
+            datagram
+        };
+        for (what, datagram) in [
+            ("nothing", vec![]),
+            ("truncated", with(&|it| it.truncate(11))),
+            ("wrong version", with(&|it| it[0] = 0x40)),
+            ("wrong payload type", with(&|it| it[1] = 18)),
+            ("RTCP on the port of RTP", with(&|it| it[1] = 200)),
+            ("oversized", with(&|it| it.resize(1_600, 0))),
+            ("more than a packet may hold", with(&|it| it.resize(12 + 1_300, 0))),
+            (
+                "padding into the header",
+                with(&|it| {
+                    it[0] = 0xa0;
+                    it.push(200);
+                }),
+            ),
+            (
+                "an extension that is not there",
+                with(&|it| {
+                    it[0] = 0x90;
+                    it.truncate(14);
+                }),
+            ),
+        ] {
+            let relayed = pair.a.handle_relayed(PEER.parse().unwrap(), &datagram, pair.now);
+            assert!(relayed.is_none(), "{what}");
+        }
+        let dropped = pair.a.report(pair.now).dropped;
+        assert_eq!(dropped.malformed + dropped.payload_type + dropped.rtcp, 9, "{dropped:?}");
+        // Two CSRC, a word of extension and four bytes of padding.
+        let mut decorated = whole[..12].to_vec();
+        decorated[0] = 0xb2;
+        decorated.extend([1, 1, 1, 1, 2, 2, 2, 2, 0xbe, 0xde, 0, 1, 0x10, 0xff, 0, 0]);
+        decorated.extend(&whole[12..]);
+        decorated.extend([0, 0, 0, 4]);
+        let relayed = pair.a.handle_relayed(PEER.parse().unwrap(), &decorated, pair.now).unwrap();
+        let mut buffer = [0; 1_500];
+        let transmit = pair.b.forward(&relayed, &mut buffer, pair.now).unwrap();
+        assert_eq!((transmit.len, buffer[0], &buffer[12..transmit.len]), (172, 0x80, payload(2).as_slice()));
+        assert!(pair.pass(audio(2, 320)).is_none(), "replayed");
     }
 
     /// Two legs; what the peer of `a` says goes to that of `b`.

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::identity::AccountId;
@@ -177,6 +178,25 @@ pub struct Network {
 }
 
 impl Network {
+    /// From its first address to its last.
+    pub fn range(&self) -> RangeInclusive<IpAddr> {
+        let ends = |bits: u128, width: u32| {
+            let hosts = 1_u128.checked_shl(width - u32::from(self.prefix_bits)).map_or(u128::MAX, |it| it - 1);
+            (bits & !hosts, bits | hosts)
+        };
+        match self.address {
+            IpAddr::V4(address) => {
+                let (first, last) = ends(u128::from(address.to_bits()), 32);
+                let of = |bits| IpAddr::from(Ipv4Addr::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)));
+                of(first)..=of(last)
+            }
+            IpAddr::V6(address) => {
+                let (first, last) = ends(address.to_bits(), 128);
+                IpAddr::from(Ipv6Addr::from_bits(first))..=IpAddr::from(Ipv6Addr::from_bits(last))
+            }
+        }
+    }
+
     /// Whether `address` is one of them. An IPv4 address written as IPv6 counts as the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (ours, theirs, width) = match (self.address, address.to_canonical()) {
@@ -234,6 +254,20 @@ fn normalise(user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_goes_from_its_first_address_to_its_last() {
+        for (network, range) in [
+            ("192.0.2.7", "192.0.2.7..=192.0.2.7"),
+            ("192.0.2.77/24", "192.0.2.0..=192.0.2.255"),
+            ("0.0.0.0/0", "0.0.0.0..=255.255.255.255"),
+            ("2001:db8::1/64", "2001:db8::..=2001:db8::ffff:ffff:ffff:ffff"),
+            ("::/0", "::..=ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ] {
+            let found = network.parse::<Network>().unwrap().range();
+            assert_eq!(format!("{}..={}", found.start(), found.end()), range, "{network}");
+        }
+    }
 
     #[test]
     fn strangers_learn_nothing_and_known_sources_reach_known_numbers() {

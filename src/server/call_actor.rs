@@ -27,10 +27,11 @@ use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
+use crate::server::attendant;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::CallRecording;
 use crate::server::detection::{Finding, Listening};
-use crate::server::media_link::{LegCommand, LegTick};
+use crate::server::media_link::{self, LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
@@ -70,24 +71,35 @@ pub(crate) struct Shared {
 pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
     while let Some(new) = new_calls.recv().await {
         let span = logging::call_span(new.call);
-        task::spawn("call-actor", run(new, shared.clone()).instrument(span));
+        match new.link.is_some() {
+            true => task::spawn("call-actor", run(new, shared.clone()).instrument(span)),
+            false => task::spawn("call-attendant", attendant::run(new, shared.clone()).instrument(span)),
+        };
     }
 }
 
 async fn run(new: NewCall, shared: Shared) {
     let call = new.call;
     let _guard = EndOnPanic { call, worker: shared.worker.clone() };
-    let Some(prepared) = new.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
+    let Some(prepared) = new.party.agent.as_ref().and_then(|it| shared.agents.get(&it.0)).map(Arc::clone) else {
         // Routes only name agents that exist; a call placed without one is nobody's here.
         hang_up(&shared, call, HangUpCause::Unavailable).await;
         return;
     };
-    let context = CallContext { call, from: new.from.clone(), to: new.to.clone(), variables: new.variables.clone() };
-    let rate = new.link.rate();
+    let Some(link) = new.link else {
+        return;
+    };
+    let context = CallContext {
+        call,
+        from: new.party.from.clone(),
+        to: new.party.to.clone(),
+        variables: new.party.variables.clone(),
+    };
+    let rate = link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
-    if new.is_placed {
+    if new.party.is_placed {
         // Whoever is called speaks first.
         config.first_message = FirstMessage::CallerFirst { wait_ms_max: CALLED_SPEAKS_MS_MAX };
     }
@@ -97,11 +109,11 @@ async fn run(new: NewCall, shared: Shared) {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: if new.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
-        is_placed: new.is_placed,
+        listening: if new.party.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
-        link: new.link,
+        link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
         enhancer,
         shared,
@@ -129,7 +141,7 @@ struct CallActor {
     answered_by: Option<AnsweredBy>,
     /// Whether a fax machine is being handed over.
     is_sent_to_fax: bool,
-    link: crate::server::media_link::TaskEnd,
+    link: media_link::TaskEnd,
     recording: CallRecording,
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
@@ -237,6 +249,10 @@ impl CallActor {
                         self.cause = self.cause.or(cause);
                         break Some((end, media));
                     }
+                    Some(Signal::Record(request, reply)) => {
+                        // Whoever asked may have gone.
+                        reply.send(self.recording.handle_request(request, clock::now())).unwrap_or_default();
+                    }
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -289,7 +305,7 @@ impl CallActor {
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Ended { .. } => (),
         }
     }
 
@@ -299,6 +315,8 @@ impl CallActor {
         self.services = Connections::Closed;
         self.fetching.clear();
         self.digits.clear();
+        // Nobody listens any more, so that the two may get each other's packets as they come.
+        self.link = media_link::link(self.link.rate()).0;
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
@@ -349,7 +367,7 @@ impl CallActor {
             self.answered_by = Some(by);
             self.agent.handle_answered_by(by, now);
         }
-        if finding.is_fax() {
+        if finding.is_fax(self.is_placed) {
             self.handle_fax();
         } else if self.is_placed
             && let Some(cause) = finding.end_cause()

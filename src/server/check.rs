@@ -33,7 +33,7 @@ pub async fn run(file: Option<&Path>) -> anyhow::Result<()> {
     findings.good("configuration", file.map_or_else(|| "built in".to_owned(), |it| it.display().to_string()));
     check_ports(&config, &mut findings);
     for (name, trunk) in &config.trunks {
-        check_trunk(&config, system::trunk_config((name, trunk)), &mut findings).await;
+        check_trunk(&config, system::trunk_config(&config.media, (name, trunk)), &mut findings).await;
     }
     check_speech(&config, &mut findings);
     anyhow::ensure!(findings.failed == 0, "{} of these would not work", findings.failed);

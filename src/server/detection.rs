@@ -139,9 +139,10 @@ impl Finding {
         }
     }
 
-    /// Whether it is a fax machine that shows itself.
-    pub(crate) const fn is_fax(&self) -> bool {
-        matches!(self, Self::Tone(Detection { detected: Detected::FaxCalling | Detected::FaxAnswering, .. }))
+    /// Whether it is a fax machine that shows itself: one that calls us, or one that answers a call of ours.
+    pub(crate) fn is_fax(&self, is_placed: bool) -> bool {
+        let sought = if is_placed { Detected::FaxAnswering } else { Detected::FaxCalling };
+        matches!(self, Self::Tone(Detection { detected, .. }) if *detected == sought)
     }
 
     /// Why a call of ours is over, if this says so.

@@ -30,6 +30,7 @@ use crate::server::resolver::Resolver;
 use crate::server::shared_ports::{SharedPorts, SharedPortsConfig};
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sip_worker::{Command, NewCall, SharedStatus, Shell, SipWorker, Status};
+use crate::server::sounds::CallSounds;
 use crate::server::tcp::{self, Acceptor};
 use crate::server::tls::{self, TlsClient, TlsClientFiles, TlsError, TlsServer, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -82,6 +83,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) record: Option<Recording>,
     /// Who keeps the SIP messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
 }
 
 /// Who we are in TLS.
@@ -199,8 +202,8 @@ impl Endpoint {
         let (server, client) = load_tls(&config)?;
         let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
-        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
-        let media = Arc::new(media);
+        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map(Arc::new);
+        let media = media.map_err(EndpointError::Media)?;
 
         let connections = Arc::new(Connections::new(config.connections, rng.next_u64()));
         let input_drops = Arc::new(AtomicU64::new(0));
@@ -246,16 +249,15 @@ impl Endpoint {
             log,
             record: config.record,
             capture: config.capture,
+            sounds: config.sounds,
             status: Arc::clone(&status),
         };
-        let now = clock::now();
-        let captures = shell.capture.is_some();
+        let (now, captures) = (clock::now(), shell.capture.is_some());
         let mut calls = CallsConfig { listeners: bound.listeners, captures, ..config.calls };
         if config.listen.iter().any(|it| it.kind.is_websocket()) {
             calls.capabilities.browsers = Identity::generate().map(Arc::new);
         }
-        let calls = Calls::new(calls, rng, now);
-        let worker = SipWorker::new(calls, shell, now);
+        let worker = SipWorker::new(Calls::new(calls, rng, now), shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })
@@ -364,11 +366,13 @@ impl EndpointHandle {
             let counts = if is_unreadable { &mut sip.parse_errors } else { &mut sip.drops };
             counts.insert(reason.name(), total);
         }
+        snapshot.rtp.keys_in_clear += status.keys_in_clear;
         snapshot.queue_drops.insert("sip_input", self.input_drops.load(Ordering::Relaxed));
         snapshot.queue_drops.insert("sip_send", status.send_drops);
         snapshot.queue_drops.insert("new_calls", status.new_call_drops);
         snapshot.queue_drops.insert("media_orders", status.media_refusals);
         snapshot.queue_drops.insert("journal_new_calls", status.journal_refusals);
+        snapshot.supervisors = (count(status.supervisors.0), status.supervisors.1);
         if let Some((bindings, registrar, credentials)) = &status.users {
             snapshot.users.set(count(*bindings), *registrar, *credentials);
         }

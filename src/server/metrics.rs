@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub journal: JournalCounts,
     /// Recordings.
     pub recordings: RecordingsSnapshot,
+    /// Supervisors who hear a call or are called for that, and the total of those who came to hear one.
+    pub supervisors: (u64, u64),
     /// Users: where they are, and what they showed of themselves.
     pub users: UsersSnapshot,
     /// Captured SIP messages.
@@ -175,6 +177,8 @@ pub struct RtpSnapshot {
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
     pub packets_replayed: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
@@ -443,6 +447,7 @@ impl Page {
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
         self.recordings(&snapshot.recordings);
+        self.supervisors(snapshot.supervisors);
         self.users(&snapshot.users);
         self.capture(&snapshot.capture);
     }
@@ -564,6 +569,8 @@ impl Page {
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
             on a shared port from where nobody is expected, not protected with the peer's key, come before.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
+        let help = "Legs whose SRTP keys were told over signalling that others can read.";
+        self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
         self.value("hookswitch_media_ticks_late_total", COUNTER, "Media ticks begun late.", rtp.ticks_late);
@@ -591,6 +598,12 @@ impl Page {
         self.head("hookswitch_journal_lag_seconds", GAUGE, "How long the latest commit let its oldest event wait.");
         let (whole, rest) = (journal.lag_us / 1_000_000, journal.lag_us % 1_000_000);
         self.line(format_args!("hookswitch_journal_lag_seconds {whole}.{rest:06}"));
+    }
+
+    fn supervisors(&mut self, (now, total): (u64, u64)) {
+        let help = "Supervisors who hear a call, or are called for that.";
+        self.value("hookswitch_supervisors", GAUGE, help, now);
+        self.value("hookswitch_supervisions_total", COUNTER, "Supervisors who came to hear a call.", total);
     }
 
     fn recordings(&mut self, recordings: &RecordingsSnapshot) {

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use tokio::sync::Semaphore;
 
+use crate::call::Sound;
 use crate::codec::{Clip, SampleRate, WeakClip};
 use crate::config;
 use crate::limits::{CLIP_FETCHES_MAX, CLIPS_SHARED_MAX};
@@ -26,11 +27,36 @@ pub(crate) struct Sounds {
     shared: Mutex<BTreeMap<Key, WeakClip>>,
 }
 
+/// What sides of bridged calls hear of ours.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallSounds {
+    ringback: Option<Clip>,
+    hold_music: Option<Clip>,
+}
+
+impl CallSounds {
+    /// One of them.
+    pub(crate) fn get(&self, sound: Sound) -> Option<Clip> {
+        match sound {
+            Sound::Ringback => self.ringback.clone(),
+            Sound::HoldMusic => self.hold_music.clone(),
+        }
+    }
+}
+
 /// What makes a sound the same: a file that has changed is another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     BuiltIn(String, u32),
     File(PathBuf, SystemTime, u32),
+}
+
+/// What held sides should hear is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("[sounds] hold_music = \"{sound}\": {reason}; it is the name of a built-in sound, or a file of `directory`")]
+pub struct SoundMissing {
+    sound: String,
+    reason: String,
 }
 
 /// There are no tones of this country.
@@ -88,6 +114,21 @@ impl Sounds {
             self.share(key, &clip);
         }
         Ok(clip)
+    }
+
+    /// What sides of bridged calls hear, as far as it is configured.
+    ///
+    /// # Errors
+    /// As [`Sounds::find`], with the key.
+    pub(crate) fn of_calls(&self, config: &config::Sounds) -> Result<CallSounds, SoundMissing> {
+        let load = |written: &str, rate| {
+            self.load(written, rate).map_err(|reason| SoundMissing { sound: written.to_owned(), reason })
+        };
+        Ok(CallSounds {
+            // Tones have nothing above 4 kHz.
+            ringback: config.ringback.then(|| load("ringback", SampleRate::Hz8000)).transpose()?,
+            hold_music: config.hold_music.as_deref().map(|it| load(it, SampleRate::Hz16000)).transpose()?,
+        })
     }
 
     /// A sound that is built in, or a file that somebody plays already.

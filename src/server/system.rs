@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -13,11 +14,12 @@ use tokio::task::JoinHandle;
 use crate::agent::provider::secret::Secret;
 use crate::auth::{DigestAccount, DigestServerConfig};
 use crate::call::{
-    CallLimits, CallsConfig, HangUpCause, Redirects, Replacements, Ring, Transfers, TrunkAdmission, TrunkConfig,
-    UsersConfig,
+    CallLimits, CallsConfig, HangUpCause, OwnSounds, Redirects, Replacements, Ring, Transfers, TrunkAdmission,
+    TrunkConfig, UsersConfig,
 };
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkTls, User,
+    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
+    TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Preference};
 use crate::identity::AccountId;
@@ -35,13 +37,14 @@ use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
+use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
-use crate::server::recordings::{Recordings, RecordingsError};
+use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::NewCall;
-use crate::server::sounds::{Sounds, UnknownCountry};
+use crate::server::sounds::{CallSounds, SoundMissing, Sounds, UnknownCountry};
 use crate::server::speech::{self, SpeechConfig, SpeechServer};
 use crate::server::tls::{CertificateFiles, ClientCertificates, TlsClientFiles, TlsServerFiles};
 use crate::server::websocket::Origins;
@@ -100,6 +103,9 @@ pub enum StartError {
     /// The tones.
     #[error(transparent)]
     Sounds(#[from] UnknownCountry),
+    /// Music on hold.
+    #[error(transparent)]
+    HoldMusic(#[from] SoundMissing),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -124,14 +130,17 @@ impl System {
         let speech = start_speech(&config, &health).await?;
         let embedded = speech.as_ref().map(|(_, address)| address);
         let sounds = Arc::new(Sounds::new(&config.sounds)?);
+        let call_sounds = sounds.of_calls(&config.sounds)?;
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
-        let endpoint =
-            Endpoint::start(EndpointConfig { capture: tap, ..endpoint_config(&config, record) }, log.clone())?;
+        let endpoint = Endpoint::start(
+            EndpointConfig { capture: tap, sounds: call_sounds, ..endpoint_config(&config, record) },
+            log.clone(),
+        )?;
         warn_of_ephemeral_ports(&config);
 
         let writer = task::spawn("journal", writer.run());
@@ -155,13 +164,9 @@ impl System {
         });
         let group = task::Group::new();
         recordings.spawn(&group);
-        metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
-        let originator = Originator {
-            endpoint: handle.clone(),
-            agents: config.agents.keys().cloned().collect(),
-            trunks: config.trunks.keys().cloned().collect(),
-        };
-        let routes = calls::http::routes(journal.clone()).merge(originate::routes(originator));
+        let counted = Arc::clone(&recordings);
+        metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
+        let routes = api_routes(&config, &handle, &log, &journal, recordings);
         let api = http::api(routes, api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
@@ -230,7 +235,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {
@@ -239,6 +244,27 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// What is served to whoever shows a key.
+fn api_routes(
+    config: &Config,
+    handle: &EndpointHandle,
+    log: &CallLog,
+    journal: &Journal,
+    recordings: Arc<Recordings>,
+) -> Router {
+    let originator = Originator {
+        endpoint: handle.clone(),
+        agents: config.agents.keys().cloned().collect(),
+        trunks: config.trunks.keys().cloned().collect(),
+    };
+    let seen = log.clone();
+    let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
+    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+        .merge(originate::routes(originator))
+        .merge(live_calls::routes(live))
+        .merge(recordings::http::routes(journal.clone(), recordings))
 }
 
 /// The keys that are accepted, and the one that was made for the data directory just now.
@@ -373,8 +399,9 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             listeners: vec![],
             sources: source_limits(&config.sip.limits),
             routes,
+            own_sounds: OwnSounds { ringback: config.sounds.ringback, hold_music: config.sounds.hold_music.is_some() },
             users: users_config(config),
-            trunks: config.trunks.iter().map(trunk_config).collect(),
+            trunks: config.trunks.iter().map(|it| trunk_config(&config.media, it)).collect(),
             next_hop_after: config.sip.next_hop_after,
             capabilities: capabilities(&config.media),
             ring: Ring { answer_after: Some(config.sip.ring), ..Ring::default() },
@@ -396,6 +423,7 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
         },
         record,
         capture: None,
+        sounds: CallSounds::default(),
     }
 }
 
@@ -421,6 +449,19 @@ fn capabilities(media: &config::Media) -> Capabilities {
         srtp_keys_in_clear: media.srtp_keys_in_clear,
         // Only listeners for them make us known to browsers.
         browsers: None,
+    }
+}
+
+fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities {
+    let general = capabilities(media);
+    Capabilities {
+        codecs: trunk.codecs.clone().unwrap_or(general.codecs),
+        // Who writes an order for one carrier means it.
+        preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
+        telephone_events: trunk.telephone_events.unwrap_or(general.telephone_events),
+        ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
+        srtp: trunk.srtp.unwrap_or(general.srtp),
+        ..general
     }
 }
 
@@ -467,7 +508,7 @@ fn connection_limits(config: &SipLimits) -> ConnectionLimits {
 }
 
 /// Who answers which number, and whom users can call.
-fn routes(config: &Config) -> Routes {
+pub(crate) fn routes(config: &Config) -> Routes {
     let mut routes = Routes::default();
     for (number, to) in &config.numbers {
         routes.insert_number(number, target(to));
@@ -508,7 +549,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
 }
 
 /// A trunk of the configuration, as the call layer takes it.
-pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
+pub(crate) fn trunk_config(media: &config::Media, (name, trunk): (&String, &Trunk)) -> TrunkConfig {
     let account = |(username, password): (String, Secret)| {
         // What cannot stand in quotes is refused when the configuration is read.
         DigestAccount::new(trunk.realms.clone(), username, password).ok()
@@ -533,6 +574,7 @@ pub(crate) fn trunk_config((name, trunk): (&String, &Trunk)) -> TrunkConfig {
         },
         caller_id: trunk.caller_id.clone(),
         ping_every: trunk.options_every,
+        capabilities: (trunk.media != TrunkMedia::default()).then(|| Box::new(trunk_capabilities(media, &trunk.media))),
         redirects: redirects(trunk.follows_redirects),
     }
 }

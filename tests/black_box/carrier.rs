@@ -80,6 +80,56 @@ impl Carrier {
         self.socket.send_to(text.as_bytes(), request.from).unwrap();
     }
 
+    /// Sends a request within the dialog of an INVITE that was answered; the final response, acknowledged if it is of an
+    /// INVITE.
+    #[track_caller]
+    pub(crate) fn ask(&self, invite: &Received, method: &str, cseq: u32, contact: &str, sdp: &str) -> Message {
+        let header = |name: &str| invite.message.header(name).unwrap();
+        let target = header("Contact").split('<').nth(1).unwrap().split('>').next().unwrap().to_owned();
+        let request = |method: &str, branch: &str, sdp: &str| {
+            format!(
+                "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-{branch}-{cseq}\r\nMax-Forwards: 70\r\n\
+                 From: {};tag=carrier\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n{contact}\r\n\
+                 Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+                self.address,
+                header("To"),
+                header("From"),
+                header("Call-ID"),
+                sdp.len()
+            )
+        };
+        self.socket.send_to(request(method, "asked", sdp).as_bytes(), invite.from).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut buffer = [0; 65_536];
+        while Instant::now() < end {
+            self.socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let Ok((length, _)) = self.socket.recv_from(&mut buffer) else {
+                continue;
+            };
+            let message = Message::parse(&buffer[..length]);
+            if message.status().is_some_and(|it| it >= 200) {
+                self.socket.send_to(request("ACK", "ack", "").as_bytes(), invite.from).unwrap();
+                return message;
+            }
+        }
+        panic!("no answer to {method}");
+    }
+
+    /// Ends the call that an INVITE began; nobody waits for the answer.
+    pub(crate) fn hang_up(&self, invite: &Received) {
+        let header = |name: &str| invite.message.header(name).unwrap();
+        let target = header("Contact").split('<').nth(1).unwrap().split('>').next().unwrap();
+        let text = format!(
+            "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\nFrom: {};tag=carrier\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+            self.address,
+            header("To"),
+            header("From"),
+            header("Call-ID"),
+        );
+        self.socket.send_to(text.as_bytes(), invite.from).unwrap();
+    }
+
     /// Asks for credentials of `realm`.
     pub(crate) fn challenge(&self, request: &Received, realm: &str, nonce: &str) {
         let field = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5");

@@ -10,16 +10,16 @@ use crate::rtp_peer::Sends;
 use crate::server_process::{Home, Server};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 
-const JINGLE_HZ: u16 = 600;
-const MUSIC_HZ: u16 = 1_500;
-const RINGING_HZ: u16 = 425;
+pub(crate) const JINGLE_HZ: u16 = 600;
+pub(crate) const MUSIC_HZ: u16 = 1_500;
+pub(crate) const RINGING_HZ: u16 = 425;
 
 #[test]
 fn files_addresses_and_ringing_are_heard_one_after_the_other() {
     let (home, carrier) = (Home::new(), Carrier::start());
-    let music = serve(tone(MUSIC_HZ, 700));
+    let music = serve(wav_of_tone(MUSIC_HZ, 700));
     std::fs::create_dir(home.path().join("sounds")).unwrap();
-    std::fs::write(home.path().join("sounds/jingle.wav"), tone(JINGLE_HZ, 500)).unwrap();
+    std::fs::write(home.path().join("sounds/jingle.wav"), wav_of_tone(JINGLE_HZ, 500)).unwrap();
     std::fs::write(home.path().join("player.toml"), pathway(&music)).unwrap();
     let server = Server::start_in(
         &home,
@@ -118,7 +118,7 @@ fn serve(file: Vec<u8>) -> String {
 }
 
 /// A WAV file of one tone.
-fn tone(hz: u16, ms: u32) -> Vec<u8> {
+pub(crate) fn wav_of_tone(hz: u16, ms: u32) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 16_000,
@@ -137,7 +137,7 @@ fn tone(hz: u16, ms: u32) -> Vec<u8> {
 }
 
 /// The tones in µ-law audio, and for how long each is heard, in steps of 50 ms.
-fn runs(audio: &[u8]) -> Vec<(u16, u32)> {
+pub(crate) fn runs(audio: &[u8]) -> Vec<(u16, u32)> {
     let mut runs: Vec<(u16, u32)> = vec![];
     for window in audio.chunks_exact(400) {
         let samples: Vec<f64> = window.iter().map(|it| f64::from(linear(*it))).collect();

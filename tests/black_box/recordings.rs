@@ -74,6 +74,23 @@ fn a_place_that_cannot_be_written_to_costs_the_recording_only() {
 }
 
 #[test]
+fn a_disk_that_fills_up_in_mid_call_costs_the_recording_only() {
+    let server = Server::start_on_full_disk(200, &[RECORDED]);
+    let mut phone = Phone::call(&server, "100");
+    // At 32 kB a second the file ends after six.
+    phone.stay(Sends::Silence, Duration::from_secs(8));
+    phone.hear(50);
+    phone.hang_up();
+    let data = server.home.data();
+    let is_closed = || journal::calls(&data).first().is_some_and(|it| it.closed);
+    assert!(server.wait(Duration::from_secs(10), is_closed), "{}", server.log());
+    let calls = journal::calls(&data);
+    let failed = calls[0].all("failed").next().unwrap_or_else(|| panic!("{calls:?}\n{}", server.log()));
+    assert_eq!((failed["component"].as_str(), calls[0].end_cause()), (Some("recorder"), Some("hang_up")));
+    assert!(server.metrics().shown().contains("hookswitch_recordings_total{outcome=\"failed\"} 1"));
+}
+
+#[test]
 fn nothing_is_recorded_before_the_announcement_is_heard() {
     let server = Server::start(&[RECORDED, ("AGENTS__TALKER__RECORDING__CONSENT", "announce")]);
     let before = server.metrics();

@@ -64,10 +64,30 @@ impl Server {
         Self::start_at(home, free_port(), free_port(), keys)
     }
 
+    /// As [`Server::start`], where no file may grow beyond so many kilobytes: a disk that is full.
+    pub(crate) fn start_on_full_disk(kilobytes: u32, keys: &[(&str, &str)]) -> Self {
+        let (home, sip, http) = (Home::new(), free_port(), free_port());
+        let plain = serve(&home, &Self::configuration(), sip, http, keys);
+        let mut command = Command::new("sh");
+        // Without the signal, writing fails.
+        command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2));
+        command.arg(plain.get_program()).args(plain.get_args()).current_dir(home.path());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::begin(&mut command, &home, sip, http)
+    }
+
     /// As [`Server::start_in`], at given ports.
     pub(crate) fn start_at(home: &Arc<Home>, sip: u16, http: u16, keys: &[(&str, &str)]) -> Self {
-        let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml");
-        Self::start_with(home, &configuration, sip, http, keys)
+        Self::start_with(home, &Self::configuration(), sip, http, keys)
+    }
+
+    fn configuration() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box/hookswitch.toml")
     }
 
     /// As [`Server::start_at`], with another configuration.
@@ -78,7 +98,11 @@ impl Server {
         http: u16,
         keys: &[(&str, &str)],
     ) -> Self {
-        let process = Process::start(&mut serve(home, configuration, sip, http, keys));
+        Self::begin(&mut serve(home, configuration, sip, http, keys), home, sip, http)
+    }
+
+    fn begin(command: &mut Command, home: &Arc<Home>, sip: u16, http: u16) -> Self {
+        let process = Process::start(command);
         let server = Self { process, sip: loopback(sip), http: loopback(http), home: Arc::clone(home) };
         let ready = server.process.log.wait(START_MAX, |_| {
             assert!(!server.process.has_ended(), "the server ended at its start:\n{}", server.log());

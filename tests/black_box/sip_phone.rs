@@ -314,14 +314,41 @@ impl Phone {
         answer
     }
 
+    /// Calls `number`; the first response that has SDP, whose audio is heard from here on.
+    #[track_caller]
+    pub(crate) fn invite_early(&mut self, number: &str) -> Message {
+        self.number = number.to_owned();
+        let offer = self.sdp("sendrecv");
+        self.send_invite(&[], &offer);
+        let end = Instant::now() + ANSWER_MAX;
+        while let Some(message) = self.wire.receive(end.saturating_duration_since(Instant::now())) {
+            assert!(message.status().is_none_or(|it| it < 300), "{message:?}");
+            if message.status().is_some() && message.rtp_address().is_some() {
+                self.media.remote = message.rtp_address();
+                return message;
+            }
+        }
+        panic!("no SDP before the answer");
+    }
+
     /// An INVITE, or re-INVITE, with this offer; the final response, which is acknowledged.
     #[track_caller]
     pub(crate) fn invite_with(&mut self, headers: &[&str], offer: &str) -> Message {
+        self.send_invite(headers, offer);
+        self.invited()
+    }
+
+    fn send_invite(&mut self, headers: &[&str], offer: &str) {
         self.cseq += 1;
         let mut headers = headers.to_vec();
         headers.push("Content-Type: application/sdp");
         let request = self.request("INVITE", &headers, offer);
         self.wire.send(request.as_bytes());
+    }
+
+    /// The final response to an INVITE that was sent, acknowledged.
+    #[track_caller]
+    pub(crate) fn invited(&mut self) -> Message {
         let answer = self.final_response("INVITE");
         if answer.status() == Some(200) {
             self.peer_tag = answer.to_tag();

@@ -147,7 +147,7 @@ fn talk(ms: u32) -> Vec<u8> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "within full scale")]
-fn tones(frequencies: &[f64], ms: u32) -> Vec<u8> {
+pub(crate) fn tones(frequencies: &[f64], ms: u32) -> Vec<u8> {
     let value = |at: u32| {
         let phases = frequencies.iter().map(|it| (std::f64::consts::TAU * it * f64::from(at) / 8_000.0).sin());
         to_ulaw((4_000.0 * phases.sum::<f64>()) as i16)

@@ -23,7 +23,7 @@ impl RtpEngine {
         socket.connect(control).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let engine = Self { process, socket };
-        engine.send("d7:command4:pinge");
+        engine.send("ping", "d7:command4:pinge");
         engine
     }
 
@@ -31,7 +31,7 @@ impl RtpEngine {
     pub(crate) fn ask(&self, command: &str, protocol: &str, sdp: &str) -> String {
         let text = |it: &str| format!("{}:{it}", it.len());
         let to = if command == "answer" { "6:to-tag1:b" } else { "" };
-        let reply = self.send(&format!(
+        let reply = self.send(command, &format!(
             "d4:DTLS3:off3:ICE6:remove7:call-id4:test7:command{}8:from-tag1:a7:replacel6:origin18:session-connectione\
              3:sdp{}{to}18:transport-protocol{}e",
             text(command),
@@ -40,15 +40,16 @@ impl RtpEngine {
         ));
         let (_, rest) = reply.split_once("3:sdp").unwrap_or_else(|| panic!("{reply}\n{}", self.process.log.text()));
         let (length, rest) = rest.split_once(':').unwrap();
-        rest[..length.parse().unwrap()].to_owned()
+        rest.get(..length.parse().unwrap()).unwrap().to_owned()
     }
 
-    fn send(&self, command: &str) -> String {
+    /// What answers a command. The cookie tells repetitions of it from the next one.
+    fn send(&self, cookie: &str, command: &str) -> String {
         let mut buffer = [0; 8_192];
         let mut reply = None;
         self.process.log.wait(Duration::from_secs(10), |_| {
             // Until it listens, its port refuses.
-            drop(self.socket.send(format!("1 {command}").as_bytes()));
+            drop(self.socket.send(format!("{cookie} {command}").as_bytes()));
             reply = self.socket.recv(&mut buffer).ok();
             reply.is_some()
         });

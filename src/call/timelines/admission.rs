@@ -143,6 +143,7 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         admission,
         caller_id: None,
         ping_every: None,
+        capabilities: None,
         redirects: crate::call::Redirects::Refused,
     }];
     let closed = Admission { users: has_users, ..Admission::default() };

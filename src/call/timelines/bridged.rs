@@ -423,60 +423,6 @@ fn silence_on_one_leg_ends_both_unless_it_is_held() {
     );
 }
 
-/// Who answers our hold by not listening either is not the one who holds: the other side gets no re-INVITE for it.
-#[test]
-fn a_hold_that_is_answered_by_inactive_goes_one_way_only() {
-    check(
-        "
-        0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
-        1.000 < b INVITE re sdp=inactive
-        1.000 > b 200 INVITE inactive v2
-        1.000 ! update-media 1 192.0.2.11
-        1.000 # Held
-        1.000 > a INVITE sendonly v2
-        1.010 < a 200 sdp=inactive
-        1.010 > a ACK
-        1.010 ! update-media 0 192.0.2.10
-        1.010 # Held
-        1.020 < b ACK
-        3.000 < b INVITE re sdp=sendrecv
-        3.000 > b 200 INVITE sendrecv v3
-        3.000 ! update-media 1 192.0.2.11 send receive
-        3.000 # Resumed
-        3.000 > a INVITE sendrecv v3
-        3.010 < a 200 sdp=sendrecv
-        3.010 > a ACK
-        3.010 ! update-media 0 192.0.2.10 send receive
-        3.010 # Resumed
-        3.020 < b ACK
-        5.000 < a BYE
-        5.000 > a 200 BYE
-        5.000 ! unbridge 0 1
-        5.000 ! close-media 0
-        5.000 > b BYE
-        5.000 ! close-media 1
-        5.000 # LegEnded 1 HungUp
-        5.000 ! ended HungUp None Remote
-        5.000 # Ended
-        5.010 < b 200 method=BYE",
-    );
-}
-
 #[test]
 fn why_one_side_hangs_up_the_other_is_told() {
     check_with(
@@ -527,12 +473,12 @@ fn only_what_is_allowed_crosses() {
             HeaderName::Other("X-Secret".into()),
         ],
         "
-        0.000 < a INVITE to=300 h=Max-Forwards:20|P-Asserted-Identity:\"Real\"~<sip:+4930@carrier>|X-Tenant:7|X-Secret:8
+        0.000 < a INVITE to=300 h=Max-Forwards:20|P-Asserted-Identity:\"Real\"~<sip:+4930@carrier>|X-Tenant:7|X-Secret:8|Diversion:<sip:7@carrier>;reason=no-answer,<sip:8@carrier>;privacy=full
         0.000 # Offered
         0.000 ! open-media 0
         0.000 # Dialled 1
         0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1 From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:19 P-Asserted-Identity:<sip:+4930@192.0.2.1:5060> Diversion:<sip:300@192.0.2.1:5060>;reason=unconditional;counter=1 X-Tenant:7
+        0.000 > b INVITE sendrecv v1 From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:19 P-Asserted-Identity:<sip:+4930@192.0.2.1:5060> Diversion:<sip:300@192.0.2.1:5060>;reason=unconditional;counter=1 Diversion:<sip:7@192.0.2.1:5060>;reason=no-answer X-Tenant:7
         0.010 < b 603
         0.010 > b ACK From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:70
         0.010 ! close-media 1
@@ -736,4 +682,64 @@ fn leads_to_a_user(config: &mut CallsConfig) {
     let to = crate::route::Destination::User("100".to_owned());
     let account = crate::identity::AccountId::default();
     config.routes.insert_number("600", crate::route::Target { account, to });
+}
+
+#[test]
+fn what_changes_on_one_side_changes_nothing_on_the_other() {
+    check(
+        "
+        0.000 < a INVITE to=300
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 # Dialled 1
+        0.000 ! open-media 1
+        0.000 > b INVITE sendrecv v1
+        0.010 < b 200 sdp=sendrecv
+        0.010 > b ACK
+        0.010 # LegAnswered 1
+        0.010 ! update-media 1 192.0.2.11 send receive
+        0.010 ! bridge 0 1
+        0.010 # Bridged 0 1
+        0.010 > a 200 INVITE sendrecv v1
+        0.010 ! answered 0
+        0.010 # Answered
+        0.020 < a ACK
+        1.000 < a INVITE re sdp=pcma
+        1.000 > a 200 INVITE sendrecv v2
+        1.000 ! update-media 0 192.0.2.10 send receive Pcma
+        1.020 < a ACK
+        2.000 < b INVITE re sdp=moved
+        2.000 > b 200 INVITE sendrecv v2
+        2.000 ! update-media 1 192.0.2.11 send receive 192.0.2.10:5000
+        2.020 < b ACK
+        3.000 < a INVITE re sdp=video
+        3.000 > a 200 INVITE sendrecv v3 video 0
+        3.000 ! update-media 0 192.0.2.10 send receive
+        3.020 < a ACK
+        4.000 < a INVITE re sdp=no-audio
+        4.000 > a 488 INVITE
+        4.020 < a ACK hop
+        5.000 < a UPDATE sdp=pcma
+        5.000 > a 200 UPDATE sendrecv v4
+        5.000 ! update-media 0 192.0.2.10 send receive Pcma
+        6.000 < moved 1
+        6.000 > b INVITE sendrecv v3
+        6.000 < moved 0
+        6.000 > a INVITE sendrecv v5
+        6.010 < b 200 sdp=pcma
+        6.010 > b ACK
+        6.010 ! update-media 1 192.0.2.11 send receive Pcma
+        6.010 < a 488
+        6.010 > a ACK
+        9.000 < a BYE
+        9.000 > a 200 BYE
+        9.000 ! unbridge 0 1
+        9.000 ! close-media 0
+        9.000 > b BYE
+        9.000 ! close-media 1
+        9.000 # LegEnded 1 HungUp
+        9.000 ! ended HungUp None Remote
+        9.000 # Ended
+        9.010 < b 200 method=BYE",
+    );
 }

@@ -17,6 +17,7 @@ mod referrals;
 mod refreshes;
 mod refusals;
 mod reliable;
+mod supervised;
 mod transfers;
 mod transfers_carried_out;
 mod trunks;
@@ -264,9 +265,10 @@ impl Peer {
             return;
         };
         let tag = options.get("tag").copied().unwrap_or("peer");
-        let mut reply = Response::reply(request, StatusCode::new(status).expect("a status"))
-            .to_tag(request, tag)
-            .header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
+        let mut reply = Response::reply(request, StatusCode::new(status).expect("a status")).to_tag(request, tag);
+        if !options.contains_key("contact") {
+            reply = reply.header(HeaderName::Contact, "<sip:peer@192.0.2.9>");
+        }
         for (name, value) in extra_headers(options, &self.tag) {
             reply = reply.header(HeaderName::parse(&name).expect("a name"), value);
         }
@@ -307,6 +309,9 @@ impl Peer {
                 Output::CloseMedia { .. } => "! close-media".to_owned(),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),
@@ -395,6 +400,8 @@ fn sdp(kind: &str) -> String {
         "g729" => ("192.0.2.9", "m=audio 4000 RTP/AVP 18".to_owned()),
         "black-hole" => ("0.0.0.0", "m=audio 4000 RTP/AVP 0".to_owned()),
         "moved" => ("192.0.2.10", "m=audio 5000 RTP/AVP 0".to_owned()),
+        "video" => ("192.0.2.9", "m=audio 4000 RTP/AVP 0\r\nm=video 4002 RTP/AVP 31".to_owned()),
+        "no-audio" => ("192.0.2.9", "m=audio 0 RTP/AVP 0\r\nm=video 4002 RTP/AVP 31".to_owned()),
         "pcma" => ("192.0.2.9", "m=audio 4000 RTP/AVP 8".to_owned()),
         direction => ("192.0.2.9", format!("m=audio 4000 RTP/AVP 0\r\na={direction}")),
     };
@@ -419,7 +426,8 @@ fn show_sdp(body: &Bytes) -> String {
     }
     let description = crate::sdp::SessionDescription::parse(body).expect("a session description");
     let direction = description.direction_of(&description.media[0]);
-    format!(" {direction} v{}", description.origin.version)
+    let others = description.media.iter().skip(1).map(|it| format!(" {} {}", it.kind, it.port));
+    format!(" {direction} v{}{}", description.origin.version, others.collect::<String>())
 }
 
 /// The header fields that explain a refusal or answer OPTIONS.

@@ -117,6 +117,11 @@ impl Parties {
                 let index = words.next().expect("a leg").parse().expect("a number");
                 self.calls.handle_media_inactive(LegId { call: call(), index }, self.now);
             }
+            "moved" => {
+                let index: u8 = words.next().expect("a leg").parse().expect("a number");
+                let address = SocketAddr::from(([192, 0, 2, 1], 30_000 + u16::from(index)));
+                self.calls.handle_media_moved(LegId { call: call(), index }, address, self.now);
+            }
             "hand-over" => {
                 let uri = format!("sip:b@{}", address("b")).parse().expect("a URI");
                 let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
@@ -128,6 +133,19 @@ impl Parties {
                 };
                 self.calls.hand_over(call(), target, how, self.now);
             }
+            "supervise" | "redirect" => {
+                let to = words.next().expect("a telephone");
+                let uri = format!("sip:{to}@{}", address(to)).parse().expect("a URI");
+                let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
+                let done = match name.as_str() {
+                    "supervise" => self.calls.supervise(call(), target, self.now),
+                    _ => self.calls.redirect(call(), target, self.now),
+                };
+                if let Err(refusal) = done {
+                    self.log.push(format!("{} ! refused {}", self.at(), refusal.status().code()));
+                }
+            }
+            "dismiss" => drop(self.calls.dismiss_supervisor(call(), self.now)),
             _ => match words.next().expect("what the telephone does") {
                 status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(&name, status, &options),
                 "REGISTER" => self.register(&name),
@@ -254,21 +272,21 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_media(&remote))
+                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
+                Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
-                Output::Ended { end, .. } => {
-                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
-                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
-                }
+                Output::Ended { end, .. } => ended(end),
                 Output::Ask(question) => {
                     // `b.example` is where `b` is.
                     let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
@@ -286,29 +304,7 @@ impl Parties {
                 | Output::Secure { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. } => continue,
-                Output::Journal { event, .. } => match event {
-                    Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
-                    Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
-                    Event::LegRinging { leg } => format!("# LegRinging {leg}"),
-                    Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
-                    Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
-                    Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
-                    Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
-                    Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event @ (Event::Offered { .. }
-                    | Event::Ringing
-                    | Event::EarlyMedia
-                    | Event::Answered { .. }
-                    | Event::Held
-                    | Event::Resumed
-                    | Event::Digit { .. }
-                    | Event::TransferStarted { .. }
-                    | Event::Replaced { .. }
-                    | Event::Ended(_)) => {
-                        let text = format!("{event:?}");
-                        format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
-                    }
-                },
+                Output::Journal { event, .. } => told(&event),
             };
             self.log.push(format!("{} {line}", self.at()));
         }
@@ -357,6 +353,41 @@ impl Parties {
     }
 }
 
+/// A line of the log for an event of the journal.
+fn told(event: &Event) -> String {
+    match event {
+        Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
+        Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
+        Event::LegRinging { leg } => format!("# LegRinging {leg}"),
+        Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
+        Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
+        Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
+        Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
+        Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
+        event @ (Event::Offered { .. }
+        | Event::Ringing
+        | Event::EarlyMedia
+        | Event::Answered { .. }
+        | Event::Held
+        | Event::Resumed
+        | Event::Digit { .. }
+        | Event::TransferStarted { .. }
+        | Event::Replaced { .. }
+        | Event::Ended(_)) => {
+            let text = format!("{event:?}");
+            format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
+        }
+    }
+}
+
+/// What is agreed on, where it is not PCMU at port 4000 with the codec and address.
+fn show_change(media: &MediaDescription) -> String {
+    let is_usual = media.codec == crate::codec::AudioCodec::Pcmu;
+    let codec = if is_usual { String::new() } else { format!(" {:?}", media.codec) };
+    let address = if media.rtp.port() == 4000 { String::new() } else { format!(" {}", media.rtp) };
+    show_media(media) + &codec + &address
+}
+
 /// Telephone `a` is at 192.0.2.10, `b` at 192.0.2.11 and so on.
 fn address(name: &str) -> SocketAddr {
     let letter = name.as_bytes().first().expect("a name");
@@ -368,4 +399,9 @@ fn name_at(address: SocketAddr) -> String {
         IpAddr::V4(ip) => char::from(ip.octets()[3] - 10 + b'a').to_string(),
         IpAddr::V6(ip) => panic!("nobody is at {ip}"),
     }
+}
+
+fn ended(end: End) -> String {
+    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
 }

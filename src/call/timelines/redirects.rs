@@ -218,6 +218,7 @@ fn trunk(name: &str, host: &str, redirects: Redirects) -> TrunkConfig {
         caller_id: None,
         ping_every: None,
         redirects,
+        capabilities: None,
     }
 }
 

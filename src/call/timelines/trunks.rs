@@ -63,6 +63,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
         admission: TrunkAdmission::default(),
         caller_id: None,
         ping_every: None,
+        capabilities: None,
         redirects: crate::call::Redirects::Refused,
     };
     change(&mut trunk);
@@ -246,5 +247,60 @@ fn a_trunk_is_known_by_its_address_only() {
         2.100 # Ended
         2.100 < ACK hop branch=3
         9.000 < drain",
+    );
+}
+
+#[test]
+fn a_call_of_ours_is_followed_where_its_trunk_points() {
+    check_showing(
+        &[HeaderName::To, HeaderName::HistoryInfo],
+        trunk(|it| it.redirects = crate::call::Redirects::Followed),
+        "
+        1.000 < order trunk=acme
+        1.000 # Offered
+        1.000 ! open-media
+        1.000 < media-opened
+        1.000 > INVITE sendrecv v1 To:<sip:+4930123@two.example> to 192.0.2.20
+        1.100 < 302 contact=none h=Contact:<sip:+4930124@two.example>;q=0.5,<sip:a@192.0.2.9>;q=0.9,<sip:b@127.0.0.1>;q=0.7
+        1.100 > ACK To:<sip:+4930123@two.example>;tag=peer to 192.0.2.20
+        1.100 # Redirected
+        1.100 # Redirected
+        1.100 # Redirected
+        1.100 > INVITE sendrecv v1 To:<sip:a@192.0.2.9> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:a@192.0.2.9>;index=1.1;mp=1
+        1.200 < 486
+        1.200 > ACK To:<sip:a@192.0.2.9>;tag=peer
+        1.200 > INVITE sendrecv v1 To:<sip:+4930124@two.example> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:+4930124@two.example>;index=1.1;mp=1 to 192.0.2.20
+        1.300 < 200 sdp=sendrecv
+        1.300 > ACK To:<sip:+4930124@two.example>;tag=peer to 192.0.2.20
+        1.300 ! update-media send receive
+        1.300 ! answered
+        1.300 # Answered Pcmu
+        2.000 < hang-up
+        2.000 > BYE To:<sip:+4930124@two.example>;tag=peer to 192.0.2.20
+        2.000 ! close-media
+        2.000 ! ended HungUp None Local
+        2.000 # Ended
+        2.100 < 200
+        3.000 < drain",
+    );
+}
+
+#[test]
+fn a_call_of_ours_is_not_followed_unless_that_is_wanted() {
+    check_showing(
+        &[],
+        trunk(|_| ()),
+        "
+        1.000 < order trunk=acme
+        1.000 # Offered
+        1.000 ! open-media
+        1.000 < media-opened
+        1.000 > INVITE sendrecv v1 to 192.0.2.20
+        1.100 < 302 contact=none h=Contact:<sip:a@192.0.2.9>
+        1.100 > ACK to 192.0.2.20
+        1.100 ! close-media
+        1.100 ! ended Rejected Some(302) Remote
+        1.100 # Ended
+        3.000 < drain",
     );
 }

@@ -187,13 +187,16 @@ impl Shell {
                     let address = std::net::SocketAddr::new(ip.parse().expect("an address"), 20_000);
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }
                 | Output::CloseMedia { .. }
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
+                | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::Answered { .. }

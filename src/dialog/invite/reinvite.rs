@@ -570,6 +570,6 @@ pub(super) fn answer_to(
 ) -> Result<(String, crate::dialog::offer_answer::MediaDescription), Refusal> {
     let rng = shared.transactions.tokens().rng();
     let (terms, local) = (negotiation.srtp_terms(), negotiation.local_ip());
-    let offer = Offer::read(request.body(), &shared.config.capabilities, terms, local, rng);
+    let offer = Offer::read(request.body(), negotiation.capabilities(), terms, local, rng);
     Ok(negotiation.answer(&offer.map_err(|it| it.refusal())?))
 }

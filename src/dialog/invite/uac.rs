@@ -152,7 +152,7 @@ impl Session {
         if let Some(account) = account {
             shared.use_account(id, account);
         }
-        let mut negotiation = new_negotiation(local, flow.kind, shared);
+        let mut negotiation = new_negotiation(local, flow, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }

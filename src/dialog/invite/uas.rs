@@ -16,8 +16,8 @@ use crate::dialog::{DialogId, Event, Offered};
 use crate::sip::{Request, StatusCode};
 use crate::timer::Now;
 use crate::transaction::TransactionId;
+use crate::transport::Flow;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Flow, TransportKind};
 
 /// A call that comes in and is not answered finally.
 #[derive(Debug)]
@@ -55,10 +55,10 @@ impl Session {
         let timer = shared.config.session_timers.agree(request.headers(), None)?;
         let offer = match body {
             Body::Sdp => {
-                let capabilities = &shared.config.capabilities;
+                let capabilities = shared.capabilities(flow).clone();
                 let terms = capabilities.srtp_terms(flow.kind.is_secure());
                 let rng = shared.transactions.tokens().rng();
-                let offer = Offer::read(request.body(), capabilities, terms, flow.local.ip(), rng);
+                let offer = Offer::read(request.body(), &capabilities, terms, flow.local.ip(), rng);
                 Some(offer.map_err(|it| it.refusal())?)
             }
             Body::None | Body::Other => None,
@@ -119,7 +119,7 @@ impl Session {
                 (negotiation, Some(answer).filter(|_| !is_agreed), Some(media), OfferInOk::None)
             }
             None => {
-                let mut negotiation = new_negotiation(local, dialog.flow.kind, shared);
+                let mut negotiation = new_negotiation(local, dialog.flow, shared);
                 let description = negotiation.offer();
                 (negotiation, Some(description), None, OfferInOk::First)
             }
@@ -235,7 +235,7 @@ impl Incoming {
     /// Answers the offer, if there is one and it is not answered yet.
     pub(super) fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
         if let (None, Some(offer)) = (&self.answered, &self.offer) {
-            let mut negotiation = new_negotiation(local, self.dialog.flow.kind, shared);
+            let mut negotiation = new_negotiation(local, self.dialog.flow, shared);
             let (answer, media) = negotiation.answer(offer);
             self.answered = Some((negotiation, answer, media));
         }
@@ -243,9 +243,9 @@ impl Incoming {
 }
 
 /// Our side of the offers and answers of a new dialog.
-pub(super) fn new_negotiation(local: SocketAddr, kind: TransportKind, shared: &mut Shared) -> Negotiation {
+pub(super) fn new_negotiation(local: SocketAddr, flow: Flow, shared: &mut Shared) -> Negotiation {
     let session_id = shared.transactions.tokens().session_id();
-    let capabilities = shared.config.capabilities.clone();
-    let terms = capabilities.srtp_terms(kind.is_secure());
+    let capabilities = shared.capabilities(flow).clone();
+    let terms = capabilities.srtp_terms(flow.kind.is_secure());
     Negotiation::new(capabilities, terms, session_id, local, shared.transactions.tokens().rng())
 }

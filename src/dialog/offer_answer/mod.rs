@@ -169,6 +169,11 @@ impl Negotiation {
         self.local.ip()
     }
 
+    /// What our media session can do.
+    pub(crate) const fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
     /// Whether peers are told this already: that they are held or not, and where our media session is.
     pub(crate) fn tells(&self, holds: Option<bool>, local: Option<SocketAddr>) -> bool {
         holds.is_none_or(|it| it == self.holds) && local.is_none_or(|it| it == self.local)

@@ -104,8 +104,8 @@ pub struct AnswerDetector {
     is_answered: bool,
     at_ms: u32,
     answered_ms: u32,
-    /// Root mean square of what is no voice.
-    floor: f32,
+    /// The quietest frame of this half second and of the one before: what is no voice.
+    quietest: [f32; 2],
     /// Frames of voice in a row.
     run: u32,
     first_voice_ms: Option<u32>,
@@ -124,7 +124,7 @@ impl AnswerDetector {
             is_answered: false,
             at_ms: 0,
             answered_ms: 0,
-            floor: FLOOR_START,
+            quietest: [f32::INFINITY; 2],
             run: 0,
             first_voice_ms: None,
             last_voice_ms: 0,
@@ -169,11 +169,14 @@ impl AnswerDetector {
 
     fn follow_voice(&mut self, rms: u16) {
         let rms = f32::from(rms);
-        let is_loud = rms > VOICE_RMS_MIN.max(self.floor * 3.0);
-        let is_voice = is_loud && !self.tones.is_long_tone();
-        if !is_loud {
-            self.floor += (rms - self.floor) * if rms < self.floor { 0.2 } else { 0.02 };
+        let [now, before] = &mut self.quietest;
+        *now = now.min(rms);
+        // Whoever speaks pauses for breath and between syllables; what never falls below is noise.
+        let floor = now.min(*before).min(FLOOR_MAX);
+        if self.at_ms.is_multiple_of(FLOOR_MS) {
+            (*before, *now) = (*now, f32::INFINITY);
         }
+        let is_voice = rms > VOICE_RMS_MIN.max(floor * VOICE_ABOVE_FLOOR) && !self.tones.is_long_tone();
         if !is_voice {
             if self.run >= WORD_FRAMES_MIN {
                 self.words = self.words.saturating_add(1);
@@ -181,8 +184,6 @@ impl AnswerDetector {
             self.run = 0;
             return;
         }
-        // Noise that goes on for long becomes the floor.
-        self.floor += (rms - self.floor) * 0.000_3;
         self.run += 1;
         if self.run < WORD_FRAMES_MIN {
             return;
@@ -196,10 +197,13 @@ impl AnswerDetector {
 
     fn judge_tone(&self, detected: Detected) -> Option<Answer> {
         match detected {
+            // A fax machine that is called does not sound like one that calls; a beep of 1,100 Hz does.
+            Detected::FaxCalling | Detected::Beep if self.voice_ms >= 600 => {
+                Some(Answer::MachineReady(Readiness::Beep))
+            }
             Detected::FaxCalling | Detected::FaxAnswering => Some(Answer::Fax),
             Detected::SpecialInformation => Some(Answer::Unavailable),
             // A beep without a greeting may be anything.
-            Detected::Beep if self.voice_ms >= 600 => Some(Answer::MachineReady(Readiness::Beep)),
             Detected::Beep | Detected::Ringback | Detected::Busy | Detected::Congestion | Detected::Silence => None,
         }
     }
@@ -246,7 +250,11 @@ impl AnswerDetector {
     }
 }
 
-const FLOOR_START: f32 = 60.0;
+/// Louder noise is taken for voice, lest a voice that begins with the call be taken for noise.
+const FLOOR_MAX: f32 = 2_500.0;
+const FLOOR_MS: u32 = 500;
+/// 6 dB.
+const VOICE_ABOVE_FLOOR: f32 = 2.0;
 const VOICE_RMS_MIN: f32 = 250.0;
 /// What is shorter is a click.
 const WORD_FRAMES_MIN: u32 = 4;

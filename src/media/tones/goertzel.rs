@@ -16,7 +16,8 @@ impl Goertzel {
     pub(in crate::media) fn power(self, samples: &[f32]) -> f32 {
         let (mut before, mut last) = (0.0_f32, 0.0_f32);
         for sample in samples {
-            let next = self.coefficient.mul_add(last, sample - before);
+            // Not `mul_add`, which is a call where the processor at hand is not known to have it.
+            let next = self.coefficient * last + (sample - before);
             before = last;
             last = next;
         }

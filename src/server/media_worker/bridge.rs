@@ -3,7 +3,7 @@
 //! [`super::relay`].
 
 use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
-use crate::codec::Frame;
+use crate::codec::{Clip, Frame};
 use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
 use crate::media::{Heard, PlayoutFrame, Tick};
 use crate::rtp::Digit;
@@ -36,6 +36,15 @@ impl MediaLeg {
         self.handle.order(Order::Unbridge { key: self.key })
     }
 
+    /// Plays a sound again and again in the place of what the partner says, until that is `None` or the leg is bridged anew.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn play(&self, sound: Option<Clip>) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Sound { key: self.key, clip: sound })
+    }
+
     /// Sends a digit, held for `ms`.
     ///
     /// # Errors
@@ -56,11 +65,13 @@ impl Legs {
         for (key, partner) in [(a, b), (b, a)] {
             if let Some(leg) = self.by_key(key) {
                 leg.partner = Some(partner);
+                leg.sound = None;
                 // What was still to be said was not for the new partner.
                 leg.session.clear();
             }
         }
         self.settle(a, now);
+        self.seat_of(a, now);
     }
 
     pub(super) fn unbridge(&mut self, key: u64, now: Now) {
@@ -72,6 +83,15 @@ impl Legs {
         }
         self.settle(key, now);
         self.settle(partner, now);
+        self.seat_of(key, now);
+    }
+
+    pub(super) fn play(&mut self, key: u64, clip: Option<Clip>, now: Now) {
+        if let Some(leg) = self.by_key(key) {
+            leg.sound = clip.filter(|it| !it.samples().is_empty()).map(|it| (it, 0));
+            leg.session.clear();
+        }
+        self.settle(key, now);
     }
 
     /// Brings a leg what its partner's peer said.
@@ -84,6 +104,7 @@ impl Legs {
         }
         if let Some(frame) = passed.audio
             && leg.waiting_frames < BRIDGE_FRAMES_MAX
+            && leg.sound.is_none()
         {
             // There is room, as fewer wait than fit.
             leg.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
@@ -102,6 +123,19 @@ impl Leg {
         let digit = tick.dtmf_ended.map(|it| (it.digit, u16::try_from(it.duration_ms).unwrap_or(u16::MAX)));
         let passed = Passed { partner: self.partner?, audio, digit };
         (passed.audio.is_some() || passed.digit.is_some()).then_some(passed)
+    }
+
+    /// Keeps the sound that is played going.
+    pub(super) fn play_sound(&mut self) {
+        let Some((clip, position)) = &mut self.sound else {
+            return;
+        };
+        if self.waiting_frames == 0 {
+            let frame = clip.round(*position);
+            *position = (*position + frame.samples().len()) % clip.samples().len();
+            // There is room, as nothing waits.
+            self.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
+        }
     }
 
     /// Sends a digit as an event, or as tones to a peer that takes none.

@@ -14,6 +14,7 @@ mod metrics;
 mod relay;
 mod shared;
 mod slots;
+mod supervise;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -33,16 +34,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
+use self::relay::Ear;
 use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
+pub use self::supervise::Speech;
+use self::supervise::{Desk, Said, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::LegSockets;
 use super::recorder::TapEnd;
+use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
 use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
@@ -209,6 +214,8 @@ enum Order {
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
+    Supervise { key: u64, speech: Option<Speech> },
+    Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -240,6 +247,7 @@ impl Worker {
                 open: vec![],
                 vacant: vec![],
                 by_key: BTreeMap::new(),
+                supervisors: BTreeMap::new(),
                 shared: vec![],
                 by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
@@ -298,6 +306,8 @@ struct Legs {
     /// Places of `open` that are `None`.
     vacant: Vec<usize>,
     by_key: BTreeMap<u64, usize>,
+    /// The supervisors of calls, by their keys.
+    supervisors: BTreeMap<CallId, u64>,
     /// The ports that many legs share.
     shared: Vec<SharedEnd>,
     /// The place of the leg whose peer is at an address, by the token of the shared socket.
@@ -332,8 +342,18 @@ struct Leg {
     partner: Option<u64>,
     /// The place of that leg, while packets go there as they come.
     relays_to: Option<usize>,
+    /// What is played to its peer in the place of its partner, and how many samples of it are played.
+    sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
+    /// What is said while packets are passed on, if somebody wants to know.
+    ear: Option<Box<Ear>>,
+    /// The key of the leg of the supervisor who hears this one.
+    watcher: Option<u64>,
+    /// Of the supervisor, if that is to be heard here.
+    voice: Option<Box<Voice>>,
+    /// Of a supervisor's leg.
+    desk: Option<Box<Desk>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -394,6 +414,8 @@ impl Turn {
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
+                Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.send_digit(digit, ms);
@@ -463,7 +485,12 @@ impl Legs {
             ready_at: now.instant,
             partner: None,
             relays_to: None,
+            sound: None,
             waiting_frames: 0,
+            ear: None,
+            watcher: None,
+            voice: None,
+            desk: None,
             abandoned,
             published,
         };
@@ -510,6 +537,7 @@ impl Legs {
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
+        self.seat(leg.id.call, now);
         Some(leg)
     }
 
@@ -574,10 +602,26 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
+        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let other = leg.relays_to.filter(|_| leg.tap.is_some());
+        let other_said = other.and_then(|it| self.overheard(it));
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let ticked =
+            catch_unwind(AssertUnwindSafe(|| leg.tick(other_said.as_ref(), send, &self.metrics, &self.events, now)));
         match ticked {
-            Ok(Some(passed)) => self.pass(passed),
-            Ok(None) => (),
+            Ok(Ticked { passed, said }) => {
+                if let Some(passed) = passed {
+                    self.pass(passed);
+                }
+                if let Some(watcher) = watcher {
+                    self.tell_supervisor(watcher, index, &said);
+                }
+                if let Some(frame) = said.heard.filter(|_| speaks) {
+                    self.speak(place, &frame);
+                }
+            }
             Err(_) => {
                 // What it was about to send must not leave from the socket of another leg.
                 send.clear();
@@ -610,11 +654,16 @@ impl Legs {
 impl Leg {
     fn tick(
         &mut self,
+        other_said: Option<&Frame>,
         send: &mut SendBatch,
         metrics: &WorkerMetrics,
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
-    ) -> Option<Passed> {
+    ) -> Ticked {
+        if self.relays_to.is_some() {
+            let heard = self.overhear_tick(other_said, now);
+            return Ticked { passed: None, said: Said { heard, played: None } };
+        }
         if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
             self.link = None;
         }
@@ -631,18 +680,20 @@ impl Leg {
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
-        let tick = self.session.handle_tick(now);
+        self.play_sound();
+        self.hear_call();
+        let voice = self.voice.as_mut().and_then(|it| it.take());
+        if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
+            self.session.mix_in(frame);
+        }
+        let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
         if let Some(tap) = &mut self.tap {
-            let heard = match &tick.heard {
-                Heard::Audio(frame) | Heard::Concealed(frame) => Some(frame),
-                Heard::Nothing => None,
-            };
-            tap.tick(tick.number, heard, self.session.sent_frame());
+            tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
         self.tell_inactivity(tick.inactive_for, events);
         if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
@@ -650,10 +701,18 @@ impl Leg {
         }
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
+        let mut said = Said::default();
+        if self.watcher.is_some() || self.desk.is_some() {
+            said.heard = audio(&tick.heard);
+            said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
+        }
+        if let Some(it) = &self.voice {
+            tick.heard = it.heard_by_agent(tick.heard, voice);
+        }
         if let Some(link) = &mut self.link {
             link.tick(tick);
         }
-        passed
+        Ticked { passed, said }
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
@@ -755,6 +814,12 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
     }
 }
 
+/// What comes of a leg's tick for other legs.
+struct Ticked {
+    passed: Option<Passed>,
+    said: Said,
+}
+
 const WAKER_TOKEN: u64 = u64::MAX;
 /// Set in the tokens of shared sockets; the lowest bit stands for RTCP, as in those of legs.
 const SHARED_TOKEN: u64 = 1 << 62;
@@ -768,14 +833,17 @@ const TICKS_PER_PUBLICATION: u64 = 50;
 mod tests {
     use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
+    use smallvec::SmallVec;
+
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
-    use crate::media::{Latching, PlayoutFrame};
-    use crate::rtp::{Header, Packet};
+    use crate::media::{Heard, Latching, PlayoutFrame};
+    use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
+    use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
 
     #[test]
     fn a_leg_sends_and_hears_until_it_is_closed() {
@@ -961,6 +1029,69 @@ mod tests {
     }
 
     #[test]
+    fn packets_of_secured_legs_are_passed_on_with_the_keys_of_each() {
+        for (suite, secured) in [
+            (Suite::AesCm128HmacSha1Tag80, [true, true]),
+            (Suite::AeadAes256Gcm, [true, false]),
+            (Suite::AesCm128HmacSha1Tag32, [false, true]),
+        ] {
+            let bench = Bench::new(1);
+            let phone = |is_secured: bool, seed| if is_secured { Phone::secured(suite, seed) } else { Phone::new() };
+            let (mut caller, mut called) = (phone(secured[0], 1), phone(secured[1], 2));
+            let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+            caller.receive();
+            let ssrc = called.receive().ssrc;
+            leg.bridge(&other).unwrap();
+            let long = [7; 240];
+            called.wait_for_long(&mut caller, &long);
+            for _ in 0..30 {
+                caller.send(&long);
+            }
+            // What the caller does not protect, or not with its key, goes nowhere.
+            let forged = caller.written(&[9; 200]);
+            caller.socket.send_to(&forged, caller.peer.unwrap()).unwrap();
+            caller.send(&[8; 240]);
+            let heard: Vec<_> = std::iter::from_fn(|| Some(called.receive_whole()))
+                .take_while(|it| it.1 != [8; 240])
+                .filter(|it| it.1.len() != 160)
+                .collect();
+            let forged = heard.iter().filter(|it| it.1 == [9; 200]).count();
+            assert_eq!(forged, usize::from(!secured[0]), "{suite:?}");
+            assert!(heard.iter().filter(|it| it.1 == long).count() >= 30, "{suite:?}: {}", heard.len());
+            assert!(heard.iter().all(|it| it.0.ssrc == ssrc));
+            // The farewell is SRTCP on a leg that is secured, and readable with its key.
+            let report = other.close().blocking_recv().unwrap();
+            assert!(report.sent.packets > 30);
+            assert!(called.receives_rtcp(), "{suite:?}");
+        }
+    }
+
+    #[test]
+    fn a_sound_takes_the_place_of_the_partner_until_it_ends() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        let ssrc = called.receive().ssrc;
+        leg.bridge(&other).unwrap();
+        let long = [7; 240];
+        called.wait_for_long(&mut caller, &long);
+        let sound = Clip::new(&[i16::MAX; 500], 8_000, SampleRate::Hz8000).unwrap();
+        other.play(Some(sound)).unwrap();
+        while !called.hears_sound() {
+            caller.send(&long);
+        }
+        for _ in 0..50 {
+            caller.send(&long);
+            let (header, first) = called.receive_packet();
+            assert_eq!((header.ssrc, first), (ssrc, 0x80), "nothing of the caller is heard");
+        }
+        other.play(None).unwrap();
+        called.wait_for_long(&mut caller, &long);
+        drop((leg, other));
+    }
+
+    #[test]
     fn a_leg_whose_partner_is_gone_speaks_for_itself() {
         let bench = Bench::new(1);
         let (mut caller, mut called) = (Phone::new(), Phone::new());
@@ -1094,7 +1225,7 @@ mod tests {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                keys: None,
+                keys: phone.keys.clone(),
                 browser: None,
                 link,
                 tap: None,
@@ -1133,6 +1264,9 @@ mod tests {
         /// Where packets come from.
         peer: Option<SocketAddr>,
         sequence: u16,
+        /// Those of the leg, and what protects and reads packets here.
+        keys: Option<Box<Keys>>,
+        security: Option<(Outbound, Inbound)>,
     }
 
     impl Phone {
@@ -1141,7 +1275,15 @@ mod tests {
             // An address on which no other process tests at the same time.
             let socket = UdpSocket::bind((IpAddr::from(Ipv4Addr::new(127, high, low, 78)), 0)).unwrap();
             socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-            Self { socket, peer: None, sequence: 0 }
+            Self { socket, peer: None, sequence: 0, keys: None, security: None }
+        }
+
+        fn secured(suite: Suite, seed: u64) -> Self {
+            let mut rng = ChaCha12Rng::seed_from_u64(seed);
+            let [leg, phone] = std::array::from_fn(|_| MasterKey::random(suite, &mut rng));
+            let security = Some((Outbound::new(phone.clone()), Inbound::new(leg.clone(), &[])));
+            let keys = Keys { ours: leg, theirs: phone, their_identifier: SmallVec::new() };
+            Self { keys: Some(Box::new(keys)), security, ..Self::new() }
         }
 
         fn address(&self) -> SocketAddr {
@@ -1194,9 +1336,12 @@ mod tests {
             self.socket.set_read_timeout(Some(limit)).unwrap();
             let mut buffer = [0; 2_000];
             loop {
-                let (len, from) = self.socket.recv_from(&mut buffer).ok()?;
+                let (mut len, from) = self.socket.recv_from(&mut buffer).ok()?;
                 self.peer = Some(from);
                 if !is_rtcp(&buffer[..len]) {
+                    if let Some((_, inbound)) = &mut self.security {
+                        len = inbound.unprotect_rtp(&mut buffer[..len], clock::now().instant).unwrap();
+                    }
                     let packet = Packet::parse(&buffer[..len]).unwrap();
                     return Some((packet.header, packet.payload.to_vec()));
                 }
@@ -1214,13 +1359,40 @@ mod tests {
             }
         }
 
-        fn send(&mut self, payload: &[u8]) {
+        /// Whether RTCP comes that can be read.
+        fn receives_rtcp(&mut self) -> bool {
+            let mut buffer = [0; 2_000];
+            loop {
+                let (mut len, _) = self.socket.recv_from(&mut buffer).unwrap();
+                if !is_rtcp(&buffer[..len]) {
+                    continue;
+                }
+                if let Some((_, inbound)) = &mut self.security {
+                    len = inbound.unprotect_rtcp(&mut buffer[..len], clock::now().instant).unwrap();
+                }
+                return rtcp::Compound::parse(&buffer[..len]).is_ok();
+            }
+        }
+
+        /// The next packet, unprotected.
+        fn written(&mut self, payload: &[u8]) -> Vec<u8> {
             let timestamp = u32::from(self.sequence) * 160;
             let header = Header { payload_type: 0, marker: false, sequence: self.sequence, timestamp, ssrc: 9 };
-            let mut buffer = [0; 500];
+            let mut buffer = vec![0; 500];
             let len = Packet { header, payload }.write(&mut buffer).unwrap();
-            self.socket.send_to(&buffer[..len], self.peer.unwrap()).unwrap();
+            buffer.truncate(len);
             self.sequence += 1;
+            buffer
+        }
+
+        fn send(&mut self, payload: &[u8]) {
+            let mut packet = self.written(payload);
+            let mut len = packet.len();
+            packet.resize(600, 0);
+            if let Some((outbound, _)) = &mut self.security {
+                len = outbound.protect_rtp(&mut packet, len).unwrap();
+            }
+            self.socket.send_to(&packet[..len], self.peer.unwrap()).unwrap();
         }
     }
 }

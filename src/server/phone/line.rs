@@ -31,6 +31,7 @@ use crate::server::recorder::{Recorded, Recorder};
 use crate::server::resolver::{self, Resolver};
 use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::{Command, MediaClosed, Signal};
+use crate::server::sounds::CallSounds;
 use crate::server::tls::TlsClientFiles;
 use crate::server::websocket::Origins;
 use crate::sip::Uri;
@@ -183,6 +184,7 @@ impl Line {
             },
             record: Some(Recording::new(move |_, _| tap.take())),
             capture: None,
+            sounds: CallSounds::default(),
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
@@ -200,7 +202,7 @@ impl Line {
         Ok(Self {
             call,
             endpoint: endpoint.handle,
-            link: new.link,
+            link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
             listening: Listening::to_called(rate),
@@ -228,7 +230,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);

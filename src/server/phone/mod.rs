@@ -69,7 +69,7 @@ async fn find(arguments: &Arguments) -> anyhow::Result<Target> {
     };
     let trunk = config.trunks.get_key_value(name);
     let trunk = trunk.with_context(|| format!("{} has no [trunks.{name}]", file.display()))?;
-    Target::over(system::trunk_config(trunk), &arguments.target, config.dns.servers).await
+    Target::over(system::trunk_config(&config.media, trunk), &arguments.target, config.dns.servers).await
 }
 
 /// Lets the call go on to its end; `None` if it was not answered in time.

@@ -1,6 +1,8 @@
 //! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
+mod live;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use self::live::Supervisors;
+pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
 use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkEvent, TrunkState,
 };
 use crate::capture;
 use crate::codec::SampleRate;
@@ -23,19 +27,23 @@ use crate::locate::{Answer, Question};
 use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
 use crate::platform::calls::EndCause;
 use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
+use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::{self, TaskEnd};
 use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+pub(crate) use crate::server::new_call::NewCall;
+use crate::server::new_call::Party;
 use crate::server::ports::{LegSockets, PortPool};
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
+use crate::server::sounds::CallSounds;
 use crate::server::{clock, leg_media, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
@@ -84,6 +92,8 @@ pub(crate) enum Command {
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>, HandOver),
+    /// Do something with a call that is under way, and tell whether that is done or begun.
+    Live(CallId, Box<LiveOrder>, oneshot::Sender<Result<(), LiveRefused>>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -109,35 +119,18 @@ pub(crate) struct Status {
     pub(crate) shared_port_conflicts: u64,
     /// Calls refused because the journal could not take their first event.
     pub(crate) journal_refusals: u64,
+    /// Legs whose SRTP keys were told over signalling that others can read.
+    pub(crate) keys_in_clear: u64,
     /// Places where users can be reached, what became of registrations, and what was judged of credentials.
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
     pub(crate) trunks: Vec<TrunkState>,
+    /// Supervisors who hear a call, or are called for that; and the total of those who came to hear one.
+    pub(crate) supervisors: (usize, u64),
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
 pub(crate) type SharedStatus = Arc<Mutex<Status>>;
-
-/// A call that has come into being, for whoever runs its actor.
-#[derive(Debug)]
-pub(crate) struct NewCall {
-    /// The call.
-    pub(crate) call: CallId,
-    /// Who talks in it; `None` for one of the test phone.
-    pub(crate) agent: Option<AgentName>,
-    /// Whether it is ours: somebody is called.
-    pub(crate) is_placed: bool,
-    /// What the agent is told of it.
-    pub(crate) variables: BTreeMap<String, String>,
-    /// Who calls.
-    pub(crate) from: Pii<String>,
-    /// Who is called.
-    pub(crate) to: Pii<String>,
-    /// The audio of its leg.
-    pub(crate) link: TaskEnd,
-    /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
-    pub(crate) signals: mpsc::Receiver<Signal>,
-}
 
 /// What happens to a call, for its actor.
 #[derive(Debug)]
@@ -148,6 +141,8 @@ pub(crate) enum Signal {
     Answered,
     /// A digit in an INFO.
     Digit(char),
+    /// What is to become of the call's recording.
+    Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
     Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
@@ -190,19 +185,12 @@ pub(crate) struct Shell {
     pub(crate) log: CallLog,
     /// Where a leg's recording goes, if it is recorded.
     pub(crate) record: Option<Recording>,
+    /// What sides of bridged calls hear of ours.
+    pub(crate) sounds: CallSounds,
     /// Who keeps the messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
     pub(crate) status: SharedStatus,
-}
-
-/// Between whom a call is.
-struct Party {
-    agent: Option<AgentName>,
-    from: Pii<String>,
-    to: Pii<String>,
-    is_placed: bool,
-    variables: BTreeMap<String, String>,
 }
 
 /// See the module.
@@ -215,6 +203,9 @@ pub(crate) struct SipWorker {
     links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
+    supervisors: Supervisors,
+    /// Calls that somebody has hung up through the API.
+    ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
@@ -228,11 +219,12 @@ pub(crate) struct SipWorker {
     /// How many requests each of [`LIMITS`] has refused, as far as the log knows.
     refusals: [u64; LIMITS.len()],
     refusals_told: Now,
+    keys_in_clear: KeysInClear,
 }
 
 impl SipWorker {
     /// A worker for `calls`, idle until [`SipWorker::run`].
-    pub(crate) const fn new(calls: Calls, shell: Shell, now: Now) -> Self {
+    pub(crate) fn new(calls: Calls, shell: Shell, now: Now) -> Self {
         Self {
             calls,
             intake: Intake::new(),
@@ -241,6 +233,8 @@ impl SipWorker {
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
+            supervisors: Supervisors::new(),
+            ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
             new_call_drops: 0,
@@ -250,6 +244,7 @@ impl SipWorker {
             shown: now,
             refusals: [0; LIMITS.len()],
             refusals_told: now,
+            keys_in_clear: KeysInClear::default(),
         }
     }
 
@@ -352,8 +347,10 @@ impl SipWorker {
             media_refusals: self.media_refusals,
             shared_port_conflicts: self.shell.shared_ports.conflicts(),
             journal_refusals: self.journal_refusals,
+            keys_in_clear: self.keys_in_clear.total(),
             users: self.users(),
             trunks: self.calls.trunks(now),
+            supervisors: self.supervisors.counts(),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -452,6 +449,7 @@ impl SipWorker {
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
+            Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -505,6 +503,7 @@ impl SipWorker {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
             Output::UpdateMedia { leg, peer, remote } => {
+                self.note_keys(leg, peer, &remote);
                 let agreed = self.remote_media(&remote, peer);
                 if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
                     tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
@@ -514,6 +513,7 @@ impl SipWorker {
             }
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
+                self.keys_in_clear.forget(leg);
                 self.shell.shared_ports.close(leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
@@ -527,13 +527,13 @@ impl SipWorker {
                     self.order_media(a, |it| it.bridge(&other));
                     self.legs.insert(b, other);
                 }
+                self.direct_supervisor(a.call);
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
-            Output::SendDigit { leg, digit, duration_ms } => {
-                if let Some(digit) = Digit::from_char(digit) {
-                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-                }
-            }
+            Output::Supervising { leg } => self.supervisor_answered(leg),
+            Output::SupervisorGone { call } => self.supervisor_gone(call),
+            Output::PlaySound { leg, sound } => self.play(leg, sound),
+            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
@@ -578,6 +578,9 @@ impl SipWorker {
 
     fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
         let now = clock::now();
+        if let Some(remote) = remote {
+            self.note_keys(leg, peer, remote);
+        }
         match self.try_open_media(leg, local_ip, peer, remote) {
             Some(address) => {
                 self.calls.handle_media_opened(leg, address, now);
@@ -590,6 +593,23 @@ impl SipWorker {
                 self.media_refusals += 1;
                 self.calls.handle_media_refused(leg, now);
             }
+        }
+    }
+
+    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+        if let Some(digit) = Digit::from_char(digit) {
+            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+        }
+    }
+
+    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
+        let clip = sound.and_then(|it| self.shell.sounds.get(it));
+        self.order_media(leg, |it| it.play(clip));
+    }
+
+    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+        if remote.keys.is_some() && !self.calls.is_confidential(leg) {
+            self.keys_in_clear.note(leg, peer);
         }
     }
 
@@ -655,22 +675,13 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let Party { agent, from, to, is_placed, variables } = party;
-        let new = NewCall { call, agent, is_placed, variables, from, to, link, signals: queue };
+        let rate = link.rate();
+        let new = NewCall { call, party, link: Some(link), rate, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
         self.actors.insert(call, signals);
-    }
-
-    /// A tap that no leg takes is dropped, which finishes its recording.
-    fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
-        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
-        let leg = self.legs.range(first..=last).next();
-        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
-            self.media_refusals += 1;
-        }
     }
 
     fn signal(&mut self, call: CallId, signal: Signal) {
@@ -695,12 +706,14 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.supervisors.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
             return;
         }
-        let cause = self.is_hanging_up.then_some(EndCause::Drained);
+        let by_operator = self.ended_by_operator.remove(&call).then_some(EndCause::HangUp);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained).or(by_operator);
         match self.actors.remove(&call) {
             Some(actor) => {
                 if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {
