@@ -178,6 +178,9 @@ impl ResponseBuilder {
     }
 }
 
+/// The ends of start line and head, and a Content-Length.
+const LENGTH_BYTES: usize = 32;
+
 /// Room for what most messages have.
 fn room() -> (Vec<Line>, String) {
     (Vec::with_capacity(16), String::with_capacity(512))
@@ -217,7 +220,15 @@ pub(crate) fn write(
     body: &Bytes,
     has_length: bool,
 ) -> Result<Message, BuildError> {
-    let mut out = Vec::with_capacity(start.len() + 64 * lines.len() + written.len() + body.len() + 64);
+    let length = |line: &Line| match line {
+        Line::Kept(line) => line.len(),
+        Line::Written(place) => place.len(),
+        Line::New(name, value) => name.as_str().len() + value.len() + ": \r\n".len(),
+        Line::Refused(_) => 0,
+    };
+    // No more than it takes: messages are kept for as long as their calls.
+    let lines_length: usize = lines.iter().map(length).sum();
+    let mut out = Vec::with_capacity(start.len() + lines_length + body.len() + LENGTH_BYTES);
     out.extend_from_slice(start);
     out.extend_from_slice(b"\r\n");
     for line in lines {

@@ -249,6 +249,8 @@ fn call(names: &NameServer, config: &str, arguments: &[&str]) -> (bool, String) 
     command.arg("call").args(arguments).arg("--config").arg(&file).current_dir(home.path());
     let mut process = Process::start(&mut command);
     let status = process.exit_status(Duration::from_secs(60));
+    // The log ends a moment after the process.
+    process.log.wait(Duration::from_secs(5), |log| log.is_over());
     (status.success(), process.log.text())
 }
 

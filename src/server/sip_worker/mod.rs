@@ -270,11 +270,12 @@ impl SipWorker {
                 },
                 Some(event) = media.recv() => self.handle_media(event),
                 Some(input) = inputs.recv() => {
+                    self.adjust_intake(inputs.len());
                     self.handle_input(input);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 Some(invite) = invites.recv() => {
-                    self.look_at_intake(&inputs);
+                    self.adjust_intake(inputs.len());
                     self.handle_invite(invite);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
@@ -289,19 +290,10 @@ impl SipWorker {
         }
     }
 
-    /// Finds how many new calls are refused from here on. Returns the time.
-    fn look_at_intake(&mut self, inputs: &mpsc::Receiver<Input>) -> Now {
-        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
-        let now = clock::now();
-        let fullness = queued.max(self.shell.log.fullness());
-        self.calls.shed(self.intake.look(fullness, now.instant));
-        now
-    }
-
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        let start = self.look_at_intake(inputs);
+        let start = clock::now();
         loop {
             for _ in 0..INPUTS_PER_LOOK {
                 if let Ok(input) = inputs.try_recv() {
@@ -316,6 +308,13 @@ impl SipWorker {
                 return true;
             }
         }
+    }
+
+    /// Finds out how much of what comes has to be refused. To be called before anything of a burst is looked at.
+    fn adjust_intake(&mut self, queued: usize) {
+        let queued = f64::from(u32::try_from(queued).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, clock::now().instant));
     }
 
     fn handle_invite(&mut self, invite: WaitingInvite) {
