@@ -453,6 +453,9 @@ pub const DRAIN_CONFIGURED_S_MAX: u32 = 86_400;
 
 // --- server ---
 
+/// Digits that a request may have sent at once.
+pub const LIVE_DIGITS_MAX: usize = 32;
+
 /// UDP ports for media unless the configuration says otherwise: outside the range that the kernel gives to other programs.
 pub const RTP_PORTS_DEFAULT: std::ops::RangeInclusive<u16> = 16_384..=32_767;
 
@@ -506,6 +509,8 @@ pub const SIP_NEW_CALL_WAIT_MS: u64 = 40;
 pub const SIP_INTAKE_MS: u64 = 20;
 /// How long they may wait for longer than that before any are refused: a burst is worked off.
 pub const SIP_BURST_MS: u64 = 80;
+/// When none has come for so long, all are served again.
+pub const SIP_REST_MS: u64 = 1_000;
 /// Refused INVITEs that are remembered so that their copies are refused, too; when there are as many again, these are
 /// forgotten.
 pub const SHED_INVITES_MAX: usize = 65_536;

@@ -68,6 +68,8 @@ impl Calls {
     pub(super) fn handle_digit(&mut self, id: LegId, digit: char, duration_ms: u16) {
         let call = id.call;
         match self.legs.get(&id).and_then(|it| it.partner) {
+            // A supervisor's keys are for nobody.
+            None if self.legs.get(&id).is_some_and(|it| it.is_aside) => (),
             Some(index) => self.tell(Output::SendDigit { leg: LegId { call, index }, digit, duration_ms }),
             None => self.tell(Output::Digit { call, digit, duration_ms }),
         }
@@ -149,9 +151,10 @@ impl Calls {
         if call.end.is_none() && !leg.is_dropped {
             let why = call.dialling.as_ref().map(|it| (it.why, it.waiting));
             match why {
-                _ if leg.is_dialled => self.handle_dialled_end(leg.id, end, now),
+                _ if leg.is_dialled => self.handle_dialled_end(leg.id, leg.is_aside, end, now),
+                _ if leg.is_aside => self.tell(Output::SupervisorGone { call: id }),
                 // Who waits goes on waiting.
-                Some((Why::Asked { by }, _)) if by == index => (),
+                Some((Why::Asked { by } | Why::Redirected { by }, _)) if by == index => (),
                 Some(_) | None => self.end_rest(id, end, now),
             }
         }
@@ -164,7 +167,7 @@ impl Calls {
             return;
         };
         call.end = Some(end);
-        call.dialling = None;
+        (call.dialling, call.aside) = (None, None);
         let rest: SmallVec<[u8; 4]> = call.legs().collect();
         for index in rest {
             let leg = LegId { call: id, index };

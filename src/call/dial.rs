@@ -46,6 +46,16 @@ pub(super) enum Why {
     AgentSentOn { by: u8 },
     /// Our agent hands its caller over.
     HandedOver { how: HandOver },
+    /// Somebody outside of the call has this leg's place taken.
+    Redirected { by: u8 },
+    /// A supervisor is to hear the call, beside whoever talks in it.
+    Aside,
+}
+
+impl Why {
+    const fn is_aside(self) -> bool {
+        matches!(self, Self::Aside)
+    }
 }
 
 /// Somebody is being called for a leg.
@@ -76,14 +86,15 @@ struct Way {
 impl Calls {
     /// Calls whom `errand` names: users at once, others as soon as their servers are found.
     pub(super) fn dial(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
-        let is_free = self.calls.get(&call).is_some_and(|it| it.dialling.is_none());
+        let is_aside = errand.why.is_aside();
+        let is_free = self.calls.get_mut(&call).is_some_and(|it| it.dialling(is_aside).is_none());
         if !is_free {
             return Err(Refusal::RequestPending);
         }
         self.begin_dialling(call, &errand);
         let dialled = self.pursue_errand(call, errand, now);
         if let Some(held) = self.calls.get_mut(&call).filter(|_| dialled.is_err()) {
-            held.dialling = None;
+            *held.dialling(is_aside) = None;
         }
         dialled
     }
@@ -106,7 +117,8 @@ impl Calls {
         if targets.is_empty() {
             return Err(Refusal::Failed);
         }
-        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) {
+        let is_aside = errand.why.is_aside();
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) {
             dialling.searches += 1;
         }
         self.servers.seek(Seeker::Errand(call, Box::new(errand)), targets, now);
@@ -115,21 +127,25 @@ impl Calls {
 
     fn begin_dialling(&mut self, call: CallId, errand: &Errand) {
         let to = Pii::new(shown(&errand.target.to));
-        let following = self.follows_redirects().then(|| Box::new(Following::new(errand)));
+        let is_aside = errand.why.is_aside();
+        let following = (self.follows_redirects() && !is_aside).then(|| Box::new(Following::new(errand)));
         if let Some(held) = self.calls.get_mut(&call) {
             let (waiting, why) = (errand.waiting, errand.why);
-            held.dialling = Some(Box::new(Dialling { waiting, why, to, best: None, searches: 0, following }));
+            let dialling = Dialling { waiting, why, to, best: None, searches: 0, following };
+            *held.dialling(is_aside) = Some(Box::new(dialling));
         }
     }
 
     /// The servers are found of somebody who is to be called for a leg; none, if there are none.
     pub(super) fn handle_errand_located(&mut self, call: CallId, errand: Errand, hops: &[Hop], now: Now) {
         // Whoever waited may be gone.
-        let is_wanted = self.dialling_of(call).is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
+        let is_aside = errand.why.is_aside();
+        let dialling = self.dialling_of(call, is_aside);
+        let is_wanted = dialling.is_some_and(|it| (it.0.index, it.1) == (errand.waiting, errand.why));
         if !is_wanted {
             return;
         }
-        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) {
+        if let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) {
             dialling.searches = dialling.searches.saturating_sub(1);
         }
         let is_redirected = errand.redirected.is_some();
@@ -144,7 +160,7 @@ impl Calls {
             };
             let sip_status = Some(refusal.status().code());
             let end = End { cause: EndCause::Rejected, sip_status, initiator, reason: None };
-            self.handle_branch_ended(call, end, now);
+            self.handle_branch_ended(call, is_aside, end, now);
         }
     }
 
@@ -187,6 +203,9 @@ impl Calls {
             return Err(Refusal::Failed);
         }
         for leg in added {
+            if let Some(held) = self.legs.get_mut(&leg) {
+                held.is_aside = why.is_aside();
+            }
             self.start_leg(leg, waits, why, now);
         }
         Ok(())
@@ -225,7 +244,8 @@ impl Calls {
 
     /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
     fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
-        let is_ours = matches!(errand.why, Why::Routed | Why::HandedOver { .. }) && errand.redirected.is_none();
+        let is_asked = matches!(errand.why, Why::Asked { .. } | Why::AgentSentOn { .. });
+        let is_ours = !is_asked && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
@@ -305,7 +325,8 @@ impl Calls {
         if let Some(remote) = media {
             self.update_media(id, remote);
         }
-        let Some((waiting, why)) = self.dialling_of(id.call) else {
+        let is_aside = self.legs.get(&id).is_some_and(|it| it.is_aside);
+        let Some((waiting, why)) = self.dialling_of(id.call, is_aside) else {
             return;
         };
         match why {
@@ -319,7 +340,7 @@ impl Calls {
             Why::Asked { by } | Why::AgentSentOn { by } => {
                 self.report_to(LegId { call: id.call, index: by }, status, now);
             }
-            Why::Routed | Why::HandedOver { .. } => (),
+            Why::Routed | Why::HandedOver { .. } | Why::Redirected { .. } | Why::Aside => (),
         }
     }
 
@@ -336,10 +357,11 @@ impl Calls {
 
     /// A leg that is called for another is answered: the first one wins.
     pub(super) fn handle_dialled_answer(&mut self, id: LegId, media: Option<MediaDescription>, now: Now) {
-        let Some((waiting, why)) = self.dialling_of(id.call) else {
+        let is_aside = self.legs.get(&id).is_some_and(|it| it.is_aside);
+        let Some((waiting, why)) = self.dialling_of(id.call, is_aside) else {
             return;
         };
-        let dialling = self.calls.get_mut(&id.call).and_then(|it| it.dialling.take());
+        let dialling = self.calls.get_mut(&id.call).and_then(|it| it.dialling(is_aside).take());
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dialled = false;
             if let Some(media) = &media {
@@ -347,7 +369,7 @@ impl Calls {
             }
         }
         self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.as_ref().map(|it| it.codec) });
-        self.drop_dialled(id.call, now);
+        self.drop_dialled(id.call, is_aside, now);
         if let (Some(media), false) = (media, matches!(why, Why::AgentSentOn { .. })) {
             self.update_media(id, media);
         }
@@ -379,37 +401,48 @@ impl Calls {
                     self.release(waiting, id, now);
                 }
             }
+            Why::Redirected { by } => {
+                self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
+                self.join(waiting, id, now);
+                self.drop_leg(LegId { call: id.call, index: by }, now);
+            }
+            Why::Aside => self.tell(Output::Supervising { leg: id }),
         }
     }
 
     /// A leg that is called for another is over before it was answered.
-    pub(super) fn handle_dialled_end(&mut self, id: LegId, end: End, now: Now) {
+    pub(super) fn handle_dialled_end(&mut self, id: LegId, is_aside: bool, end: End, now: Now) {
         // RFC 3261 §16.7, step 5: 6xx speaks for all places.
         if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, now);
-            self.follow_nobody(id.call);
+            self.drop_dialled(id.call, is_aside, now);
+            if !is_aside {
+                self.follow_nobody(id.call);
+            }
         }
         let is_redirected = end.sip_status.is_some_and(|it| (300..400).contains(&it));
-        if !is_redirected || !self.follow_next(id.call, now) {
-            self.handle_branch_ended(id.call, end, now);
+        if !is_redirected || is_aside || !self.follow_next(id.call, now) {
+            self.handle_branch_ended(id.call, is_aside, end, now);
         }
     }
 
     /// One of those who are called for a leg cannot be reached. If there is nobody else to call, nobody can.
-    fn handle_branch_ended(&mut self, call: CallId, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.as_mut()) else {
+    fn handle_branch_ended(&mut self, call: CallId, is_aside: bool, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).as_mut()) else {
             return;
         };
         let best = dialling.best.filter(|it| rank(*it) <= rank(end)).unwrap_or(end);
         dialling.best = Some(best);
         let is_searching = dialling.searches > 0;
-        if self.dialled(call).next().is_none() && !is_searching && !self.follow_next(call, now) {
-            self.fail_dialling(call, best, now);
+        if self.dialled(call, is_aside).next().is_some() || is_searching {
+            return;
+        }
+        if is_aside || !self.follow_next(call, now) {
+            self.fail_dialling(call, is_aside, best, now);
         }
     }
 
-    fn fail_dialling(&mut self, call: CallId, end: End, now: Now) {
-        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling.take()) else {
+    fn fail_dialling(&mut self, call: CallId, is_aside: bool, end: End, now: Now) {
+        let Some(dialling) = self.calls.get_mut(&call).and_then(|it| it.dialling(is_aside).take()) else {
             return;
         };
         let waiting = LegId { call, index: dialling.waiting };
@@ -430,29 +463,45 @@ impl Calls {
                 self.tell(Output::Transferred { call, outcome });
                 self.tell_transferred(call, dialling.to, outcome);
             }
+            Why::Redirected { by } => {
+                self.tell_transferred(call, dialling.to, outcome);
+                // Whom it talked to has left, and nobody else is there.
+                if !self.legs.contains_key(&LegId { call, index: by }) {
+                    self.end_leg(waiting, &Refusal::Declined, None, now);
+                }
+            }
+            Why::Aside => self.tell(Output::SupervisorGone { call }),
         }
     }
 
     /// Gives up every leg that is called for another.
-    pub(super) fn drop_dialled(&mut self, call: CallId, now: Now) {
-        let dialled: SmallVec<[LegId; 4]> = self.dialled(call).collect();
+    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, now: Now) {
+        let dialled: SmallVec<[LegId; 4]> = self.dialled(call, is_aside).collect();
         for id in dialled {
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.is_dropped = true;
-            }
-            self.end_leg(id, &Refusal::Declined, None, now);
+            self.drop_leg(id, now);
         }
     }
 
-    fn dialled(&self, call: CallId) -> impl Iterator<Item = LegId> {
-        let legs = self.calls.get(&call).map(Call::legs).into_iter().flatten();
-        let ids = legs.map(move |index| LegId { call, index });
-        ids.filter(|it| self.legs.get(it).is_some_and(|it| it.is_dialled && !it.is_dropped))
+    /// Ends a leg without which the call goes on.
+    fn drop_leg(&mut self, id: LegId, now: Now) {
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.is_dropped = true;
+        }
+        self.end_leg(id, &Refusal::Declined, None, now);
     }
 
-    /// The leg that waits, and why, if somebody is being called for it.
-    fn dialling_of(&self, call: CallId) -> Option<(LegId, Why)> {
-        let dialling = self.calls.get(&call)?.dialling.as_ref()?;
+    fn dialled(&self, call: CallId, is_aside: bool) -> impl Iterator<Item = LegId> {
+        let legs = self.calls.get(&call).map(Call::legs).into_iter().flatten();
+        let ids = legs.map(move |index| LegId { call, index });
+        ids.filter(move |it| {
+            self.legs.get(it).is_some_and(|it| it.is_dialled && it.is_aside == is_aside && !it.is_dropped)
+        })
+    }
+
+    /// The leg that waits, and why, if somebody is being called for it, or beside it.
+    fn dialling_of(&self, call: CallId, is_aside: bool) -> Option<(LegId, Why)> {
+        let held = self.calls.get(&call)?;
+        let dialling = if is_aside { &held.aside } else { &held.dialling }.as_ref()?;
         Some((LegId { call, index: dialling.waiting }, dialling.why))
     }
 

@@ -261,7 +261,9 @@ impl Victim {
                         }
                     }
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }

@@ -34,6 +34,8 @@ pub(super) struct Leg {
     pub(super) has_media: bool,
     /// It is called for another leg of the call, and not connected with it yet.
     pub(super) is_dialled: bool,
+    /// It hears the call beside those who talk in it, or is called for that.
+    pub(super) is_aside: bool,
     /// The leg of the same call that hears it.
     pub(super) partner: Option<u8>,
     /// The call goes on without it.
@@ -94,6 +96,7 @@ impl Leg {
             remote: None,
             has_media: true,
             is_dialled: false,
+            is_aside: false,
             partner: None,
             is_dropped: false,
             leaves_at: None,

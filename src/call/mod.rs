@@ -27,6 +27,7 @@ mod servers;
 mod simulation;
 #[cfg(test)]
 mod simulation_bridged;
+mod supervise;
 #[cfg(test)]
 mod timelines;
 mod transfer;
@@ -100,6 +101,8 @@ struct Call {
     has_agent: bool,
     /// Somebody is being called for one of its legs.
     dialling: Option<Box<Dialling>>,
+    /// Somebody is being called who is to supervise it.
+    aside: Option<Box<Dialling>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
@@ -241,6 +244,16 @@ pub enum Output {
         /// How it ended.
         outcome: TransferOutcome,
     },
+    /// The supervisor whom [`Calls::supervise`] called has answered: its leg, which has a media session, may hear the others.
+    Supervising {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The supervisor has hung up, or could not be reached, and the call goes on. Not told when the call is over.
+    SupervisorGone {
+        /// The call.
+        call: CallId,
+    },
     /// The peer has us call somebody else, and we said that we do: report how it goes with [`Calls::report_transfer`].
     TransferAsked {
         /// The call.
@@ -325,7 +338,7 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs that are not over.
+    /// Dialogs that are not over, or whose BYE is not answered yet.
     pub dialogs: usize,
     /// Dialogs that are over, and wait out their last timers.
     pub ended_dialogs: usize,
@@ -363,6 +376,9 @@ impl Calls {
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
         let profiles = trunks.profiles();
+        for (name, sources) in trunks.sources() {
+            config.routes.set_trunk_sources(name, sources);
+        }
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,
@@ -615,7 +631,7 @@ impl Calls {
     /// The leg of a call that commands are about: the first that stays.
     fn main_leg(&self, call: CallId) -> Option<LegId> {
         let mut legs = self.calls.get(&call)?.legs().map(|index| LegId { call, index });
-        legs.find(|it| self.legs.get(it).is_some_and(|it| !it.is_dropped && !it.is_dialled))
+        legs.find(|it| self.legs.get(it).is_some_and(|it| !it.is_dropped && !it.is_dialled && !it.is_aside))
     }
 
     fn drain_dialogs(&mut self, now: Now) {
@@ -668,7 +684,20 @@ impl Calls {
 impl Call {
     /// A call with its first leg.
     fn new(has_agent: bool) -> Self {
-        Self { legs: SmallVec::from_slice(&[0]), next: Some(1), has_agent, dialling: None, history: None, end: None }
+        Self {
+            legs: SmallVec::from_slice(&[0]),
+            next: Some(1),
+            has_agent,
+            dialling: None,
+            aside: None,
+            history: None,
+            end: None,
+        }
+    }
+
+    /// Who is being called for one of its legs, or beside them.
+    const fn dialling(&mut self, is_aside: bool) -> &mut Option<Box<Dialling>> {
+        if is_aside { &mut self.aside } else { &mut self.dialling }
     }
 
     /// The numbers of its legs, in order.

@@ -83,6 +83,9 @@ impl Calls {
             self.note_elsewhere(id, by, targets, status);
             return;
         }
+        if self.legs.get(&id).is_some_and(|it| it.is_aside) {
+            return;
+        }
         let following = self.calls.get_mut(&id.call).and_then(|it| it.dialling.as_mut()?.following.as_mut());
         let Some(following) = following else {
             return;

@@ -512,7 +512,9 @@ impl Simulation {
                 self.after(ms / 2, Event::Report { side, call, status: 180 });
                 self.after(ms, Event::Report { side, call, status: [200, 486][usize::from(ms % 2 == 0)] });
             }
-            Output::StartAgent { .. }
+            Output::Supervising { .. }
+            | Output::SupervisorGone { .. }
+            | Output::StartAgent { .. }
             | Output::Received { .. }
             | Output::CallIdKnown { .. }
             | Output::Digit { .. }

@@ -420,7 +420,9 @@ impl Simulation {
                 let answer = Ok((Records::Addresses(ours), Duration::from_secs(60)));
                 self.sides[side].handle_answer(&question, answer, self.now);
             }
-            Output::UpdateMedia { .. }
+            Output::Supervising { .. }
+            | Output::SupervisorGone { .. }
+            | Output::UpdateMedia { .. }
             | Output::StartAgent { .. }
             | Output::Digit { .. }
             | Output::SendDigit { .. }

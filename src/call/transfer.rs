@@ -182,7 +182,7 @@ impl Calls {
     /// What is to be done for a peer that asks for a transfer, if it may reach whom it names as if it called there itself.
     fn plan_transfer(&self, by: LegId, party: &Party, wanted: &TransferRequest) -> Result<Plan, Refusal> {
         let call = self.calls.get(&by.call).filter(|it| it.dialling.is_none()).ok_or(Refusal::RequestPending)?;
-        let leg = self.legs.get(&by).filter(|it| !it.is_dropped).ok_or(Refusal::DoesNotExist)?;
+        let leg = self.legs.get(&by).filter(|it| !it.is_dropped && !it.is_aside).ok_or(Refusal::DoesNotExist)?;
         let partner = leg.partner.filter(|_| leg.is_answered());
         let own = wanted.replaces.as_ref().and_then(|it| self.dialogs.named_by(it));
         let own = own.and_then(|it| self.by_dialog.get(&it)).copied();

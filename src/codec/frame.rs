@@ -67,6 +67,13 @@ impl Frame {
         let len = self.rate.frame_len();
         self.samples.get_mut(..len).unwrap_or(&mut [])
     }
+
+    /// Adds `other`, of the same rate; what is too loud is clipped.
+    pub fn mix_in(&mut self, other: &Self) {
+        for (to, from) in self.samples_mut().iter_mut().zip(other.samples()) {
+            *to = to.saturating_add(*from);
+        }
+    }
 }
 
 impl std::fmt::Debug for Frame {

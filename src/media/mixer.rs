@@ -133,6 +133,11 @@ impl Mixer {
         }
     }
 
+    /// The rate of a member's frames; `None` if it is not there.
+    pub fn rate_of(&self, id: MemberId) -> Option<SampleRate> {
+        self.members.iter().find(|it| it.id == id).map(|it| it.rate)
+    }
+
     /// The rate at which is mixed; `None` without members.
     pub const fn rate(&self) -> Option<SampleRate> {
         self.rate

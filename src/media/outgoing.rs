@@ -61,8 +61,11 @@ struct Voice {
     held: usize,
     /// The timestamp of the first of them.
     held_at: u32,
-    /// What the peer was sent in this tick.
+    /// What the peer was sent in this tick, and the same without what was mixed in.
     frame: Option<Frame>,
+    played: Option<Frame>,
+    /// To be heard in the next tick beside what is played then.
+    mixed_in: Option<Frame>,
 }
 
 impl Outgoing {
@@ -145,7 +148,8 @@ impl Outgoing {
         };
         let (packet_len, loss) = (self.packet_len(), self.loss);
         let voice = self.voice.get_or_insert_with(|| Box::new(Voice::new(format, loss)));
-        voice.frame = None;
+        (voice.frame, voice.played) = (None, None);
+        let mixed_in = voice.mixed_in.take();
         if voice.held >= packet_len {
             voice.held = 0;
         }
@@ -164,14 +168,15 @@ impl Outgoing {
         let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
         let next = if tone.is_some() { None } else { self.playout.next() };
-        let is_quiet = tone.is_none() && next.is_none() && !has_tail;
+        let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
             self.leave_out(payload_type, rate);
             return None;
         }
         if let Some(voice) = &mut self.voice {
-            voice.say(tone.or_else(|| next.as_ref().map(|(frame, _)| *frame)), rate, self.timestamp);
+            let frame = tone.or_else(|| next.as_ref().map(|(frame, _)| *frame));
+            voice.say(frame, mixed_in.as_ref(), rate, self.timestamp);
         }
         next.map(|(_, played)| played)
     }
@@ -213,6 +218,13 @@ impl Outgoing {
     /// Whether a digit is being sent or waits.
     pub(super) fn has_digits(&self) -> bool {
         self.dtmf.is_busy() || self.tone.is_some() || !self.tones.is_empty()
+    }
+
+    /// Beside what is played in the next tick. Without effect on who is not spoken to.
+    pub(super) fn mix_in(&mut self, frame: Frame) {
+        if let Some(voice) = &mut self.voice {
+            voice.mixed_in = Some(frame);
+        }
     }
 
     /// From now on packets are passed on. What was still to be said is forgotten. The last tick was at `ticked_at`.
@@ -283,6 +295,10 @@ impl Outgoing {
 
     pub(super) fn frame(&self) -> Option<&Frame> {
         self.voice.as_ref()?.frame.as_ref()
+    }
+
+    pub(super) fn played(&self) -> Option<&Frame> {
+        self.voice.as_ref()?.played.as_ref()
     }
 
     pub(super) const fn packets(&self) -> u64 {
@@ -373,12 +389,26 @@ impl Voice {
         if let Some(loss) = loss.filter(|_| format.opus.forward_error_correction) {
             encoder.expect_loss(percent(loss));
         }
-        Self { encoder, resampler: None, has_tail: false, samples: [0; SAMPLES_MAX], held: 0, held_at: 0, frame: None }
+        Self {
+            encoder,
+            resampler: None,
+            has_tail: false,
+            samples: [0; SAMPLES_MAX],
+            held: 0,
+            held_at: 0,
+            frame: None,
+            played: None,
+            mixed_in: None,
+        }
     }
 
     /// Adds 20 ms to what is to be sent; silence if there is nothing to say.
-    fn say(&mut self, frame: Option<Frame>, rate: SampleRate, timestamp: u32) {
-        let frame = self.at_rate(frame, rate);
+    fn say(&mut self, frame: Option<Frame>, mixed_in: Option<&Frame>, rate: SampleRate, timestamp: u32) {
+        let mut frame = self.at_rate(frame, rate);
+        self.played = Some(frame);
+        if let Some(other) = mixed_in {
+            frame.mix_in(other);
+        }
         if self.held == 0 {
             self.held_at = timestamp;
         }

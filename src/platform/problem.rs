@@ -41,6 +41,35 @@ impl Problem {
         Self { status: StatusCode::BAD_REQUEST, code: "invalid_parameter", detail }
     }
 
+    /// What is asked for does not fit what the thing is doing.
+    pub fn conflict(detail: &str) -> Self {
+        Self { status: StatusCode::CONFLICT, code: "conflict", detail: detail.to_owned() }
+    }
+
+    /// The sides of a call have to agree first.
+    pub fn no_consent() -> Self {
+        let detail = "recording needs the consent of those who talk: say \"consent\": \"given\" if they have given it";
+        Self { status: StatusCode::CONFLICT, code: "no_consent", detail: detail.to_owned() }
+    }
+
+    /// Whoever is to be called cannot be reached; the SIP status that says so.
+    pub fn unreachable(sip_status: u16) -> Self {
+        let detail = format!("nobody can be called there: SIP {sip_status}");
+        Self { status: StatusCode::BAD_GATEWAY, code: "unreachable", detail }
+    }
+
+    /// Too much is going on.
+    pub fn busy() -> Self {
+        let detail = "the server has too much to do; try again".to_owned();
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "busy", detail }
+    }
+
+    /// There are no such bytes.
+    pub fn no_such_range(bytes: u64) -> Self {
+        let detail = format!("there are {bytes} bytes");
+        Self { status: StatusCode::RANGE_NOT_SATISFIABLE, code: "no_such_range", detail }
+    }
+
     /// Something of ours failed; the log knows what.
     pub fn internal() -> Self {
         let detail = "the server could not do it; its log says why".to_owned();
@@ -49,7 +78,18 @@ impl Problem {
 }
 
 /// Every code there is.
-pub const CODES: [&str; 5] = ["internal", "invalid_parameter", "not_found", "too_many_failures", "unauthorized"];
+pub const CODES: [&str; 10] = [
+    "busy",
+    "conflict",
+    "internal",
+    "invalid_parameter",
+    "no_consent",
+    "no_such_range",
+    "not_found",
+    "too_many_failures",
+    "unauthorized",
+    "unreachable",
+];
 
 #[derive(Serialize)]
 struct Body<'a> {

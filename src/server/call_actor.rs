@@ -27,10 +27,11 @@ use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::agents::PreparedAgent;
+use crate::server::attendant;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::CallRecording;
 use crate::server::detection::{Finding, Listening};
-use crate::server::media_link::{LegCommand, LegTick};
+use crate::server::media_link::{self, LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
@@ -70,7 +71,10 @@ pub(crate) struct Shared {
 pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
     while let Some(new) = new_calls.recv().await {
         let span = logging::call_span(new.call);
-        task::spawn("call-actor", run(new, shared.clone()).instrument(span));
+        match new.link.is_some() {
+            true => task::spawn("call-actor", run(new, shared.clone()).instrument(span)),
+            false => task::spawn("call-attendant", attendant::run(new, shared.clone()).instrument(span)),
+        };
     }
 }
 
@@ -82,13 +86,16 @@ async fn run(new: NewCall, shared: Shared) {
         hang_up(&shared, call, HangUpCause::Unavailable).await;
         return;
     };
+    let Some(link) = new.link else {
+        return;
+    };
     let context = CallContext {
         call,
         from: new.party.from.clone(),
         to: new.party.to.clone(),
         variables: new.party.variables.clone(),
     };
-    let rate = new.link.rate();
+    let rate = link.rate();
     let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
@@ -106,7 +113,7 @@ async fn run(new: NewCall, shared: Shared) {
         is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
-        link: new.link,
+        link,
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
         enhancer,
         shared,
@@ -134,7 +141,7 @@ struct CallActor {
     answered_by: Option<AnsweredBy>,
     /// Whether a fax machine is being handed over.
     is_sent_to_fax: bool,
-    link: crate::server::media_link::TaskEnd,
+    link: media_link::TaskEnd,
     recording: CallRecording,
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
@@ -242,6 +249,10 @@ impl CallActor {
                         self.cause = self.cause.or(cause);
                         break Some((end, media));
                     }
+                    Some(Signal::Record(request, reply)) => {
+                        // Whoever asked may have gone.
+                        reply.send(self.recording.handle_request(request, clock::now())).unwrap_or_default();
+                    }
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -294,7 +305,7 @@ impl CallActor {
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Ended { .. } => (),
         }
     }
 
@@ -304,6 +315,8 @@ impl CallActor {
         self.services = Connections::Closed;
         self.fetching.clear();
         self.digits.clear();
+        // Nobody listens any more, so that the two may get each other's packets as they come.
+        self.link = media_link::link(self.link.rate()).0;
     }
 
     fn handle_ticks(&mut self, first: LegTick) {

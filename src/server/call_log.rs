@@ -52,6 +52,7 @@ impl OpenCalls {
 struct OpenCall {
     direction: Direction,
     state: CallState,
+    answered: Option<Now>,
 }
 
 /// How far a call is.
@@ -97,6 +98,23 @@ impl CallLog {
         self.open.0.len()
     }
 
+    /// The calls that have begun and not ended, the latest first.
+    pub(crate) fn live(&self) -> Vec<CallId> {
+        let mut calls: Vec<_> = self.open.0.iter().map(|it| *it.key()).collect();
+        calls.sort_unstable_by(|a, b| b.cmp(a));
+        calls
+    }
+
+    /// Whether the call has begun and not ended.
+    pub(crate) fn is_live(&self, call: CallId) -> bool {
+        self.open.0.contains_key(&call)
+    }
+
+    /// When a call that is under way was answered.
+    pub(crate) fn answered(&self, call: CallId) -> Option<Now> {
+        self.open.0.get(&call)?.answered
+    }
+
     /// Whether the journal has so much to write that more calls would lose events.
     pub(crate) fn is_behind(&self) -> bool {
         self.journal.as_ref().is_some_and(Journal::is_behind)
@@ -122,7 +140,7 @@ impl CallLog {
         let written = self.journal.as_ref().map_or(Ok(()), |it| it.try_append(entry.clone()));
         report(call, written);
         if written.is_ok() || !matches!(event, Event::Offered { .. }) {
-            self.follow(call, &event);
+            self.follow(call, &event, now);
             self.tell(entry);
         }
         written
@@ -130,7 +148,7 @@ impl CallLog {
 
     /// Writes, waiting for room if need be.
     pub(crate) async fn write(&self, call: CallId, event: Event, now: Now) {
-        self.follow(call, &event);
+        self.follow(call, &event, now);
         let entry = entry(call, event, now);
         self.tell(entry.clone());
         if let Some(journal) = &self.journal {
@@ -144,7 +162,7 @@ impl CallLog {
         if let Some(journal) = &self.journal {
             report(call, journal.append_and_commit(entry.clone()).await);
         }
-        self.follow(call, &event);
+        self.follow(call, &event, now);
         self.tell(entry);
     }
 
@@ -170,7 +188,7 @@ impl CallLog {
     }
 
     /// Keeps track of how far the call is.
-    fn follow(&self, call: CallId, event: &Event) {
+    fn follow(&self, call: CallId, event: &Event, now: Now) {
         let set = |state| {
             if let Some(mut open) = self.open.0.get_mut(&call) {
                 open.state = state;
@@ -178,10 +196,16 @@ impl CallLog {
         };
         match event {
             Event::Offered { direction, .. } => {
-                self.open.0.insert(call, OpenCall { direction: *direction, state: CallState::Offered });
+                self.open.0.insert(call, OpenCall { direction: *direction, state: CallState::Offered, answered: None });
             }
             Event::Ringing => set(CallState::Ringing),
-            Event::Answered { .. } | Event::Held { held: false } => set(CallState::Talking),
+            Event::Answered { .. } => {
+                set(CallState::Talking);
+                if let Some(mut open) = self.open.0.get_mut(&call) {
+                    open.answered.get_or_insert(now);
+                }
+            }
+            Event::Held { held: false } => set(CallState::Talking),
             Event::Held { held: true } => set(CallState::Held),
             Event::Ended { cause, sip_status, .. } => {
                 if let (Some((_, open)), Some(metrics)) = (self.open.0.remove(&call), &self.metrics) {
@@ -282,6 +306,8 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
 /// The last event of a call. An agent that hung up knows better than signalling why.
 pub(crate) fn ended(end: call::End, agent: Option<EndCause>) -> Event {
     let (cause, initiator) = match (agent, end.initiator) {
+        // What hangs up without a reason of its own does so for somebody.
+        (Some(EndCause::HangUp), call::Initiator::Local) => (EndCause::HangUp, Initiator::Operator),
         (Some(cause), call::Initiator::Local) => {
             let is_ours = matches!(cause, EndCause::Drained | EndCause::Internal | EndCause::ServiceFailed);
             let initiator = if is_ours { Initiator::Server } else { Initiator::Agent };

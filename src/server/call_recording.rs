@@ -19,7 +19,7 @@ use crate::platform::calls::Event;
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::recorder::{Format, TapEnd};
 use crate::server::recordings::{Recordings, Underway};
-use crate::server::sip_worker::Command;
+use crate::server::sip_worker::{Command, LiveRefused, RecordRequest};
 use crate::server::{clock, task};
 use crate::timer::Now;
 
@@ -41,6 +41,7 @@ pub(crate) struct RecordingPlan {
 pub(crate) struct CallRecording {
     call: CallId,
     plan: Arc<RecordingPlan>,
+    format: Format,
     recordings: Arc<Recordings>,
     worker: mpsc::Sender<Command>,
     gate: Gate,
@@ -77,7 +78,7 @@ enum Gate {
 
 impl CallRecording {
     /// Of a call that has not been answered.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         call: CallId,
         plan: Arc<RecordingPlan>,
         recordings: Arc<Recordings>,
@@ -86,6 +87,7 @@ impl CallRecording {
     ) -> Self {
         Self {
             call,
+            format: plan.format,
             plan,
             recordings,
             worker,
@@ -157,9 +159,43 @@ impl CallRecording {
         }
     }
 
+    /// Of a call between two people, which is under way since `answered`.
+    pub(crate) const fn answered_at(mut self, answered: Now) -> Self {
+        self.answered = Some(answered);
+        self.gate = Gate::Open;
+        self
+    }
+
     /// Does what the agent asks for, and notes when that cannot be.
     pub(crate) fn handle_order(&mut self, order: RecordingOrder, now: Now) {
-        let done = match (order, &self.underway) {
+        let (Ok(done) | Err(done)) = self.carry_out(order, now);
+        self.note(done);
+    }
+
+    /// Does what somebody outside of the call asks for, who may vouch for the consent, unless the caller has refused it.
+    pub(crate) fn handle_request(&mut self, request: RecordRequest, now: Now) -> Result<(), LiveRefused> {
+        if self.answered.is_none() {
+            return Err(LiveRefused::NotTalking);
+        }
+        let begins = request.order == RecordingOrder::Start && self.underway.is_none();
+        if begins && request.is_vouched && self.consent.is_none() && !self.is_gate_closed() {
+            self.consent = Some(true);
+            self.events.push(Event::RecordingConsent { given: true, how: "api".to_owned() });
+        }
+        if let Some(format) = request.format {
+            self.format = format;
+        }
+        let done = self.carry_out(request.order, now).map_err(LiveRefused::Conflict)?;
+        self.note(done);
+        Ok(())
+    }
+
+    fn note(&mut self, text: &str) {
+        self.events.push(Event::Note { topic: "recording".to_owned(), text: Pii::new(text.to_owned()) });
+    }
+
+    fn carry_out(&mut self, order: RecordingOrder, now: Now) -> Result<&'static str, &'static str> {
+        Ok(match (order, &self.underway) {
             (RecordingOrder::Start | RecordingOrder::Resume, Some((underway, _))) => {
                 underway.control.pause(false);
                 "on"
@@ -169,7 +205,7 @@ impl CallRecording {
                     self.start(now);
                     "on"
                 }
-                (Consent::Announce | Consent::Ask, _) => "not begun: there is no consent",
+                (Consent::Announce | Consent::Ask, _) => return Err(NO_CONSENT),
             },
             (RecordingOrder::Pause, Some((underway, _))) => {
                 underway.control.pause(true);
@@ -179,9 +215,10 @@ impl CallRecording {
                 self.stop();
                 "off"
             }
-            (RecordingOrder::Pause | RecordingOrder::Resume | RecordingOrder::Stop, None) => "there is none",
-        };
-        self.events.push(Event::Note { topic: "recording".to_owned(), text: Pii::new(done.to_owned()) });
+            (RecordingOrder::Pause | RecordingOrder::Resume | RecordingOrder::Stop, None) => {
+                return Err("there is none");
+            }
+        })
     }
 
     /// What the journal is to be told.
@@ -236,7 +273,7 @@ impl CallRecording {
 
     fn start(&mut self, now: Now) {
         self.begun += 1;
-        let begun = self.recordings.begin(&AccountId::default(), self.call, self.begun, self.plan.format, self.rate);
+        let begun = self.recordings.begin(&AccountId::default(), self.call, self.begun, self.format, self.rate);
         match begun {
             Ok((tap, underway)) => {
                 let start_ms = self.answered.map_or(0, |it| now.since(it).as_millis());
@@ -264,6 +301,8 @@ impl CallRecording {
     }
 }
 
+/// Why a recording is not begun that needs consent.
+pub(crate) const NO_CONSENT: &str = "not begun: there is no consent";
 /// Names the words of consent among the utterances of the leg; agents count theirs from one.
 const UTTERANCE: u32 = u32::MAX;
 /// Eight seconds.

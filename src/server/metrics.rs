@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub journal: JournalCounts,
     /// Recordings.
     pub recordings: RecordingsSnapshot,
+    /// Supervisors who hear a call or are called for that, and the total of those who came to hear one.
+    pub supervisors: (u64, u64),
     /// Users: where they are, and what they showed of themselves.
     pub users: UsersSnapshot,
     /// Captured SIP messages.
@@ -445,6 +447,7 @@ impl Page {
         self.family("hookswitch_queue_drops_total", COUNTER, help, by("queue", &snapshot.queue_drops));
         self.journal(&snapshot.journal);
         self.recordings(&snapshot.recordings);
+        self.supervisors(snapshot.supervisors);
         self.users(&snapshot.users);
         self.capture(&snapshot.capture);
     }
@@ -595,6 +598,12 @@ impl Page {
         self.head("hookswitch_journal_lag_seconds", GAUGE, "How long the latest commit let its oldest event wait.");
         let (whole, rest) = (journal.lag_us / 1_000_000, journal.lag_us % 1_000_000);
         self.line(format_args!("hookswitch_journal_lag_seconds {whole}.{rest:06}"));
+    }
+
+    fn supervisors(&mut self, (now, total): (u64, u64)) {
+        let help = "Supervisors who hear a call, or are called for that.";
+        self.value("hookswitch_supervisors", GAUGE, help, now);
+        self.value("hookswitch_supervisions_total", COUNTER, "Supervisors who came to hear a call.", total);
     }
 
     fn recordings(&mut self, recordings: &RecordingsSnapshot) {

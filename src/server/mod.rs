@@ -2,6 +2,7 @@
 
 pub mod agents;
 mod api_keys;
+mod attendant;
 pub mod batched_udp;
 mod call_actor;
 pub mod call_log;
@@ -20,6 +21,7 @@ pub mod http;
 mod interfaces;
 mod keys_in_clear;
 mod leg_media;
+mod live_calls;
 pub mod logging;
 pub mod media_link;
 pub mod media_worker;

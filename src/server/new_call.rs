@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 
+use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
 use crate::route::AgentName;
 use crate::server::media_link::TaskEnd;
@@ -16,8 +17,10 @@ pub(crate) struct NewCall {
     pub(crate) call: CallId,
     /// Between whom it is.
     pub(crate) party: Party,
-    /// The audio of its leg.
-    pub(crate) link: TaskEnd,
+    /// The audio of its leg; `None` if two people talk, and only their call is to be attended to.
+    pub(crate) link: Option<TaskEnd>,
+    /// What it is heard and recorded at.
+    pub(crate) rate: SampleRate,
     /// What happens to it. Closed without [`Signal::Ended`] only when the worker itself is gone.
     pub(crate) signals: mpsc::Receiver<Signal>,
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use rand::Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -36,10 +37,11 @@ use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
+use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
-use crate::server::recordings::{Recordings, RecordingsError};
+use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::NewCall;
 use crate::server::sounds::{CallSounds, SoundMissing, Sounds, UnknownCountry};
@@ -162,13 +164,9 @@ impl System {
         });
         let group = task::Group::new();
         recordings.spawn(&group);
-        metrics.add_source(move |snapshot| snapshot.recordings = recordings.snapshot());
-        let originator = Originator {
-            endpoint: handle.clone(),
-            agents: config.agents.keys().cloned().collect(),
-            trunks: config.trunks.keys().cloned().collect(),
-        };
-        let routes = calls::http::routes(journal.clone()).merge(originate::routes(originator));
+        let counted = Arc::clone(&recordings);
+        metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
+        let routes = api_routes(&config, &handle, &log, &journal, recordings);
         let api = http::api(routes, api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
@@ -237,7 +235,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {
@@ -246,6 +244,27 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// What is served to whoever shows a key.
+fn api_routes(
+    config: &Config,
+    handle: &EndpointHandle,
+    log: &CallLog,
+    journal: &Journal,
+    recordings: Arc<Recordings>,
+) -> Router {
+    let originator = Originator {
+        endpoint: handle.clone(),
+        agents: config.agents.keys().cloned().collect(),
+        trunks: config.trunks.keys().cloned().collect(),
+    };
+    let seen = log.clone();
+    let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
+    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+        .merge(originate::routes(originator))
+        .merge(live_calls::routes(live))
+        .merge(recordings::http::routes(journal.clone(), recordings))
 }
 
 /// The keys that are accepted, and the one that was made for the data directory just now.
@@ -489,7 +508,7 @@ fn connection_limits(config: &SipLimits) -> ConnectionLimits {
 }
 
 /// Who answers which number, and whom users can call.
-fn routes(config: &Config) -> Routes {
+pub(crate) fn routes(config: &Config) -> Routes {
     let mut routes = Routes::default();
     for (number, to) in &config.numbers {
         routes.insert_number(number, target(to));

@@ -115,6 +115,21 @@ impl Carrier {
         panic!("no answer to {method}");
     }
 
+    /// Ends the call that an INVITE began; nobody waits for the answer.
+    pub(crate) fn hang_up(&self, invite: &Received) {
+        let header = |name: &str| invite.message.header(name).unwrap();
+        let target = header("Contact").split('<').nth(1).unwrap().split('>').next().unwrap();
+        let text = format!(
+            "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\nFrom: {};tag=carrier\r\n\
+             To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+            self.address,
+            header("To"),
+            header("From"),
+            header("Call-ID"),
+        );
+        self.socket.send_to(text.as_bytes(), invite.from).unwrap();
+    }
+
     /// Asks for credentials of `realm`.
     pub(crate) fn challenge(&self, request: &Received, realm: &str, nonce: &str) {
         let field = format!("WWW-Authenticate: Digest realm=\"{realm}\", nonce=\"{nonce}\", algorithm=MD5");

@@ -36,6 +36,15 @@ pub(crate) fn post(server: SocketAddr, path: &str, key: &str, json: &str) -> Ans
     ask(server, &(head + json)).expect("it is answered")
 }
 
+/// Another method, with more header lines and a body.
+pub(crate) fn send(server: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<Answer> {
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
+    );
+    ask(server, &(head + body))
+}
+
 fn ask(server: SocketAddr, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect_timeout(&server, LIMIT).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;

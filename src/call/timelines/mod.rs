@@ -17,6 +17,7 @@ mod referrals;
 mod refreshes;
 mod refusals;
 mod reliable;
+mod supervised;
 mod transfers;
 mod transfers_carried_out;
 mod trunks;
@@ -309,6 +310,8 @@ impl Peer {
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { .. } => "! answered".to_owned(),

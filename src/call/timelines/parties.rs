@@ -133,6 +133,19 @@ impl Parties {
                 };
                 self.calls.hand_over(call(), target, how, self.now);
             }
+            "supervise" | "redirect" => {
+                let to = words.next().expect("a telephone");
+                let uri = format!("sip:{to}@{}", address(to)).parse().expect("a URI");
+                let target = Target { account: AccountId::default(), to: Destination::Uri(uri) };
+                let done = match name.as_str() {
+                    "supervise" => self.calls.supervise(call(), target, self.now),
+                    _ => self.calls.redirect(call(), target, self.now),
+                };
+                if let Err(refusal) = done {
+                    self.log.push(format!("{} ! refused {}", self.at(), refusal.status().code()));
+                }
+            }
+            "dismiss" => drop(self.calls.dismiss_supervisor(call(), self.now)),
             _ => match words.next().expect("what the telephone does") {
                 status if status.bytes().all(|it| it.is_ascii_digit()) => self.respond(&name, status, &options),
                 "REGISTER" => self.register(&name),
@@ -259,25 +272,21 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
-                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
-                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
-                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
+                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
+                Output::Supervising { leg } => format!("! supervising {}", leg.index),
+                Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
-                Output::Ended { end, .. } => {
-                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
-                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
-                }
+                Output::Ended { end, .. } => ended(end),
                 Output::Ask(question) => {
                     // `b.example` is where `b` is.
                     let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
@@ -371,6 +380,14 @@ fn told(event: &Event) -> String {
     }
 }
 
+/// What is agreed on, where it is not PCMU at port 4000 with the codec and address.
+fn show_change(media: &MediaDescription) -> String {
+    let is_usual = media.codec == crate::codec::AudioCodec::Pcmu;
+    let codec = if is_usual { String::new() } else { format!(" {:?}", media.codec) };
+    let address = if media.rtp.port() == 4000 { String::new() } else { format!(" {}", media.rtp) };
+    show_media(media) + &codec + &address
+}
+
 /// Telephone `a` is at 192.0.2.10, `b` at 192.0.2.11 and so on.
 fn address(name: &str) -> SocketAddr {
     let letter = name.as_bytes().first().expect("a name");
@@ -382,4 +399,9 @@ fn name_at(address: SocketAddr) -> String {
         IpAddr::V4(ip) => char::from(ip.octets()[3] - 10 + b'a').to_string(),
         IpAddr::V6(ip) => panic!("nobody is at {ip}"),
     }
+}
+
+fn ended(end: End) -> String {
+    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
 }

@@ -187,7 +187,9 @@ impl Shell {
                     let address = std::net::SocketAddr::new(ip.parse().expect("an address"), 20_000);
                     self.calls.handle_media_opened(leg, address, self.now);
                 }
-                Output::Close { .. }
+                Output::Supervising { .. }
+                | Output::SupervisorGone { .. }
+                | Output::Close { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. }
                 | Output::UpdateMedia { .. }

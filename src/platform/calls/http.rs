@@ -4,7 +4,7 @@
 //! expect the [`AccountId`] of the key among the request's extensions.
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRef, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
@@ -21,21 +21,38 @@ use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits;
 use crate::platform::problem::Problem;
 
+/// Tells the calls that are under way, the latest first.
+pub type LiveCalls = std::sync::Arc<dyn Fn() -> Vec<CallId> + Send + Sync>;
+
+/// What the routes look at.
+#[derive(Clone)]
+struct Read {
+    journal: Journal,
+    live: LiveCalls,
+}
+
+impl FromRef<Read> for Journal {
+    fn from_ref(read: &Read) -> Self {
+        read.journal.clone()
+    }
+}
+
 /// The routes, over `journal`.
-pub fn routes(journal: Journal) -> Router {
+pub fn routes(journal: Journal, live: LiveCalls) -> Router {
     Router::new()
         .route("/v1/calls", get(list))
         .route("/v1/calls/{call}", get(show))
         .route("/v1/calls/{call}/events", get(events))
         .route("/v1/calls/{call}/transcript", get(transcript))
         .route("/v1/calls/{call}/sip", get(sip))
-        .with_state(journal)
+        .with_state(Read { journal, live })
 }
 
 #[derive(Deserialize)]
 struct Page {
     limit: Option<u32>,
     cursor: Option<String>,
+    state: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -80,13 +97,13 @@ struct SipMessage<'a> {
 type Account = Extension<AccountId>;
 
 async fn list(
-    State(journal): State<Journal>,
+    State(Read { journal, live }): State<Read>,
     Extension(account): Account,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Json<Calls>, Problem> {
     let expected = format!("a whole number from 1 to {}", limits::LIST_CALLS_MAX);
     let bad_limit = || Problem::invalid_parameter("limit", &expected);
-    let Query(Page { limit, cursor }) = page.map_err(|_rejection: QueryRejection| bad_limit())?;
+    let Query(Page { limit, cursor, state }) = page.map_err(|_rejection: QueryRejection| bad_limit())?;
     let limit = limit.unwrap_or(PAGE_CALLS);
     if !(1..=limits::LIST_CALLS_MAX).contains(&limit) {
         return Err(bad_limit());
@@ -94,10 +111,34 @@ async fn list(
     let before = cursor.map(|it| it.parse::<CallId>()).transpose();
     let expected = "the cursor of a page before this one";
     let before = before.map_err(|_error: InvalidCallId| Problem::invalid_parameter("cursor", expected))?;
+    match state.as_deref() {
+        None => (),
+        Some("live") => return Ok(Json(live_calls(&journal, &account, live(), limit, before).await?)),
+        Some(_) => return Err(Problem::invalid_parameter("state", "live")),
+    }
     let calls = journal.list(&account, limit, before).await.map_err(failed)?;
     let is_full = calls.len() == usize::try_from(limit).unwrap_or(usize::MAX);
     let cursor = calls.last().filter(|_| is_full).map(|it| it.call);
     Ok(Json(Calls { calls, cursor }))
+}
+
+/// The calls under way, as far as they are in the journal: a call gets there some milliseconds after it has begun.
+async fn live_calls(
+    journal: &Journal,
+    account: &AccountId,
+    live: Vec<CallId>,
+    limit: u32,
+    before: Option<CallId>,
+) -> Result<Calls, Problem> {
+    let size = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut rest = live.into_iter().filter(|it| before.is_none_or(|before| *it < before));
+    let (mut calls, mut last) = (vec![], None);
+    for call in rest.by_ref().take(size) {
+        last = Some(call);
+        calls.extend(journal.record(account, call).await.map_err(failed)?);
+    }
+    let cursor = last.filter(|_| rest.next().is_some());
+    Ok(Calls { calls, cursor })
 }
 
 async fn show(

@@ -71,6 +71,7 @@ impl Legs {
             }
         }
         self.settle(a, now);
+        self.seat_of(a, now);
     }
 
     pub(super) fn unbridge(&mut self, key: u64, now: Now) {
@@ -82,6 +83,7 @@ impl Legs {
         }
         self.settle(key, now);
         self.settle(partner, now);
+        self.seat_of(key, now);
     }
 
     pub(super) fn play(&mut self, key: u64, clip: Option<Clip>, now: Now) {

@@ -5,7 +5,7 @@
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
 //! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
 //! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and have
-//! no slot: [`relay`].
+//! no slot: `relay`.
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
@@ -14,6 +14,7 @@ mod metrics;
 mod relay;
 mod shared;
 mod slots;
+mod supervise;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -33,17 +34,20 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::bridge::Passed;
 pub use self::metrics::WorkerMetrics;
+use self::relay::Ear;
 use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
+pub use self::supervise::Speech;
+use self::supervise::{Desk, Said, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
 use super::ports::LegSockets;
 use super::recorder::TapEnd;
-use crate::codec::Clip;
+use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, Heard, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
 use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
@@ -210,6 +214,7 @@ enum Order {
     Record { key: u64, tap: Option<TapEnd> },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
+    Supervise { key: u64, speech: Option<Speech> },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
@@ -242,6 +247,7 @@ impl Worker {
                 open: vec![],
                 vacant: vec![],
                 by_key: BTreeMap::new(),
+                supervisors: BTreeMap::new(),
                 shared: vec![],
                 by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
@@ -300,6 +306,8 @@ struct Legs {
     /// Places of `open` that are `None`.
     vacant: Vec<usize>,
     by_key: BTreeMap<u64, usize>,
+    /// The supervisors of calls, by their keys.
+    supervisors: BTreeMap<CallId, u64>,
     /// The ports that many legs share.
     shared: Vec<SharedEnd>,
     /// The place of the leg whose peer is at an address, by the token of the shared socket.
@@ -338,6 +346,14 @@ struct Leg {
     sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
+    /// What is said while packets are passed on, if somebody wants to know.
+    ear: Option<Box<Ear>>,
+    /// The key of the leg of the supervisor who hears this one.
+    watcher: Option<u64>,
+    /// Of the supervisor, if that is to be heard here.
+    voice: Option<Box<Voice>>,
+    /// Of a supervisor's leg.
+    desk: Option<Box<Desk>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -398,6 +414,7 @@ impl Turn {
                 }
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
@@ -470,6 +487,10 @@ impl Legs {
             relays_to: None,
             sound: None,
             waiting_frames: 0,
+            ear: None,
+            watcher: None,
+            voice: None,
+            desk: None,
             abandoned,
             published,
         };
@@ -516,6 +537,7 @@ impl Legs {
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
+        self.seat(leg.id.call, now);
         Some(leg)
     }
 
@@ -580,10 +602,26 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let ticked = catch_unwind(AssertUnwindSafe(|| leg.tick(send, &self.metrics, &self.events, now)));
+        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let other = leg.relays_to.filter(|_| leg.tap.is_some());
+        let other_said = other.and_then(|it| self.overheard(it));
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let ticked =
+            catch_unwind(AssertUnwindSafe(|| leg.tick(other_said.as_ref(), send, &self.metrics, &self.events, now)));
         match ticked {
-            Ok(Some(passed)) => self.pass(passed),
-            Ok(None) => (),
+            Ok(Ticked { passed, said }) => {
+                if let Some(passed) = passed {
+                    self.pass(passed);
+                }
+                if let Some(watcher) = watcher {
+                    self.tell_supervisor(watcher, index, &said);
+                }
+                if let Some(frame) = said.heard.filter(|_| speaks) {
+                    self.speak(place, &frame);
+                }
+            }
             Err(_) => {
                 // What it was about to send must not leave from the socket of another leg.
                 send.clear();
@@ -616,11 +654,16 @@ impl Legs {
 impl Leg {
     fn tick(
         &mut self,
+        other_said: Option<&Frame>,
         send: &mut SendBatch,
         metrics: &WorkerMetrics,
         events: &mpsc::Sender<MediaEvent>,
         now: Now,
-    ) -> Option<Passed> {
+    ) -> Ticked {
+        if self.relays_to.is_some() {
+            let heard = self.overhear_tick(other_said, now);
+            return Ticked { passed: None, said: Said { heard, played: None } };
+        }
         if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
             self.link = None;
         }
@@ -638,18 +681,19 @@ impl Leg {
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
         self.play_sound();
-        let tick = self.session.handle_tick(now);
+        self.hear_call();
+        let voice = self.voice.as_mut().and_then(|it| it.take());
+        if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
+            self.session.mix_in(frame);
+        }
+        let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
         if let Some(tap) = &mut self.tap {
-            let heard = match &tick.heard {
-                Heard::Audio(frame) | Heard::Concealed(frame) => Some(frame),
-                Heard::Nothing => None,
-            };
-            tap.tick(tick.number, heard, self.session.sent_frame());
+            tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
         self.tell_inactivity(tick.inactive_for, events);
         if tick.number.is_multiple_of(TICKS_PER_PUBLICATION) {
@@ -657,10 +701,18 @@ impl Leg {
         }
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
+        let mut said = Said::default();
+        if self.watcher.is_some() || self.desk.is_some() {
+            said.heard = audio(&tick.heard);
+            said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
+        }
+        if let Some(it) = &self.voice {
+            tick.heard = it.heard_by_agent(tick.heard, voice);
+        }
         if let Some(link) = &mut self.link {
             link.tick(tick);
         }
-        passed
+        Ticked { passed, said }
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
@@ -762,6 +814,12 @@ fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
     }
 }
 
+/// What comes of a leg's tick for other legs.
+struct Ticked {
+    passed: Option<Passed>,
+    said: Said,
+}
+
 const WAKER_TOKEN: u64 = u64::MAX;
 /// Set in the tokens of shared sockets; the lowest bit stands for RTCP, as in those of legs.
 const SHARED_TOKEN: u64 = 1 << 62;
@@ -780,7 +838,7 @@ mod tests {
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
-    use crate::media::{Latching, PlayoutFrame};
+    use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};

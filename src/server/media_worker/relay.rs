@@ -1,8 +1,10 @@
 //! Packets of two bridged legs that agreed on the same coding: each is sent on when it arrives, with a header of the
 //! other leg and nothing else done to it.
 //!
-//! Such a leg does not tick: once a second its reports are looked after. That is so only while nobody needs to hear what is said: no recording, no listener, no digit of our own to be sent,
-//! no side on hold. Whatever changes that goes through [`Legs::settle`].
+//! Such a leg does not tick: once a second its reports are looked after. That is so only while nobody has to say anything
+//! in between: no agent, no digit of our own to be sent, no supervisor who is heard, no side on hold. Whatever changes that
+//! goes through [`Legs::settle`]. A recording, or a supervisor who only listens, has what is passed on decoded beside the
+//! path, in ticks of its own ([`Ear`]); packets leave as they would without.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +13,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::shared::send_all;
+use super::supervise::audio;
 use super::{Leg, Legs, MediaEvent, WorkerMetrics};
+use crate::codec::Frame;
 use crate::media::LegTransport;
 use crate::server::batched_udp::SendBatch;
 use crate::server::media_link::WorkerEnd;
@@ -33,13 +37,43 @@ impl Legs {
         };
         let after = partner.filter(|_| is_possible);
         if before == after {
-            return;
+            return self.open_ears(place, after, now);
         }
         for (place, other) in [(Some(place), partner), (partner, Some(place))] {
             if let Some(place) = place {
                 self.relay_to(place, other.filter(|_| is_possible), now);
             }
         }
+        self.open_ears(place, after, now);
+    }
+
+    /// Has what two legs pass on to each other heard, if somebody wants to hear it.
+    fn open_ears(&mut self, place: usize, other: Option<usize>, now: Now) {
+        let Some(other) = other else {
+            return;
+        };
+        let wants = |it: &mut Leg| it.tap.is_some() || it.watcher.is_some();
+        let is_wanted = [place, other].into_iter().any(|it| self.leg(it).is_some_and(wants));
+        for place in [place, other] {
+            let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+                continue;
+            };
+            if is_wanted == leg.ear.is_some() {
+                continue;
+            }
+            leg.session.overhear(is_wanted);
+            leg.ear = is_wanted.then(|| Box::new(Ear { said: None, number: leg.session.ticks(now) }));
+            if is_wanted {
+                self.slots.insert(place, now.instant);
+            } else {
+                self.slots.remove(place);
+            }
+        }
+    }
+
+    /// What was last said on a leg whose packets are passed on.
+    pub(super) fn overheard(&self, place: usize) -> Option<Frame> {
+        self.open.get(place)?.as_ref()?.ear.as_ref()?.said
     }
 
     /// Has the partner of a leg that has been taken out speak for itself again.
@@ -66,6 +100,9 @@ impl Legs {
             }
             (true, false) => {
                 self.relaying -= 1;
+                if leg.ear.take().is_some() {
+                    self.slots.remove(place);
+                }
                 leg.session.end_relay(now);
                 leg.session.align(self.slots.insert(place, now.instant));
             }
@@ -163,12 +200,23 @@ impl Leg {
         self.is_unheard() && other.is_unheard() && self.session.can_relay_with(&other.session)
     }
 
-    /// Nobody but its partner hears this leg.
+    /// Nobody but its partner speaks on this leg.
     fn is_unheard(&self) -> bool {
-        self.tap.is_none()
+        self.voice.as_ref().is_none_or(|it| !it.to_peer)
             && self.sound.is_none()
             && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
             && !matches!(self.transport, LegTransport::WebRtc(_))
+    }
+
+    /// 20 ms of a leg whose packets are passed on, for whoever wants to hear it. The other side has said `other`.
+    pub(super) fn overhear_tick(&mut self, other: Option<&Frame>, now: Now) -> Option<Frame> {
+        let ear = self.ear.as_mut()?;
+        ear.number += 1;
+        ear.said = audio(&self.session.overheard(now));
+        if let Some(tap) = &mut self.tap {
+            tap.tick(ear.number, ear.said.as_ref(), other);
+        }
+        ear.said.filter(|_| self.watcher.is_some())
     }
 
     /// A second of a leg whose packets are passed on: only its reports and its silence are looked after.
@@ -184,4 +232,12 @@ impl Leg {
         self.tell_inactivity(inactive_for, events);
         self.publish(metrics, now);
     }
+}
+
+/// Of a leg whose packets are passed on: what its peer said in the last 20 ms.
+#[derive(Debug)]
+pub(super) struct Ear {
+    said: Option<Frame>,
+    /// Counts its ticks on from those of the leg.
+    number: u64,
 }

@@ -202,7 +202,7 @@ impl Line {
         Ok(Self {
             call,
             endpoint: endpoint.handle,
-            link: new.link,
+            link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
             listening: Listening::to_called(rate),
@@ -230,7 +230,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);

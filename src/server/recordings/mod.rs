@@ -4,6 +4,7 @@
 //! A recording's name is made of the account and the call alone, `default/call_….wav`, so that nothing a peer says gets
 //! into a path.
 
+pub(crate) mod http;
 mod retention;
 mod upload;
 
@@ -169,6 +170,11 @@ impl Recordings {
             sha256: Some(sha256),
         };
         (Some(recording), error)
+    }
+
+    /// Where recordings are kept.
+    pub(crate) const fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
     }
 
     /// What they have come to.

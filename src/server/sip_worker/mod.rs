@@ -1,6 +1,8 @@
 //! The SIP worker: one task that owns [`Calls`], feeds it datagrams, segments and deadlines, and carries out what it
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
+mod live;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,9 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use self::live::Supervisors;
+pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
 use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkEvent, TrunkState,
 };
 use crate::capture;
 use crate::codec::SampleRate;
@@ -88,6 +92,8 @@ pub(crate) enum Command {
     Record(CallId, Option<TapEnd>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>, HandOver),
+    /// Do something with a call that is under way, and tell whether that is done or begun.
+    Live(CallId, Box<LiveOrder>, oneshot::Sender<Result<(), LiveRefused>>),
     /// Refuse new calls from here on.
     Drain(oneshot::Sender<()>),
     /// End every call.
@@ -119,6 +125,8 @@ pub(crate) struct Status {
     pub(crate) users: Option<(usize, RegistrarStats, DigestServerStats)>,
     /// How the trunks are.
     pub(crate) trunks: Vec<TrunkState>,
+    /// Supervisors who hear a call, or are called for that; and the total of those who came to hear one.
+    pub(crate) supervisors: (usize, u64),
 }
 
 /// Where the worker shows its [`Status`] to whoever asks for metrics.
@@ -133,6 +141,8 @@ pub(crate) enum Signal {
     Answered,
     /// A digit in an INFO.
     Digit(char),
+    /// What is to become of the call's recording.
+    Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
     Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
@@ -193,6 +203,9 @@ pub(crate) struct SipWorker {
     links: BTreeMap<LegId, TaskEnd>,
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
+    supervisors: Supervisors,
+    /// Calls that somebody has hung up through the API.
+    ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
@@ -220,6 +233,8 @@ impl SipWorker {
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
+            supervisors: Supervisors::new(),
+            ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
             new_call_drops: 0,
@@ -259,6 +274,7 @@ impl SipWorker {
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 Some(invite) = invites.recv() => {
+                    self.look_at_intake(&inputs);
                     self.handle_invite(invite);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
@@ -273,13 +289,19 @@ impl SipWorker {
         }
     }
 
+    /// Finds how many new calls are refused from here on. Returns the time.
+    fn look_at_intake(&mut self, inputs: &mpsc::Receiver<Input>) -> Now {
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let now = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, now.instant));
+        now
+    }
+
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
-        let start = clock::now();
-        let fullness = queued.max(self.shell.log.fullness());
-        self.calls.shed(self.intake.look(fullness, start.instant));
+        let start = self.look_at_intake(inputs);
         loop {
             for _ in 0..INPUTS_PER_LOOK {
                 if let Ok(input) = inputs.try_recv() {
@@ -329,6 +351,7 @@ impl SipWorker {
             keys_in_clear: self.keys_in_clear.total(),
             users: self.users(),
             trunks: self.calls.trunks(now),
+            supervisors: self.supervisors.counts(),
         };
         self.tell_refusals(&status.stats, now);
         *self.shell.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
@@ -427,6 +450,7 @@ impl SipWorker {
             }
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
+            Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
             Command::HangUpAll(cause) => {
                 self.is_hanging_up = true;
                 let with_media = self.legs.keys().map(|it| it.call);
@@ -504,17 +528,13 @@ impl SipWorker {
                     self.order_media(a, |it| it.bridge(&other));
                     self.legs.insert(b, other);
                 }
+                self.direct_supervisor(a.call);
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
-            Output::PlaySound { leg, sound } => {
-                let clip = sound.and_then(|it| self.shell.sounds.get(it));
-                self.order_media(leg, |it| it.play(clip));
-            }
-            Output::SendDigit { leg, digit, duration_ms } => {
-                if let Some(digit) = Digit::from_char(digit) {
-                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-                }
-            }
+            Output::Supervising { leg } => self.supervisor_answered(leg),
+            Output::SupervisorGone { call } => self.supervisor_gone(call),
+            Output::PlaySound { leg, sound } => self.play(leg, sound),
+            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
@@ -575,6 +595,17 @@ impl SipWorker {
                 self.calls.handle_media_refused(leg, now);
             }
         }
+    }
+
+    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+        if let Some(digit) = Digit::from_char(digit) {
+            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+        }
+    }
+
+    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
+        let clip = sound.and_then(|it| self.shell.sounds.get(it));
+        self.order_media(leg, |it| it.play(clip));
     }
 
     fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
@@ -645,21 +676,13 @@ impl SipWorker {
         let Some(link) = self.links.remove(&leg) else {
             return self.calls.hang_up(call, HangUpCause::Failed, clock::now());
         };
-        let new = NewCall { call, party, link, signals: queue };
+        let rate = link.rate();
+        let new = NewCall { call, party, link: Some(link), rate, signals: queue };
         if self.shell.new_calls.try_send(new).is_err() {
             self.new_call_drops += 1;
             return self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
         self.actors.insert(call, signals);
-    }
-
-    /// A tap that no leg takes is dropped, which finishes its recording.
-    fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
-        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
-        let leg = self.legs.range(first..=last).next();
-        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
-            self.media_refusals += 1;
-        }
     }
 
     fn signal(&mut self, call: CallId, signal: Signal) {
@@ -684,12 +707,14 @@ impl SipWorker {
 
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
+        self.supervisors.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
             return;
         }
-        let cause = self.is_hanging_up.then_some(EndCause::Drained);
+        let by_operator = self.ended_by_operator.remove(&call).then_some(EndCause::HangUp);
+        let cause = self.is_hanging_up.then_some(EndCause::Drained).or(by_operator);
         match self.actors.remove(&call) {
             Some(actor) => {
                 if actor.try_send(Signal::Ended { end, cause: cause.clone(), media }).is_err() {

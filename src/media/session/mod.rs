@@ -4,6 +4,8 @@
 //! sequence numbers and timestamps run on. It sends one packet every [`TICK`] while it may send, and hears one frame
 //! every tick, whether or not packets come.
 
+mod passing;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,6 @@ use super::outgoing::{Format, Outgoing};
 use super::playout::{Played, PlayoutFrame, PlayoutFull};
 use super::quality::Quality;
 use super::reception::{Reception, Verdict};
-use super::relay::Relayed;
 use super::report::{Dropped, Received, Remote, Report, Sent};
 use super::tones::relay::{Means, OneTelling};
 use super::tones::{DtmfToneDetector, DtmfToneEvent};
@@ -152,6 +153,8 @@ pub struct Session {
     streams: u32,
     /// Since when packets are passed on, if they are.
     relaying_since: Option<Instant>,
+    /// What is passed on is heard as well.
+    is_overheard: bool,
     /// A digit of the peer that has not ended was passed on packet by packet.
     digit_was_relayed: bool,
     outgoing: Outgoing,
@@ -191,6 +194,7 @@ impl Session {
             one_telling: OneTelling::default(),
             streams: 0,
             relaying_since: None,
+            is_overheard: false,
             digit_was_relayed: false,
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
@@ -262,71 +266,6 @@ impl Session {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
             self.accept(kind, &header, payload, &remote, now);
         }
-    }
-
-    /// As [`Session::handle_rtp`] while packets are passed on: what comes back is for [`Session::forward`] of the other.
-    pub fn handle_relayed<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<Relayed<'a>> {
-        let (kind, Packet { header, payload }, remote) = self.check(from, datagram, now)?;
-        self.count(payload, now);
-        let mut units = 0;
-        match kind {
-            Kind::Audio => {
-                self.count_arrival(header.timestamp, &remote, now);
-                units = remote.codec.duration(payload);
-            }
-            Kind::Event { clock_hz } => self.dtmf.handle(&header, payload, clock_hz, now),
-            Kind::ComfortNoise => (),
-        }
-        Some(Relayed { kind, header, payload, units, stream: self.streams })
-    }
-
-    /// Writes a packet of the other leg's peer to `buffer`, to be sent to this one at once.
-    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8], now: Now) -> Option<Transmit> {
-        let payload_type = self.remote.as_ref()?.payload_type_of(packet.kind)?;
-        let len = self.outgoing.forward(packet, payload_type, buffer, now.instant)?;
-        Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
-    }
-
-    /// Whether packets can be passed on between two legs: both may send, agreed on the same, and have no digits to send.
-    pub fn can_relay_with(&self, other: &Self) -> bool {
-        let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits();
-        let agreed = |a: RemoteMedia, b: RemoteMedia| a.is_both_ways() && b.is_both_ways() && a.is_coded_like(&b);
-        is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
-    }
-
-    /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
-    pub fn begin_relay(&mut self, now: Now) {
-        self.relaying_since = Some(now.instant);
-        self.incoming.rest();
-        if let Some(format) = self.format() {
-            self.outgoing.begin_relay(format, self.next_tick - TICK);
-        }
-    }
-
-    /// Ends that: what is said and heard goes through the session again, and its ticks are one [`TICK`] apart again.
-    pub fn end_relay(&mut self, now: Now) {
-        self.number = self.ticks(now);
-        self.relaying_since = None;
-        self.next_tick = now.instant + TICK;
-        self.outgoing.end_relay(now.instant);
-        self.digit_was_relayed = self.dtmf.is_active();
-    }
-
-    /// Looks after reports and digits while packets are passed on; returns since when none has come, as
-    /// [`Tick::inactive_for`].
-    pub fn handle_relay_round(&mut self, now: Now) -> Duration {
-        self.dtmf.handle_timeout(now);
-        while let Some(event) = self.dtmf.poll_event(|_| true) {
-            self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
-        }
-        self.report_if_due(now);
-        self.inactive_for(now)
-    }
-
-    /// How many ticks there have been, or would have been if no packets had been passed on.
-    pub fn ticks(&self, now: Now) -> u64 {
-        let passed = self.relaying_since.map_or(Duration::ZERO, |it| now.instant.saturating_duration_since(it));
-        self.number + u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(0)
     }
 
     /// Takes a datagram from the RTCP socket. It is read if it comes from the peer's host, and changes no address.
@@ -466,6 +405,16 @@ impl Session {
     /// What the peer was sent in the last tick: silence during a digit, `None` if nothing was sent.
     pub fn sent_frame(&self) -> Option<&Frame> {
         self.outgoing.frame()
+    }
+
+    /// Has `frame` heard by the peer in the next tick, over whatever is played then. It is of the leg's rate.
+    pub fn mix_in(&mut self, frame: Frame) {
+        self.outgoing.mix_in(frame);
+    }
+
+    /// As [`Session::sent_frame`], without what was mixed in.
+    pub fn played_frame(&self) -> Option<&Frame> {
+        self.outgoing.played()
     }
 
     /// The rate of what is heard and sent; until a codec is agreed on, that of G.711.
@@ -665,22 +614,23 @@ impl Session {
         if !remote.receive {
             return self.incoming.pass_over(header.sequence);
         }
-        let Header { sequence, timestamp, .. } = *header;
         match kind {
-            Kind::Audio => {
-                self.count_arrival(timestamp, remote, now);
-                let coding = Coding::Audio(remote.codec);
-                self.incoming.push(AudioPacket { sequence, timestamp, coding, payload }, now);
-            }
-            Kind::Event { clock_hz } => {
-                self.incoming.pass_over(header.sequence);
-                self.dtmf.handle(header, payload, clock_hz, now);
-            }
-            Kind::ComfortNoise if payload.is_empty() => self.incoming.pass_over(sequence),
-            Kind::ComfortNoise => {
-                self.incoming.push(AudioPacket { sequence, timestamp, coding: Coding::ComfortNoise, payload }, now);
-            }
+            Kind::Audio => self.count_arrival(header.timestamp, remote, now),
+            Kind::Event { clock_hz } => self.dtmf.handle(header, payload, clock_hz, now),
+            Kind::ComfortNoise => (),
         }
+        self.listen_to(kind, header, payload, remote.codec, now);
+    }
+
+    /// Has a packet heard in its time.
+    fn listen_to(&mut self, kind: Kind, header: &Header, payload: &[u8], codec: AudioCodec, now: Now) {
+        let Header { sequence, timestamp, .. } = *header;
+        let coding = match kind {
+            Kind::Audio => Coding::Audio(codec),
+            Kind::ComfortNoise if !payload.is_empty() => Coding::ComfortNoise,
+            Kind::Event { .. } | Kind::ComfortNoise => return self.incoming.pass_over(sequence),
+        };
+        self.incoming.push(AudioPacket { sequence, timestamp, coding, payload }, now);
     }
 
     /// The next packet begins another stream.

@@ -1,0 +1,94 @@
+//! Packets that are passed on to another leg as they come, and overheard on the way if somebody listens: what is recorded
+//! or watched of them is decoded beside the path.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::{DtmfEvent, Heard, Kind, RemoteMedia, Session, TICK, Transmit, TransmitKind};
+use crate::media::relay::Relayed;
+use crate::rtp::Packet;
+use crate::timer::Now;
+
+impl Session {
+    /// As [`Session::handle_rtp`] while packets are passed on: what comes back is for [`Session::forward`] of the other.
+    pub fn handle_relayed<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<Relayed<'a>> {
+        let (kind, Packet { header, payload }, remote) = self.check(from, datagram, now)?;
+        self.count(payload, now);
+        let mut units = 0;
+        match kind {
+            Kind::Audio => {
+                self.count_arrival(header.timestamp, &remote, now);
+                units = remote.codec.duration(payload);
+            }
+            Kind::Event { clock_hz } => self.dtmf.handle(&header, payload, clock_hz, now),
+            Kind::ComfortNoise => (),
+        }
+        if self.is_overheard {
+            self.listen_to(kind, &header, payload, remote.codec, now);
+        }
+        Some(Relayed { kind, header, payload, units, stream: self.streams })
+    }
+
+    /// Writes a packet of the other leg's peer to `buffer`, to be sent to this one at once.
+    pub fn forward(&mut self, packet: &Relayed<'_>, buffer: &mut [u8], now: Now) -> Option<Transmit> {
+        let payload_type = self.remote.as_ref()?.payload_type_of(packet.kind)?;
+        let len = self.outgoing.forward(packet, payload_type, buffer, now.instant)?;
+        Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
+    }
+
+    /// Whether packets can be passed on between two legs: both may send, agreed on the same, and have no digits to send.
+    pub fn can_relay_with(&self, other: &Self) -> bool {
+        let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits();
+        let agreed = |a: RemoteMedia, b: RemoteMedia| a.is_both_ways() && b.is_both_ways() && a.is_coded_like(&b);
+        is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
+    }
+
+    /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
+    pub fn begin_relay(&mut self, now: Now) {
+        self.relaying_since = Some(now.instant);
+        self.incoming.rest();
+        if let Some(format) = self.format() {
+            self.outgoing.begin_relay(format, self.next_tick - TICK);
+        }
+    }
+
+    /// Ends that: what is said and heard goes through the session again, and its ticks are one [`TICK`] apart again.
+    pub fn end_relay(&mut self, now: Now) {
+        self.number = self.ticks(now);
+        self.relaying_since = None;
+        self.next_tick = now.instant + TICK;
+        self.is_overheard = false;
+        self.outgoing.end_relay(now.instant);
+        self.digit_was_relayed = self.dtmf.is_active();
+    }
+
+    /// Looks after reports and digits while packets are passed on; returns since when none has come, as
+    /// [`Tick::inactive_for`].
+    pub fn handle_relay_round(&mut self, now: Now) -> Duration {
+        self.dtmf.handle_timeout(now);
+        while let Some(event) = self.dtmf.poll_event(|_| true) {
+            self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
+        }
+        self.report_if_due(now);
+        self.inactive_for(now)
+    }
+
+    /// How many ticks there have been, or would have been if no packets had been passed on.
+    pub fn ticks(&self, now: Now) -> u64 {
+        let passed = self.relaying_since.map_or(Duration::ZERO, |it| now.instant.saturating_duration_since(it));
+        self.number + u64::try_from(passed.as_millis() / TICK.as_millis()).unwrap_or(0)
+    }
+
+    /// Whether [`Session::overheard`] is to say what is passed on. Passing it on is not changed by that.
+    pub fn overhear(&mut self, is_overheard: bool) {
+        if !is_overheard && self.is_overheard {
+            self.incoming.rest();
+        }
+        self.is_overheard = is_overheard;
+    }
+
+    /// What was said in 20 ms in which packets were passed on.
+    pub fn overheard(&mut self, now: Now) -> Heard {
+        if self.is_overheard { self.incoming.tick(self.dtmf.is_active(), now) } else { Heard::Nothing }
+    }
+}
