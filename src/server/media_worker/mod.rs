@@ -15,6 +15,7 @@ mod relay;
 mod shared;
 mod slots;
 mod supervise;
+mod transmit;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -47,12 +48,10 @@ use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
+use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig};
 use crate::rtp::Digit;
-use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
 use crate::timer::Now;
-use crate::webrtc::Peer;
 
 /// All media threads. Dropping it ends them, and with them every leg.
 #[derive(Debug)]
@@ -688,7 +687,7 @@ impl Leg {
         }
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
-            send_to_browser(peer, &mut self.session, send, &self.sockets, now);
+            transmit::send_to_browser(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
@@ -765,53 +764,6 @@ impl Leg {
             self.session.handle_rtp(from, datagram, now);
         }
     }
-
-    fn transmit(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics) {
-        let mut kind = TransmitKind::Rtp;
-        loop {
-            let mut next = None;
-            let is_queued = send.push(|buffer| {
-                let transmit = self.session.poll_transmit(buffer)?;
-                next = Some(transmit.kind);
-                let protected = self.transport.protect(buffer, transmit.len).ok();
-                metrics.send_failures.fetch_add(u64::from(protected.is_none()), Ordering::Relaxed);
-                Some((transmit.to, protected?))
-            });
-            // A tick gives at most one datagram of each kind, RTP first, so each is a batch of its own.
-            kind = next.unwrap_or(kind);
-            if !is_queued {
-                return;
-            }
-            let socket = match kind {
-                TransmitKind::Rtp => self.sockets.rtp(),
-                TransmitKind::Rtcp => self.sockets.rtcp(),
-            };
-            if send.send(socket.as_fd()) == 0 {
-                metrics.send_failures.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-/// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
-fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &LegSockets, now: Now) {
-    peer.handle_timeout(now.instant);
-    let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
-    while let Some(transmit) = session.poll_transmit(&mut packet) {
-        let packet = packet.get(..transmit.len).unwrap_or_default();
-        if !is_rtcp(packet) {
-            peer.send(packet, now.instant);
-        }
-    }
-    loop {
-        let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
-        if !is_queued || send.is_full() {
-            send.send(sockets.rtp().as_fd());
-        }
-        if !is_queued {
-            return;
-        }
-    }
 }
 
 /// What comes of a leg's tick for other legs.
@@ -839,6 +791,7 @@ mod tests {
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Heard, Latching, PlayoutFrame};
+    use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
