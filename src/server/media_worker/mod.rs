@@ -10,6 +10,7 @@
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
 mod bridge;
+mod browser;
 mod metrics;
 mod relay;
 mod shared;
@@ -32,13 +33,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use self::bridge::Passed;
+use self::browser::send_to_browser;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
-use self::supervise::{Desk, Said, Voice, audio};
+use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
@@ -49,10 +50,8 @@ use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
 use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig, TransmitKind};
 use crate::rtp::Digit;
-use crate::rtp::packet::is_rtcp;
 use crate::srtp::Keys;
 use crate::timer::Now;
-use crate::webrtc::Peer;
 
 /// All media threads. Dropping it ends them, and with them every leg.
 #[derive(Debug)]
@@ -682,10 +681,7 @@ impl Leg {
         }
         self.play_sound();
         self.hear_call();
-        let voice = self.voice.as_mut().and_then(|it| it.take());
-        if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
-            self.session.mix_in(frame);
-        }
+        let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             send_to_browser(peer, &mut self.session, send, &self.sockets, now);
@@ -701,11 +697,7 @@ impl Leg {
         }
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
-        let mut said = Said::default();
-        if self.watcher.is_some() || self.desk.is_some() {
-            said.heard = audio(&tick.heard);
-            said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
-        }
+        let said = self.said(&tick.heard);
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
         }
@@ -793,33 +785,6 @@ impl Leg {
     }
 }
 
-/// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
-fn send_to_browser(peer: &mut Peer, session: &mut Session, send: &mut SendBatch, sockets: &LegSockets, now: Now) {
-    peer.handle_timeout(now.instant);
-    let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
-    while let Some(transmit) = session.poll_transmit(&mut packet) {
-        let packet = packet.get(..transmit.len).unwrap_or_default();
-        if !is_rtcp(packet) {
-            peer.send(packet, now.instant);
-        }
-    }
-    loop {
-        let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
-        if !is_queued || send.is_full() {
-            send.send(sockets.rtp().as_fd());
-        }
-        if !is_queued {
-            return;
-        }
-    }
-}
-
-/// What comes of a leg's tick for other legs.
-struct Ticked {
-    passed: Option<Passed>,
-    said: Said,
-}
-
 const WAKER_TOKEN: u64 = u64::MAX;
 /// Set in the tokens of shared sockets; the lowest bit stands for RTCP, as in those of legs.
 const SHARED_TOKEN: u64 = 1 << 62;
@@ -839,6 +804,7 @@ mod tests {
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
     use crate::media::{Heard, Latching, PlayoutFrame};
+    use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
