@@ -509,6 +509,8 @@ pub const SIP_NEW_CALL_WAIT_MS: u64 = 40;
 pub const SIP_INTAKE_MS: u64 = 20;
 /// How long they may wait for longer than that before any are refused: a burst is worked off.
 pub const SIP_BURST_MS: u64 = 80;
+/// When none has come for so long, all are served again.
+pub const SIP_REST_MS: u64 = 1_000;
 /// Refused INVITEs that are remembered so that their copies are refused, too; when there are as many again, these are
 /// forgotten.
 pub const SHED_INVITES_MAX: usize = 65_536;

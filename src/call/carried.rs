@@ -2,8 +2,8 @@
 //! configuration. Hosts, routes and identifiers of one side never reach the other.
 
 use super::history::History;
-use super::party::Party;
-use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX};
+use super::party::{Party, user_of};
+use crate::limits::{CALL_HEADER_BYTES_MAX, CALL_HEADERS_MAX, HISTORY_ENTRIES_MAX};
 use crate::route::{Caller, Destination};
 use crate::sip::{HeaderName, Headers, Request, Uri};
 use crate::transaction::MAX_FORWARDS;
@@ -18,6 +18,8 @@ pub(super) struct Carried {
     pub(super) headers: Vec<(HeaderName, String)>,
     /// The number that was called, if the call is sent on from it.
     pub(super) diverted_from: Option<String>,
+    /// Who sent it on before, and why, the last one first.
+    pub(super) diversions: Vec<(String, String)>,
     /// Whom the call was sent to before.
     pub(super) history: History,
 }
@@ -27,6 +29,7 @@ impl Carried {
     pub(super) fn of(
         request: &Request,
         allowed: &[HeaderName],
+        caller: &Caller,
         to: &Destination,
         history: History,
     ) -> Result<Self, Refusal> {
@@ -39,12 +42,28 @@ impl Carried {
             Destination::Uri(_) | Destination::Trunk(..) => true,
             Destination::Agent(_) => false,
         });
-        Ok(Self { max_forwards, headers: fields(headers, |it| allowed.contains(it)), diverted_from, history })
+        let is_believed = matches!(caller, Caller::Known | Caller::Trunk(_));
+        let before = headers.diversions().filter(|it| is_believed && !it.is_private());
+        let before = before.filter_map(|it| Some((user_of(it.uri())?, plain(it.reason()))));
+        let diversions = before.take(HISTORY_ENTRIES_MAX).collect();
+        Ok(Self {
+            max_forwards,
+            headers: fields(headers, |it| allowed.contains(it)),
+            diverted_from,
+            diversions,
+            history,
+        })
     }
 
     /// What goes with a call that no INVITE asked for.
     pub(super) fn nothing() -> Self {
-        Self { max_forwards: MAX_FORWARDS, headers: vec![], diverted_from: None, history: History::default() }
+        Self {
+            max_forwards: MAX_FORWARDS,
+            headers: vec![],
+            diverted_from: None,
+            diversions: vec![],
+            history: History::default(),
+        }
     }
 
     /// All header fields for a leg to `to`, on which `contact` is our URI and `from` the caller. Who leads us to whom, and
@@ -67,8 +86,19 @@ impl Carried {
         if let Some(uri) = diverted.and_then(|it| Uri::sip(Some(&it), &host, contact.port()).ok()) {
             headers.push((HeaderName::Diversion, format!("<{uri}>;reason=unconditional;counter=1")));
         }
+        for (user, reason) in self.diversions.into_iter().filter(|_| is_outside) {
+            if let Ok(uri) = Uri::sip(Some(&user), &host, contact.port()) {
+                headers.push((HeaderName::Diversion, format!("<{uri}>;reason={reason}")));
+            }
+        }
         headers
     }
+}
+
+/// A reason that can stand without quotes, or that it is not known (RFC 5806 §4).
+fn plain(reason: Option<String>) -> String {
+    let is_plain = |it: &String| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+    reason.filter(is_plain).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The header fields that `is_wanted` takes, as far as they are of a size that can be passed on.

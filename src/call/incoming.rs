@@ -52,7 +52,7 @@ impl Calls {
             let carried = match &target.to {
                 Destination::Agent(_) => Carried::nothing(),
                 to @ (Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..)) => {
-                    Carried::of(request, &self.config.passed_headers, to, history.clone())?
+                    Carried::of(request, &self.config.passed_headers, &caller, to, history.clone())?
                 }
             };
             Ok((target, carried))

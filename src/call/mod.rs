@@ -338,7 +338,7 @@ pub enum TransferTarget {
 pub struct Counts {
     /// Calls that are not over.
     pub calls: usize,
-    /// Dialogs that are not over.
+    /// Dialogs that are not over, or whose BYE is not answered yet.
     pub dialogs: usize,
     /// Dialogs that are over, and wait out their last timers.
     pub ended_dialogs: usize,
@@ -376,6 +376,9 @@ impl Calls {
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
         let profiles = trunks.profiles();
+        for (name, sources) in trunks.sources() {
+            config.routes.set_trunk_sources(name, sources);
+        }
         let dialogs = DialogsConfig {
             capabilities: config.capabilities.clone(),
             session_timers: config.session_timers,

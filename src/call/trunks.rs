@@ -210,6 +210,11 @@ impl Trunks {
         Self { all, deadlines, requests: BTreeMap::new() }
     }
 
+    /// From where each trunk calls, as far as that is known before its servers are found.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (TrunkName, Vec<Network>)> {
+        self.all.iter().map(|it| (it.config.name.clone(), it.sources()))
+    }
+
     /// The trunks that have capabilities of their own, and what is known of their addresses before they are found.
     pub(super) fn profiles(&self) -> Vec<(usize, Vec<RangeInclusive<IpAddr>>, Capabilities)> {
         let own = |(index, it): (usize, &Trunk)| {

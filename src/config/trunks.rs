@@ -132,11 +132,6 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         let expected = || "expected an address or a network such as 203.0.113.0/24".to_owned();
         text.parse().ok().ok_or_else(expected)
     });
-    let has_exact_media = section.parsed("media_addresses", |text| match text {
-        "learned" => Ok(false),
-        "exact" => Ok(true),
-        _ => Err("expected learned or exact".to_owned()),
-    });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
     let domain = uri.or_else(|| gateways.first().cloned())?;
@@ -161,13 +156,22 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         register,
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
-        has_exact_media: has_exact_media.unwrap_or(false),
+        has_exact_media: read_media_addresses(section).unwrap_or(false),
         caller_id,
         media: TrunkMedia::read(section),
         inbound: TrunkInbound::read(section, places),
         tls: TrunkTls::read(section, places),
         follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
+    })
+}
+
+/// Whether media come from where their descriptions say.
+fn read_media_addresses(section: &Section<'_>) -> Option<bool> {
+    section.parsed("media_addresses", |text| match text {
+        "learned" => Ok(false),
+        "exact" => Ok(true),
+        _ => Err("expected learned or exact".to_owned()),
     })
 }
 

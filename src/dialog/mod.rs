@@ -54,7 +54,7 @@ pub(crate) struct Dialogs {
     by_server: HashMap<TransactionId, DialogId>,
     deadlines: Deadlines<DialogId>,
     next_id: u64,
-    /// How many of the sessions are over, and only wait out their timers.
+    /// How many of the sessions are over, as the peer knows or can be left to find out, and only wait out their timers.
     ended: usize,
 }
 
@@ -467,7 +467,9 @@ impl Dialogs {
             return;
         };
         self.deadlines.set(id, session.poll_timeout());
-        if matches!(session.state, State::Ended(_)) && !std::mem::replace(&mut session.is_counted_out, true) {
+        // Whoever stops the program waits for the answers to BYEs, and for nothing that comes after them.
+        let is_over = matches!(session.state, State::Ended(_)) && !self.shared.is_waiting(id);
+        if is_over && !std::mem::replace(&mut session.is_counted_out, true) {
             self.ended += 1;
         }
         if !session.is_done(&self.shared) {

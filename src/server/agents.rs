@@ -137,11 +137,6 @@ fn prepare_one(
             Some((ChatConfig::new(model.model.clone()), ModelAddress::new(model.url.clone(), model.api_key.clone())))
         }
     };
-    let enhancements = Enhancements {
-        noise_suppression: agent.sound.noise_suppression,
-        echo_cancellation: agent.sound.echo_cancellation,
-        gain_control: agent.sound.gain_control,
-    };
     let defaults = AgentTimes::default();
     let times = AgentTimes {
         call_ms_max: milliseconds(agent.turns.duration_max),
@@ -157,11 +152,7 @@ fn prepare_one(
         turn_taking: turn_taking(&agent.turns),
         times,
         transfer_sound,
-        on_machine: match &agent.on_machine {
-            config::OnMachine::GoOn => OnMachine::GoOn,
-            config::OnMachine::HangUp => OnMachine::HangUp,
-            config::OnMachine::Message(message) => OnMachine::Message(message.clone()),
-        },
+        on_machine: on_machine(&agent.on_machine),
         ..AgentConfig::new(mind.clone(), rate, render_apology(name, &apology, agent.voice.as_deref(), rate))
     };
     let sound = |rate| transfer_sound(name, agent, sounds, rate);
@@ -182,7 +173,7 @@ fn prepare_one(
         speech,
         model,
         recording,
-        sound: enhancements,
+        sound: enhancements(agent.sound),
     })
 }
 
@@ -222,6 +213,22 @@ impl PreparedAgent {
                 .as_ref()
                 .map(|(chat, address)| spawn_model(ChatCompletions::new(chat.clone()), address.clone())),
         }
+    }
+}
+
+fn enhancements(sound: config::Sound) -> Enhancements {
+    Enhancements {
+        noise_suppression: sound.noise_suppression,
+        echo_cancellation: sound.echo_cancellation,
+        gain_control: sound.gain_control,
+    }
+}
+
+fn on_machine(configured: &config::OnMachine) -> OnMachine {
+    match configured {
+        config::OnMachine::GoOn => OnMachine::GoOn,
+        config::OnMachine::HangUp => OnMachine::HangUp,
+        config::OnMachine::Message(message) => OnMachine::Message(message.clone()),
     }
 }
 

@@ -202,8 +202,8 @@ impl Endpoint {
         let (server, client) = load_tls(&config)?;
         let ports = Arc::new(PortPool::new(config.rtp_ports, &mut rng)?);
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
-        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map_err(EndpointError::Media)?;
-        let media = Arc::new(media);
+        let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map(Arc::new);
+        let media = media.map_err(EndpointError::Media)?;
 
         let connections = Arc::new(Connections::new(config.connections, rng.next_u64()));
         let input_drops = Arc::new(AtomicU64::new(0));
@@ -257,8 +257,7 @@ impl Endpoint {
         if config.listen.iter().any(|it| it.kind.is_websocket()) {
             calls.capabilities.browsers = Identity::generate().map(Arc::new);
         }
-        let calls = Calls::new(calls, rng, now);
-        let worker = SipWorker::new(calls, shell, now);
+        let worker = SipWorker::new(Calls::new(calls, rng, now), shell, now);
         task::spawn("sip-worker", worker.run(input_queue, invite_queue, command_queue, media_queue));
         let handle = EndpointHandle { worker: commands, status, ports, media, connections, tls: server, input_drops };
         Ok(Self { listening, handle, new_calls: new_call_queue })

@@ -235,7 +235,7 @@ impl System {
         loop {
             let (counts, now) = (self.endpoint.status().counts, clock::now().instant);
             let has_left = counts.farewells == 0 || now >= farewell_until;
-            if self.log.open_calls() == 0 && counts.dialogs + counts.ended_dialogs == 0 && has_left {
+            if self.log.open_calls() == 0 && counts.dialogs == 0 && has_left {
                 return true;
             }
             if now >= until {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::limits::{SIP_BURST_MS, SIP_INTAKE_MS, SIP_NEW_CALL_WAIT_MS, SIP_NEW_CALL_WAIT_MS_MAX};
+use crate::limits::{SIP_BURST_MS, SIP_INTAKE_MS, SIP_NEW_CALL_WAIT_MS, SIP_NEW_CALL_WAIT_MS_MAX, SIP_REST_MS};
 
 /// Finds the share of new calls that has to be refused so that the others wait for [`SIP_NEW_CALL_WAIT_MS`] at most, not
 /// much more and not much less: as RFC 8033 does it for routers, by how long they wait and by whether that grows. A share
@@ -43,7 +43,10 @@ impl Intake {
         if passed < interval {
             return self.share;
         }
-        // Nobody looks while nothing comes.
+        if passed >= Duration::from_millis(SIP_REST_MS) {
+            // Nobody looks while nothing comes: whatever there was too much of is over.
+            *self = Self { longest_s: self.longest_s, ..Self::new() };
+        }
         let steps = (passed.as_secs_f64() / interval.as_secs_f64()).min(STEPS_MAX);
         let target_s = Duration::from_millis(SIP_NEW_CALL_WAIT_MS).as_secs_f64();
         let wait_s = self.longest_s.max(4.0 * fullness * target_s).min(WAIT_S_MAX);
@@ -89,7 +92,7 @@ const SHARE_MAX: f64 = 0.98;
 const SHARE_MIN: f64 = 0.002;
 /// Waits beyond say no more, and would be remembered for too long.
 const WAIT_S_MAX: f64 = 0.5;
-/// So many intervals at once, at most, after a rest.
+/// So many intervals at once, at most, after a pause.
 const STEPS_MAX: f64 = 10.0;
 
 #[cfg(test)]
@@ -119,6 +122,15 @@ mod tests {
         assert!(queue.intake.share > 0.4, "{}", queue.intake.share);
         queue.run(1_000, 2_500, 100);
         assert_eq!(queue.intake.share, 0.0);
+    }
+
+    #[test]
+    fn after_a_rest_nothing_is_refused() {
+        let mut queue = Queue::new();
+        queue.run(1_500, 2_500, 5_000);
+        assert!(queue.intake.share > 0.4, "{}", queue.intake.share);
+        queue.now += Duration::from_millis(SIP_REST_MS + 1);
+        assert_eq!(queue.intake.look(0.0, queue.now), 0.0);
     }
 
     #[test]

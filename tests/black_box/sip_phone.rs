@@ -322,6 +322,7 @@ impl Phone {
         self.send_invite(&[], &offer);
         let end = Instant::now() + ANSWER_MAX;
         while let Some(message) = self.wire.receive(end.saturating_duration_since(Instant::now())) {
+            assert!(message.status().is_none_or(|it| it < 300), "{message:?}");
             if message.status().is_some() && message.rtp_address().is_some() {
                 self.media.remote = message.rtp_address();
                 return message;

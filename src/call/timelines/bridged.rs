@@ -473,12 +473,12 @@ fn only_what_is_allowed_crosses() {
             HeaderName::Other("X-Secret".into()),
         ],
         "
-        0.000 < a INVITE to=300 h=Max-Forwards:20|P-Asserted-Identity:\"Real\"~<sip:+4930@carrier>|X-Tenant:7|X-Secret:8
+        0.000 < a INVITE to=300 h=Max-Forwards:20|P-Asserted-Identity:\"Real\"~<sip:+4930@carrier>|X-Tenant:7|X-Secret:8|Diversion:<sip:7@carrier>;reason=no-answer,<sip:8@carrier>;privacy=full
         0.000 # Offered
         0.000 ! open-media 0
         0.000 # Dialled 1
         0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1 From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:19 P-Asserted-Identity:<sip:+4930@192.0.2.1:5060> Diversion:<sip:300@192.0.2.1:5060>;reason=unconditional;counter=1 X-Tenant:7
+        0.000 > b INVITE sendrecv v1 From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:19 P-Asserted-Identity:<sip:+4930@192.0.2.1:5060> Diversion:<sip:300@192.0.2.1:5060>;reason=unconditional;counter=1 Diversion:<sip:7@192.0.2.1:5060>;reason=no-answer X-Tenant:7
         0.010 < b 603
         0.010 > b ACK From:\"Real\" <sip:+4930@192.0.2.1:5060> To:<sip:b@192.0.2.11:5060> Max-Forwards:70
         0.010 ! close-media 1

@@ -272,10 +272,7 @@ impl Parties {
                     continue;
                 }
                 Output::UpdateMedia { leg, peer, remote } => {
-                    let is_usual = remote.codec == crate::codec::AudioCodec::Pcmu;
-                    let codec = if is_usual { String::new() } else { format!(" {:?}", remote.codec) };
-                    let port = if remote.rtp.port() == 4000 { String::new() } else { format!(" {}", remote.rtp) };
-                    format!("! update-media {} {peer}{}{codec}{port}", leg.index, show_media(&remote))
+                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
@@ -289,10 +286,7 @@ impl Parties {
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
-                Output::Ended { end, .. } => {
-                    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
-                    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
-                }
+                Output::Ended { end, .. } => ended(end),
                 Output::Ask(question) => {
                     // `b.example` is where `b` is.
                     let host = question.name.strip_suffix(".example").filter(|it| it.len() == 1).map(address);
@@ -310,29 +304,7 @@ impl Parties {
                 | Output::Secure { .. }
                 | Output::Received { .. }
                 | Output::CallIdKnown { .. } => continue,
-                Output::Journal { event, .. } => match event {
-                    Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
-                    Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
-                    Event::LegRinging { leg } => format!("# LegRinging {leg}"),
-                    Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
-                    Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
-                    Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
-                    Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
-                    Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
-                    event @ (Event::Offered { .. }
-                    | Event::Ringing
-                    | Event::EarlyMedia
-                    | Event::Answered { .. }
-                    | Event::Held
-                    | Event::Resumed
-                    | Event::Digit { .. }
-                    | Event::TransferStarted { .. }
-                    | Event::Replaced { .. }
-                    | Event::Ended(_)) => {
-                        let text = format!("{event:?}");
-                        format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
-                    }
-                },
+                Output::Journal { event, .. } => told(&event),
             };
             self.log.push(format!("{} {line}", self.at()));
         }
@@ -381,6 +353,41 @@ impl Parties {
     }
 }
 
+/// A line of the log for an event of the journal.
+fn told(event: &Event) -> String {
+    match event {
+        Event::Dialled { leg, .. } => format!("# Dialled {leg}"),
+        Event::Redirected { leg, to } => format!("# Redirected {leg} {}", to.reveal()),
+        Event::LegRinging { leg } => format!("# LegRinging {leg}"),
+        Event::LegAnswered { leg, .. } => format!("# LegAnswered {leg}"),
+        Event::LegEnded { leg, end } => format!("# LegEnded {leg} {:?}", end.cause),
+        Event::Bridged { a, b } => format!("# Bridged {a} {b}"),
+        Event::Transferred { outcome, .. } => format!("# Transferred {outcome:?}"),
+        Event::TransferAsked { is_accepted, .. } => format!("# TransferAsked {is_accepted}"),
+        event @ (Event::Offered { .. }
+        | Event::Ringing
+        | Event::EarlyMedia
+        | Event::Answered { .. }
+        | Event::Held
+        | Event::Resumed
+        | Event::Digit { .. }
+        | Event::TransferStarted { .. }
+        | Event::Replaced { .. }
+        | Event::Ended(_)) => {
+            let text = format!("{event:?}");
+            format!("# {}", text.split(|it: char| !it.is_ascii_alphabetic()).next().expect("a name"))
+        }
+    }
+}
+
+/// What is agreed on, where it is not PCMU at port 4000 with the codec and address.
+fn show_change(media: &MediaDescription) -> String {
+    let is_usual = media.codec == crate::codec::AudioCodec::Pcmu;
+    let codec = if is_usual { String::new() } else { format!(" {:?}", media.codec) };
+    let address = if media.rtp.port() == 4000 { String::new() } else { format!(" {}", media.rtp) };
+    show_media(media) + &codec + &address
+}
+
 /// Telephone `a` is at 192.0.2.10, `b` at 192.0.2.11 and so on.
 fn address(name: &str) -> SocketAddr {
     let letter = name.as_bytes().first().expect("a name");
@@ -392,4 +399,9 @@ fn name_at(address: SocketAddr) -> String {
         IpAddr::V4(ip) => char::from(ip.octets()[3] - 10 + b'a').to_string(),
         IpAddr::V6(ip) => panic!("nobody is at {ip}"),
     }
+}
+
+fn ended(end: End) -> String {
+    let reason = end.reason.map_or_else(String::new, |it| format!(" {it:?}"));
+    format!("! ended {:?} {:?} {:?}{reason}", end.cause, end.sip_status, end.initiator)
 }

@@ -5,7 +5,7 @@
 //! together. Slots follow the monotonic clock from one origin: a late one does not move the next. After a stall of more
 //! than three ticks, whole ticks are skipped rather than made up for in a burst. The clock is read when a turn
 //! begins and when it ends, not per packet. Legs whose packets are only passed on send when they receive, and have
-//! no slot: [`relay`].
+//! no slot: `relay`.
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 

@@ -15,7 +15,7 @@ use self::live::Supervisors;
 pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::auth::DigestServerStats;
 use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
+    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkEvent, TrunkState,
 };
 use crate::capture;
 use crate::codec::SampleRate;
@@ -274,6 +274,7 @@ impl SipWorker {
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
                 Some(invite) = invites.recv() => {
+                    self.look_at_intake(&inputs);
                     self.handle_invite(invite);
                     is_behind = self.work_off(&mut inputs, &mut invites);
                 }
@@ -288,13 +289,19 @@ impl SipWorker {
         }
     }
 
+    /// Finds how many new calls are refused from here on. Returns the time.
+    fn look_at_intake(&mut self, inputs: &mpsc::Receiver<Input>) -> Now {
+        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
+        let now = clock::now();
+        let fullness = queued.max(self.shell.log.fullness());
+        self.calls.shed(self.intake.look(fullness, now.instant));
+        now
+    }
+
     /// Works off a burst, calls that are there first, but not for so long that a deadline or a command waits for it.
     /// Whether more may wait.
     fn work_off(&mut self, inputs: &mut mpsc::Receiver<Input>, invites: &mut mpsc::Receiver<WaitingInvite>) -> bool {
-        let queued = f64::from(u32::try_from(inputs.len()).unwrap_or(u32::MAX)) / f64::from(SIP_INPUTS);
-        let start = clock::now();
-        let fullness = queued.max(self.shell.log.fullness());
-        self.calls.shed(self.intake.look(fullness, start.instant));
+        let start = self.look_at_intake(inputs);
         loop {
             for _ in 0..INPUTS_PER_LOOK {
                 if let Ok(input) = inputs.try_recv() {
@@ -526,15 +533,8 @@ impl SipWorker {
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
             Output::Supervising { leg } => self.supervisor_answered(leg),
             Output::SupervisorGone { call } => self.supervisor_gone(call),
-            Output::PlaySound { leg, sound } => {
-                let clip = sound.and_then(|it| self.shell.sounds.get(it));
-                self.order_media(leg, |it| it.play(clip));
-            }
-            Output::SendDigit { leg, digit, duration_ms } => {
-                if let Some(digit) = Digit::from_char(digit) {
-                    self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-                }
-            }
+            Output::PlaySound { leg, sound } => self.play(leg, sound),
+            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
@@ -595,6 +595,17 @@ impl SipWorker {
                 self.calls.handle_media_refused(leg, now);
             }
         }
+    }
+
+    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+        if let Some(digit) = Digit::from_char(digit) {
+            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+        }
+    }
+
+    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
+        let clip = sound.and_then(|it| self.shell.sounds.get(it));
+        self.order_media(leg, |it| it.play(clip));
     }
 
     fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
