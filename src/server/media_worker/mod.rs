@@ -33,13 +33,13 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use self::bridge::Passed;
+use self::browser::send_to_browser;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::shared::SharedEnd;
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
-use self::supervise::{Desk, Said, Voice, audio};
+use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
@@ -681,10 +681,7 @@ impl Leg {
         }
         self.play_sound();
         self.hear_call();
-        let voice = self.voice.as_mut().and_then(|it| it.take());
-        if let (Some(frame), true) = (voice, self.voice.as_ref().is_some_and(|it| it.to_peer)) {
-            self.session.mix_in(frame);
-        }
+        let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
             transmit::send_to_browser(peer, &mut self.session, send, &self.sockets, now);
@@ -700,11 +697,7 @@ impl Leg {
         }
         self.waiting_frames = tick.queued_frames;
         let passed = self.passed(&tick);
-        let mut said = Said::default();
-        if self.watcher.is_some() || self.desk.is_some() {
-            said.heard = audio(&tick.heard);
-            said.played = self.session.played_frame().copied().filter(|_| self.has_agent());
-        }
+        let said = self.said(&tick.heard);
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
         }
@@ -764,12 +757,6 @@ impl Leg {
             self.session.handle_rtp(from, datagram, now);
         }
     }
-}
-
-/// What comes of a leg's tick for other legs.
-struct Ticked {
-    passed: Option<Passed>,
-    said: Said,
 }
 
 const WAKER_TOKEN: u64 = u64::MAX;

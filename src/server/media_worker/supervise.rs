@@ -6,6 +6,7 @@
 
 use smallvec::SmallVec;
 
+use super::bridge::Passed;
 use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
 use crate::codec::{AtRate, Frame, SampleRate};
 use crate::identity::CallId;
@@ -85,6 +86,12 @@ pub(super) struct Said {
     pub(super) heard: Option<Frame>,
     /// By our agent.
     pub(super) played: Option<Frame>,
+}
+
+/// What comes of a leg's tick for other legs.
+pub(super) struct Ticked {
+    pub(super) passed: Option<Passed>,
+    pub(super) said: Said,
 }
 
 impl Legs {
@@ -193,6 +200,25 @@ impl Leg {
     /// Whether an agent of ours talks on it.
     pub(super) fn has_agent(&self) -> bool {
         self.partner.is_none() && self.link.as_ref().is_some_and(|it| !it.is_deserted())
+    }
+
+    /// What was said in a tick, if somebody wants to know.
+    pub(super) fn said(&self, heard: &Heard) -> Said {
+        if self.watcher.is_none() && self.desk.is_none() {
+            return Said::default();
+        }
+        let played = self.session.played_frame().copied().filter(|_| self.has_agent());
+        Said { heard: audio(heard), played }
+    }
+
+    /// Has the peer hear the supervisor in the next tick, if it is to; what the supervisor says, for our agent.
+    pub(super) fn hear_supervisor(&mut self) -> Option<Frame> {
+        let voice = self.voice.as_mut()?;
+        let (frame, to_peer) = (voice.take()?, voice.to_peer);
+        if to_peer {
+            self.session.mix_in(frame);
+        }
+        Some(frame)
     }
 
     /// Lets a supervisor hear what has been said since its last tick.

@@ -14,6 +14,7 @@ use crate::limits::{CALL_SIGNALS_MAX, DTMF_SENT_MS};
 use crate::platform::calls::Event;
 use crate::route::Target;
 use crate::rtp::Digit;
+use crate::server::capture::CaptureTap;
 use crate::server::clock;
 use crate::server::media_worker::Speech;
 use crate::server::new_call::{NewCall, Party};
@@ -265,6 +266,12 @@ impl SipWorker {
         if let Some(Err(_)) = self.legs.get(&leg).map(|it| it.supervise(Some(speech))) {
             self.media_refusals += 1;
             self.calls.dismiss_supervisor(call, clock::now());
+        }
+    }
+
+    pub(super) fn capture(&self, tell: impl FnOnce(&CaptureTap)) {
+        if let Some(capture) = &self.shell.capture {
+            tell(capture);
         }
     }
 

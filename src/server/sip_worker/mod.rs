@@ -693,12 +693,6 @@ impl SipWorker {
         }
     }
 
-    fn capture(&self, tell: impl FnOnce(&CaptureTap)) {
-        if let Some(capture) = &self.shell.capture {
-            tell(capture);
-        }
-    }
-
     fn write_end(&self, call: CallId, end: End, cause: Option<EndCause>) {
         // What cannot be written is reported by the log.
         self.shell.log.write_now(call, call_log::ended(end, cause), clock::now()).unwrap_or(());
