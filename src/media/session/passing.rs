@@ -63,7 +63,7 @@ impl Session {
     }
 
     /// Looks after reports and digits while packets are passed on; returns since when none has come, as
-    /// [`Tick::inactive_for`].
+    /// [`super::Tick::inactive_for`].
     pub fn handle_relay_round(&mut self, now: Now) -> Duration {
         self.dtmf.handle_timeout(now);
         while let Some(event) = self.dtmf.poll_event(|_| true) {
