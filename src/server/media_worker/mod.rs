@@ -33,7 +33,6 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
-use self::browser::send_to_browser;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::shared::SharedEnd;
