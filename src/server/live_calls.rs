@@ -23,6 +23,7 @@ use crate::route::{Admission, Caller, Destination, Routes, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::NO_CONSENT;
+use crate::server::originate::is_number;
 use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::server::system;
@@ -75,6 +76,9 @@ impl LiveCalls {
             if !self.0.trunks.contains(trunk) {
                 return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
             }
+            if !is_number(to) {
+                return Err(Problem::invalid_parameter("to", "a number, with a trunk"));
+            }
             let to = Destination::Trunk(TrunkName(trunk.to_owned()), to.to_owned());
             return Ok(Target { account: account.clone(), to });
         }
@@ -82,10 +86,7 @@ impl LiveCalls {
         if let Ok(target) = self.0.routes.route(&Admission::default(), &caller, to) {
             return Ok(target);
         }
-        let uri = Uri::parse(to).or(Err(unknown()))?;
-        if uri.host().is_none() {
-            return Err(unknown());
-        }
+        let uri = Uri::parse(to).ok().filter(|it| it.is_sip() && !it.has_headers()).ok_or_else(unknown)?;
         Ok(Target { account: account.clone(), to: Destination::Uri(uri) })
     }
 }

@@ -104,7 +104,7 @@ fn read(
 }
 
 /// What is the user part of a URI as it stands.
-fn is_number(text: &str) -> bool {
+pub(crate) fn is_number(text: &str) -> bool {
     let rest = text.strip_prefix('+').unwrap_or(text);
     !rest.is_empty()
         && rest.len() <= NUMBER_BYTES_MAX

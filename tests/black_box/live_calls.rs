@@ -343,6 +343,10 @@ fn a_call_is_transferred_from_outside() {
     assert_eq!(it.caller.tones(from[0], &TONES), [SUPERVISOR]);
     assert_eq!(other.tones(from[1], &TONES), [CALLER]);
     assert_eq!(it.post("/transfer", r#"{"to": "nobody"}"#), 400);
+    for to in ["sip:bob@127.0.0.1?Subject=x", "tel:+1", "sip:"] {
+        assert_eq!(it.post("/transfer", &format!(r#"{{"to": "{to}"}}"#)), 400, "{to}");
+    }
+    assert_eq!(it.post("/transfer", r#"{"to": "1", "trunk": "nobody"}"#), 400);
 }
 
 /// The codes of telephone events that come in, each once.

@@ -339,21 +339,7 @@ fn both_hang_up_at_once() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         5.000 < a BYE
         5.000 > a 200 BYE
         5.000 ! unbridge 0 1
@@ -374,21 +360,7 @@ fn silence_on_one_leg_ends_both_unless_it_is_held() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < b INVITE re sdp=inactive
         1.000 > b 200 INVITE inactive v2
         1.000 ! update-media 1 192.0.2.11
@@ -430,21 +402,7 @@ fn why_one_side_hangs_up_the_other_is_told() {
         &[HeaderName::Reason],
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         5.000 < a BYE h=Reason:Q.850;cause=31
         5.000 > a 200 BYE
         5.000 ! unbridge 0 1
@@ -689,21 +647,7 @@ fn what_changes_on_one_side_changes_nothing_on_the_other() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < a INVITE re sdp=pcma
         1.000 > a 200 INVITE sendrecv v2
         1.000 ! update-media 0 192.0.2.10 send receive Pcma

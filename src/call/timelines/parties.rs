@@ -2,6 +2,7 @@
 //! several dialogs at a time: `a`, `a2`.
 //!
 //! Lines with `<` are what a peer or the shell does, all others what [`Calls`] does about it. Media sessions open at once.
+//! A line with `~` stands for how many calls go on after the INVITE of `a` ([`SCENES`]).
 
 use std::collections::BTreeMap;
 
@@ -17,15 +18,52 @@ pub(super) fn check(flow: &str) {
 /// As [`check`], with a configuration, and with header fields that are shown, too.
 #[track_caller]
 pub(super) fn check_with(configure: impl FnOnce(&mut CallsConfig), shown: &[HeaderName], flow: &str) {
+    let flow = SCENES.iter().fold(flow.to_owned(), |flow, (name, lines)| flow.replace(name, lines));
     let expected: Vec<_> = flow.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
     let mut parties = Parties::new(configure);
     parties.shown = shown.to_vec();
-    let log = parties.run(flow);
+    let log = parties.run(&flow);
     assert_eq!(log, expected, "\n{}", log.join("\n"));
     let counts = parties.calls.counts();
     assert_eq!(counts, Counts::default());
     assert!(parties.calls.legs.is_empty() && parties.calls.by_dialog.is_empty());
 }
+
+/// What a line stands for.
+const SCENES: [(&str, &str); 2] = [
+    (
+        "~ b answers",
+        "
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 # Dialled 1
+        0.000 ! open-media 1
+        0.000 > b INVITE sendrecv v1
+        0.010 < b 200 sdp=sendrecv
+        0.010 > b ACK
+        0.010 # LegAnswered 1
+        0.010 ! update-media 1 192.0.2.11 send receive
+        0.010 ! bridge 0 1
+        0.010 # Bridged 0 1
+        0.010 > a 200 INVITE sendrecv v1
+        0.010 ! answered 0
+        0.010 # Answered
+        0.020 < a ACK",
+    ),
+    (
+        "~ the agent answers",
+        "
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 ! start-agent demo
+        0.000 > a 180 INVITE
+        0.000 # Ringing
+        0.000 > a 200 INVITE sendrecv v1
+        0.000 ! answered 0
+        0.000 # Answered
+        0.020 < a ACK",
+    ),
+];
 
 /// One dialog of a telephone.
 #[derive(Default)]

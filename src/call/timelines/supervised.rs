@@ -7,21 +7,7 @@ fn a_supervisor_hears_a_call_and_leaves_it_as_it_was() {
     check(
         "
         0.000 < a INVITE to=300 sdp=sendrecv
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < supervise c
         1.000 # Dialled 2
         1.000 ! open-media 2
@@ -57,15 +43,7 @@ fn a_supervisor_is_hung_up_and_another_one_is_not_there() {
     check(
         "
         0.000 < a INVITE to=200 sdp=sendrecv
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 ! start-agent demo
-        0.000 > a 180 INVITE
-        0.000 # Ringing
-        0.000 > a 200 INVITE sendrecv v1
-        0.000 ! answered 0
-        0.000 # Answered
-        0.020 < a ACK
+        ~ the agent answers
         1.000 < supervise c
         1.000 # Dialled 1
         1.000 ! open-media 1
@@ -118,21 +96,7 @@ fn a_supervisor_goes_with_the_call() {
     check(
         "
         0.000 < a INVITE to=300 sdp=sendrecv
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < supervise c
         1.000 # Dialled 2
         1.000 ! open-media 2
@@ -165,21 +129,7 @@ fn one_side_is_connected_with_somebody_else() {
     check(
         "
         0.000 < a INVITE to=300 sdp=sendrecv
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < redirect c
         1.000 # Dialled 2
         1.000 ! open-media 2

@@ -11,21 +11,7 @@ fn check(flow: &str) {
 
 const CALLED_SIDE_TRANSFERRED: &str = "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < a INVITE re sdp=sendonly
         1.000 > a 200 INVITE recvonly v2
         1.000 ! update-media 0 192.0.2.10 receive
@@ -83,21 +69,7 @@ fn the_caller_is_transferred_by_whom_it_called() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         2.000 < b REFER refer=400
         2.000 # TransferAsked true
         2.000 > b 202 REFER
@@ -138,21 +110,7 @@ fn a_transfer_that_fails_leaves_both_where_they_were() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         2.000 < b REFER refer=400
         2.000 # TransferAsked true
         2.000 > b 202 REFER
@@ -209,21 +167,7 @@ fn a_transfer_that_fails_after_its_asker_has_left_ends_the_call() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         2.000 < b REFER refer=400
         2.000 # TransferAsked true
         2.000 > b 202 REFER
@@ -255,15 +199,7 @@ fn a_caller_sends_our_agent_on() {
     check(
         "
         0.000 < a INVITE to=200
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 ! start-agent demo
-        0.000 > a 180 INVITE
-        0.000 # Ringing
-        0.000 > a 200 INVITE sendrecv v1
-        0.000 ! answered 0
-        0.000 # Answered
-        0.020 < a ACK
+        ~ the agent answers
         2.000 < a REFER refer=300
         2.000 # TransferAsked true
         2.000 > a 202 REFER
@@ -299,15 +235,7 @@ fn a_caller_sends_our_agent_on_and_leaves_at_once() {
     check(
         "
         0.000 < a INVITE to=200
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 ! start-agent demo
-        0.000 > a 180 INVITE
-        0.000 # Ringing
-        0.000 > a 200 INVITE sendrecv v1
-        0.000 ! answered 0
-        0.000 # Answered
-        0.020 < a ACK
+        ~ the agent answers
         2.000 < a REFER refer=300
         2.000 # TransferAsked true
         2.000 > a 202 REFER
@@ -369,21 +297,7 @@ fn an_attended_transfer_joins_two_calls() {
     check(
         "
         0.000 < a INVITE to=300
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 # Dialled 1
-        0.000 ! open-media 1
-        0.000 > b INVITE sendrecv v1
-        0.010 < b 200 sdp=sendrecv
-        0.010 > b ACK
-        0.010 # LegAnswered 1
-        0.010 ! update-media 1 192.0.2.11 send receive
-        0.010 ! bridge 0 1
-        0.010 # Bridged 0 1
-        0.010 > a 200 INVITE sendrecv v1
-        0.010 ! answered 0
-        0.010 # Answered
-        0.020 < a ACK
+        ~ b answers
         1.000 < a2 INVITE to=400
         1.000 # Offered
         1.000 ! open-media 0
@@ -441,15 +355,7 @@ fn our_agent_hands_its_caller_over() {
     check(
         "
         0.000 < a INVITE to=200
-        0.000 # Offered
-        0.000 ! open-media 0
-        0.000 ! start-agent demo
-        0.000 > a 180 INVITE
-        0.000 # Ringing
-        0.000 > a 200 INVITE sendrecv v1
-        0.000 ! answered 0
-        0.000 # Answered
-        0.020 < a ACK
+        ~ the agent answers
         2.000 < hand-over
         2.000 # Dialled 1
         2.000 ! open-media 1
