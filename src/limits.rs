@@ -374,8 +374,9 @@ pub const MODEL_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 // --- journal, http, configuration ---
 
-/// Events that wait for the journal's writer.
-pub const JOURNAL_QUEUE_EVENTS_MAX: usize = 8_192;
+/// Events that wait for the journal's writer. A checkpoint of SQLite takes a fifth of a second, in which 2,500 calls a second
+/// leave some 3,000.
+pub const JOURNAL_QUEUE_EVENTS_MAX: usize = 32_768;
 /// Places of that queue that only events which end a call may take.
 pub const JOURNAL_QUEUE_RESERVED_EVENTS: usize = 1_024;
 /// How long an event waits for a place in that queue.
@@ -508,7 +509,7 @@ pub const SIP_NEW_CALL_WAIT_MS: u64 = 40;
 /// How often it is found out how many these are.
 pub const SIP_INTAKE_MS: u64 = 20;
 /// How long they may wait for longer than that before any are refused: a burst is worked off.
-pub const SIP_BURST_MS: u64 = 80;
+pub const SIP_BURST_MS: u64 = 160;
 /// When none has come for so long, all are served again.
 pub const SIP_REST_MS: u64 = 1_000;
 /// Refused INVITEs that are remembered so that their copies are refused, too; when there are as many again, these are
