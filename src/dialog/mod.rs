@@ -387,18 +387,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(cause, shared, now);
+                session.cancel(&cause.reason_told(refusal), shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
-                } else if let Refusal::Relayed(_, Some(told)) = refusal {
-                    // What the other side of the call said of it.
-                    session.send_bye_because(&format!("Q.850;cause={told}"), shared, now);
                 } else {
-                    session.send_bye(cause, shared, now);
+                    session.send_bye_because(&cause.reason_told(refusal), shared, now);
                 }
             }
             State::Ended(_) => (),
