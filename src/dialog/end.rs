@@ -95,10 +95,10 @@ impl EndCause {
 
     /// The same, unless the other side of the call told another cause of it.
     pub(crate) fn reason_told(self, refusal: &Refusal) -> Cow<'static, str> {
-        match refusal {
-            Refusal::Relayed(_, Some(cause)) => format!("Q.850;cause={cause}").into(),
-            _ => self.reason().into(),
+        if let Refusal::Relayed(_, Some(cause)) = refusal {
+            return format!("Q.850;cause={cause}").into();
         }
+        self.reason().into()
     }
 
     /// As the journal and metrics write it.
