@@ -10,8 +10,10 @@
 
 mod carrier;
 mod certificates;
+mod credentials;
 mod http_client;
 mod journal;
+mod listening;
 mod name_server;
 mod rtp_peer;
 mod server_process;
@@ -33,6 +35,12 @@ mod media_strangers;
 mod overload;
 mod playing;
 mod recordings;
+mod reused_connections;
+mod several_flows;
+mod closing_connections;
+mod registrars;
+mod next_nonces;
+mod caller_ids;
 mod secure_streams;
 mod shared_media;
 mod silent_callers;
