@@ -243,7 +243,7 @@ impl Calls {
     }
 
     /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
-    fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
+    fn way_over_trunk(&mut self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
         let is_asked = matches!(errand.why, Why::Asked { .. } | Why::AgentSentOn { .. });
         let is_ours = !is_asked && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;

@@ -193,6 +193,11 @@ impl Dialogs {
         self.shared.transactions.note_known(source, now);
     }
 
+    /// The peer of a stream has agreed to keep it alive.
+    pub(crate) fn expect_keep_alives(&mut self, flow: Flow, now: Now) {
+        self.shared.transactions.expect_keep_alives(flow, now);
+    }
+
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
