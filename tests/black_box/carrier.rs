@@ -1,6 +1,6 @@
 //! A carrier of a few lines: a UDP socket that takes requests, and answers as a test says.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
@@ -21,7 +21,12 @@ pub(crate) struct Received {
 
 impl Carrier {
     pub(crate) fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::start_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// At an address of its own, such as 127.0.0.2.
+    pub(crate) fn start_on(ip: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
         let address = socket.local_addr().unwrap();
         Self { socket, address }
     }

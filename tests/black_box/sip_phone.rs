@@ -224,7 +224,7 @@ impl Message {
     }
 
     /// A response to it, as the one who is called.
-    fn reply(&self, status: &str) -> String {
+    pub(crate) fn reply(&self, status: &str) -> String {
         let mut text = format!("SIP/2.0 {status}\r\n");
         for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
             for value in self.all(name) {
@@ -379,8 +379,14 @@ impl Phone {
     /// Sends a request inside the dialog, or outside while there is none, and returns the final response.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, headers: &[&str]) -> Message {
+        self.ask_with(method, headers, "")
+    }
+
+    /// The same, with a body.
+    #[track_caller]
+    pub(crate) fn ask_with(&mut self, method: &str, headers: &[&str], body: &str) -> Message {
         self.cseq += 1;
-        let request = self.request(method, headers, "");
+        let request = self.request(method, headers, body);
         self.wire.send(request.as_bytes());
         self.final_response(method)
     }
@@ -460,6 +466,19 @@ impl Phone {
             }
         }
         panic!("no answer to {method} after {ANSWER_MAX:?}");
+    }
+
+    /// The next request of the server with this method, which is answered with `status`.
+    #[track_caller]
+    pub(crate) fn asked(&mut self, method: &str, status: &str) -> Message {
+        let end = Instant::now() + ANSWER_MAX;
+        while let Some(message) = self.wire.receive(end.saturating_duration_since(Instant::now())) {
+            if message.method() == Some(method) {
+                self.wire.send(message.reply(status).as_bytes());
+                return message;
+            }
+        }
+        panic!("no {method} after {ANSWER_MAX:?}");
     }
 
     /// Stays on the line for `limit`, or until the server hangs up, which is answered.

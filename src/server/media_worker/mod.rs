@@ -37,14 +37,14 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
-use self::shared::SharedEnd;
+use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
-use super::ports::LegSockets;
+use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
@@ -209,6 +209,7 @@ enum Order {
     Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
     Update { key: u64, agreed: Box<(RemoteMedia, Means)> },
     Record { key: u64, tap: Option<TapEnd> },
+    Move { key: u64, sockets: RtpSockets },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
@@ -402,6 +403,7 @@ impl Turn {
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
@@ -430,7 +432,7 @@ impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
         let OpenLeg { leg: id, sockets, session, means, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
-        let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
+        let token = token_of_leg(place);
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
         let transport = means.open(&sockets, now);
         let added = match &sockets {
