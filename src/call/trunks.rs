@@ -399,6 +399,11 @@ impl Calls {
         self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_secure())
     }
 
+    /// Whether a browser may be at the other end of a leg: its signalling goes over a websocket.
+    pub fn may_be_browser(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_websocket())
+    }
+
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
     pub(super) fn trunk_towards(&mut self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {

@@ -431,7 +431,7 @@ impl Session {
         let agreed = early.as_ref().and_then(Early::agreed);
         // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
         let preview = early.as_ref().and_then(|it| it.media.clone()).filter(|_| response.body().is_empty());
-        let offered = calling.negotiation;
+        let mut offered = calling.negotiation;
         let media = match agreed.or(preview) {
             Some(media) => Ok(media),
             None => offered.accept(response.body()),

@@ -42,7 +42,9 @@ impl SipWorker {
         offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
         let thread = self.shell.media.thread_of(leg.call);
-        let sockets = match self.shell.shared_ports.open(leg, thread, local_ip, peer, offered) {
+        let has_own = self.calls.may_be_browser(leg);
+        let shared = (!has_own).then(|| self.shell.shared_ports.open(leg, thread, local_ip, peer, offered)).flatten();
+        let sockets = match shared {
             Some(pair) => LegSockets::Shared(pair),
             None => LegSockets::Own(self.shell.ports.allocate(local_ip).ok()?),
         };
@@ -54,8 +56,7 @@ impl SipWorker {
             leg,
             sockets,
             session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
-            keys: offered.and_then(|it| it.keys.clone()),
-            browser: offered.and_then(leg_media::browser),
+            means: offered.map(leg_media::means).unwrap_or_default(),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
