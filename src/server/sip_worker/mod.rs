@@ -42,7 +42,7 @@ use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sounds::CallSounds;
-use crate::server::{clock, leg_media, task};
+use crate::server::{clock, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
 use crate::transport::{Dropped, Flow, Stats, TransportKind};
@@ -500,18 +500,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => {
-                self.note_keys(leg, peer, &remote);
-                let agreed = self.remote_media(&remote, peer);
-                let is_taken = self.shell.shared_ports.update(leg, peer, &agreed).is_err();
-                let moved = if is_taken { self.move_media(leg) } else { None };
-                self.order_media(leg, |it| it.update(agreed, leg_media::means(&remote)));
-                match moved {
-                    Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
-                    None if is_taken => self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now()),
-                    None => (),
-                }
-            }
+            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
