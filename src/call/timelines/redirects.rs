@@ -207,7 +207,7 @@ fn trunk(name: &str, host: &str, redirects: Redirects) -> TrunkConfig {
         name: TrunkName(name.to_owned()),
         account: AccountId::default(),
         gateways: vec![domain.clone()],
-        domain,
+        domain: Some(domain),
         proxy: None,
         transport: None,
         username: Some("us".to_owned()),

@@ -52,7 +52,7 @@ fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig)
     let mut trunk = TrunkConfig {
         name: TrunkName("acme".to_owned()),
         account: AccountId::default(),
-        domain: uri("sip:two.example"),
+        domain: Some(uri("sip:two.example")),
         gateways: vec![uri("sip:two.example")],
         proxy: None,
         transport: None,
