@@ -607,8 +607,8 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, \
-                 authentication_info, digest, expose_headers, limits, listen, max_calls, next_hop_ms, open, open_agent, \
-                 origins, pass_headers, realm, redirects, ring_ms, tls, transfers, user_agent",
+                 auth_int, authentication_info, digest, expose_headers, limits, listen, max_calls, next_hop_ms, nonce_s, \
+                 open, open_agent, origins, pass_headers, realm, redirects, ring_ms, tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \

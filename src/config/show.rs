@@ -111,6 +111,8 @@ impl Shown {
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
         self.plain("authentication_info", sip.authentication_info);
+        self.plain("auth_int", sip.auth_int);
+        self.plain("nonce_s", sip.nonce_lifetime.as_secs());
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);

@@ -540,6 +540,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
             informs: config.sip.authentication_info,
+            auth_int: config.sip.auth_int,
+            nonce_lifetime: config.sip.nonce_lifetime,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),

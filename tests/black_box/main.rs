@@ -10,8 +10,10 @@
 
 mod carrier;
 mod certificates;
+mod credentials;
 mod http_client;
 mod journal;
+mod listening;
 mod name_server;
 mod rtp_peer;
 mod server_process;
@@ -36,6 +38,12 @@ mod playing;
 mod recordings;
 mod redirections;
 mod releases;
+mod reused_connections;
+mod several_flows;
+mod closing_connections;
+mod registrars;
+mod next_nonces;
+mod caller_ids;
 mod secure_streams;
 mod shared_media;
 mod silent_callers;

@@ -143,8 +143,9 @@ fn percent_decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut decoded = parts.next().unwrap().to_owned();
     for part in parts {
-        decoded.push(char::from(u8::from_str_radix(&part[..2], 16).unwrap()));
-        decoded.push_str(&part[2..]);
+        let (octet, rest) = part.split_at(2);
+        decoded.push(char::from(u8::from_str_radix(octet, 16).unwrap()));
+        decoded.push_str(rest);
     }
     decoded
 }

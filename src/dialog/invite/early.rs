@@ -118,7 +118,7 @@ impl Session {
             shared.respond(server, reply, now);
             self.early.retain(|it| !it.dialog.is_of(request));
             if self.early.is_empty() {
-                self.cancel(EndCause::HungUp, shared, now);
+                self.cancel(EndCause::HungUp.reason(), shared, now);
             }
             return;
         }
