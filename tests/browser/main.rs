@@ -3,7 +3,7 @@
 //! and is called ([`called`]).
 #![cfg(feature = "server")]
 #![expect(clippy::disallowed_methods, reason = "real programs are waited for on a real clock")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic, reason = "a test may fail anywhere")]
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the programs said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
