@@ -475,24 +475,41 @@ impl SipWorker {
         }
     }
 
+    /// Messages leave last: whoever answers an offer is ready for what it agrees to before the peer knows (RFC 3264 §6.1).
     fn perform_outputs(&mut self) {
-        while let Some(output) = self.calls.poll_output() {
-            self.perform(output);
+        let mut leaving = vec![];
+        loop {
+            while let Some(output) = self.calls.poll_output() {
+                match output {
+                    Output::Send { flow, data } => leaving.push((flow, data)),
+                    Output::Close { flow } => {
+                        self.send_messages(&mut leaving);
+                        self.shell.sockets.close(flow);
+                        self.calls.handle_disconnected(flow, clock::now());
+                    }
+                    output => self.perform(output),
+                }
+            }
+            if leaving.is_empty() {
+                return;
+            }
+            self.send_messages(&mut leaving);
+        }
+    }
+
+    fn send_messages(&mut self, leaving: &mut Vec<(Flow, Bytes)>) {
+        for (flow, data) in leaving.drain(..) {
+            self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
+            if self.shell.sockets.send(flow, data).is_err() {
+                self.lose(flow);
+            }
         }
     }
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Send { flow, data } => {
-                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
-                if self.shell.sockets.send(flow, data).is_err() {
-                    self.lose(flow);
-                }
-            }
-            Output::Close { flow } => {
-                self.shell.sockets.close(flow);
-                self.calls.handle_disconnected(flow, clock::now());
-            }
+            // Done by whoever calls this.
+            Output::Send { .. } | Output::Close { .. } => (),
             Output::Received { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Received, flow, data));
             }
