@@ -36,6 +36,7 @@ mod media_strangers;
 mod overload;
 mod playing;
 mod recordings;
+mod registered_trunks;
 mod redirections;
 mod releases;
 mod reused_connections;
