@@ -154,7 +154,8 @@ mod tests {
         let at = |second: u64| start + Duration::from_secs(second);
         let mut connection = Connection::accepted(TransportKind::Tcp, start);
         connection.expect_keep_alives(at(10));
-        for (second, expected) in [(145, None), (235, None), (279, None), (280, Some(Due::Close(Dropped::FlowSilent)))] {
+        for (second, expected) in [(145, None), (235, None), (279, None), (280, Some(Due::Close(Dropped::FlowSilent)))]
+        {
             if second == 145 {
                 let framer = connection.take_framer();
                 connection.handle_segment(framer, true, false, at(second));

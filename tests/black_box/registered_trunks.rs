@@ -83,7 +83,11 @@ fn agents_call_over_it_and_it_calls_us_over_its_connection() {
     caller.hang_up();
     for direction in ["in", "out"] {
         let calls = format!("hookswitch_trunk_calls_total{{trunk=\"pbx\",direction=\"{direction}\"}}");
-        assert!(server.wait(ANSWER_MAX, || server.metrics().value(&calls) == Some(1.0)), "{}", server.metrics().shown());
+        assert!(
+            server.wait(ANSWER_MAX, || server.metrics().value(&calls) == Some(1.0)),
+            "{}",
+            server.metrics().shown()
+        );
     }
     let stranger = Phone::tcp(&server).invite("100");
     assert_eq!(stranger.status(), Some(401), "{stranger:?}");

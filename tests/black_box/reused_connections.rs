@@ -56,9 +56,11 @@ fn only_who_says_and_shows_so_is_reached_over_its_connection() {
         direct.request("ACK");
         // The next call has a new connection to make, too.
         drop(direct);
-        assert!(house.server.wait(ANSWER_MAX, || {
-            house.server.metrics().value("hookswitch_sip_connections") == Some(1.0)
-        }));
+        assert!(
+            house
+                .server
+                .wait(ANSWER_MAX, || { house.server.metrics().value("hookswitch_sip_connections") == Some(1.0) })
+        );
     }
 }
 
