@@ -211,7 +211,7 @@ impl Calls {
                 credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers, trunk };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {

@@ -90,6 +90,7 @@ impl Calls {
         if let Some(outgoing) = self.outgoing_elsewhere(id, to, hops) {
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.party.flow = outgoing.outbound.flow;
+                leg.over.clone_from(&outgoing.trunk);
                 leg.party.user = user_of(&outgoing.target);
                 if let Some(placed) = &mut leg.placed {
                     placed.outgoing = outgoing.clone();
@@ -135,6 +136,7 @@ impl Calls {
         if let Some(trunk) = trunk {
             outbound.headers.extend(self.trunks.route_of(trunk));
         }
+        outgoing.trunk = trunk.cloned();
         outgoing.target = outgoing.outbound.to.clone();
         let contact = self.own_uri(*flow)?;
         outgoing.outbound.headers.extend(history.headers(&outgoing.target, 0, &contact));

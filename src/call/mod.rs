@@ -377,7 +377,7 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
-        let profiles = trunks.profiles();
+        let peers = trunks.peers();
         for (name, sources) in trunks.sources() {
             config.routes.set_trunk_sources(name, sources);
         }
@@ -395,8 +395,8 @@ impl Calls {
             retry_after_s: config.retry_after_s,
         };
         let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
-        for (index, sources, capabilities) in profiles {
-            dialogs.set_profile(index, sources, capabilities);
+        for (index, peer) in peers {
+            dialogs.set_peer(index, peer);
         }
         Self {
             dialogs,
@@ -495,7 +495,7 @@ impl Calls {
     /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
     pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
-        self.place_as(call, Outgoing::of(outbound), None, None, now);
+        self.place_as(call, Outgoing::of(outbound), None, now);
         self.drain_dialogs(now);
         call
     }

@@ -47,7 +47,7 @@ impl Peer {
     }
 }
 
-fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
+pub(super) fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
     let uri = |it: &str| it.parse().expect("a URI");
     let mut trunk = TrunkConfig {
         name: TrunkName("acme".to_owned()),
