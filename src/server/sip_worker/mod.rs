@@ -480,15 +480,7 @@ impl SipWorker {
         let mut leaving = vec![];
         loop {
             while let Some(output) = self.calls.poll_output() {
-                match output {
-                    Output::Send { flow, data } => leaving.push((flow, data)),
-                    Output::Close { flow } => {
-                        self.send_messages(&mut leaving);
-                        self.shell.sockets.close(flow);
-                        self.calls.handle_disconnected(flow, clock::now());
-                    }
-                    output => self.perform(output),
-                }
+                self.perform(output, &mut leaving);
             }
             if leaving.is_empty() {
                 return;
@@ -506,10 +498,14 @@ impl SipWorker {
         }
     }
 
-    fn perform(&mut self, output: Output) {
+    fn perform(&mut self, output: Output, leaving: &mut Vec<(Flow, Bytes)>) {
         match output {
-            // Done by whoever calls this.
-            Output::Send { .. } | Output::Close { .. } => (),
+            Output::Send { flow, data } => leaving.push((flow, data)),
+            Output::Close { flow } => {
+                self.send_messages(leaving);
+                self.shell.sockets.close(flow);
+                self.calls.handle_disconnected(flow, clock::now());
+            }
             Output::Received { flow, data } => {
                 self.capture(|it| it.message(capture::Direction::Received, flow, data));
             }
