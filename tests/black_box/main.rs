@@ -22,6 +22,7 @@ mod speech_engine;
 
 mod bridged_media;
 mod bridged_sounds;
+mod bucket;
 mod call_ladders;
 mod caller_ids;
 mod calls_at_once;

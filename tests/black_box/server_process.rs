@@ -233,7 +233,9 @@ fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, 
     command.env("HOOKSWITCH_DATA__DIRECTORY", home.data());
     command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(60));
     for (key, value) in keys {
-        command.env(format!("HOOKSWITCH_{key}"), value);
+        // What all programs take from their environment is named as they do.
+        let is_common = key.starts_with("AWS_");
+        command.env(if is_common { (*key).to_owned() } else { format!("HOOKSWITCH_{key}") }, value);
     }
     command
 }
