@@ -22,6 +22,7 @@ mod leg;
 mod outgoing;
 mod party;
 mod redirect;
+mod registered;
 mod servers;
 #[cfg(test)]
 mod simulation;
@@ -52,6 +53,7 @@ use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::history::History;
 use self::leg::Leg;
+use self::outgoing::Outgoing;
 use self::servers::Servers;
 pub use self::servers::{CallerId, Order};
 use self::trunks::Trunks;
@@ -493,7 +495,7 @@ impl Calls {
     /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
     pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
-        self.place_as(call, outbound, None, now);
+        self.place_as(call, Outgoing::of(outbound), None, None, now);
         self.drain_dialogs(now);
         call
     }

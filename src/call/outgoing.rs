@@ -11,7 +11,7 @@ use crate::codec::AudioCodec;
 use crate::dialog::invite::uac::Invitation;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_MS_MAX};
-use crate::route::AgentName;
+use crate::route::{AgentName, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Uri};
 use crate::timer::Now;
 use crate::transaction::MAX_FORWARDS;
@@ -28,8 +28,25 @@ pub(super) struct Outgoing {
     pub(super) prefers: Option<AudioCodec>,
 }
 
+impl Outgoing {
+    /// A call to the address itself.
+    pub(super) fn of(outbound: Outbound) -> Self {
+        let target = outbound.to.clone();
+        Self { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None }
+    }
+}
+
 impl Calls {
-    pub(super) fn place_as(&mut self, call: CallId, outbound: Outbound, agent: Option<AgentName>, now: Now) {
+    /// Places a call, over `trunk` if it is known to go over one.
+    pub(super) fn place_as(
+        &mut self,
+        call: CallId,
+        outgoing: Outgoing,
+        trunk: Option<TrunkName>,
+        agent: Option<AgentName>,
+        now: Now,
+    ) {
+        let outbound = &outgoing.outbound;
         let leg = LegId { call, index: 0 };
         let offered = Event::Offered {
             direction: Direction::Outbound,
@@ -37,18 +54,17 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
+            trunk: trunk.or_else(|| self.trunk_at(outbound.flow.remote.ip()).cloned()),
             agent,
             details: vec![],
         };
+        let user = user_of(&outbound.to);
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;
-        let flow = outbound.flow;
+        let flow = outgoing.outbound.flow;
         self.calls.insert(call, Call::new(true));
         let mut party = Party::unknown(flow);
-        party.user = user_of(&outbound.to);
-        let target = outbound.to.clone();
-        let outgoing = Outgoing { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None };
+        party.user = user;
         let placed = self.follows_redirects().then(|| Box::new(Placed::new(&outgoing)));
         let mut held = prepared(leg, party, outgoing, now);
         (held.placed, held.has_media) = (placed, !is_full);

@@ -29,9 +29,10 @@ pub struct TrunkConfig {
     pub name: TrunkName,
     /// Whose it is.
     pub account: AccountId,
-    /// The domain, as a URI without a user: what is called and registered with.
-    pub domain: Uri,
-    /// Where its servers are looked for, the preferred ones first: the domain itself, gateways, or a proxy.
+    /// The domain, as a URI without a user: what is called and registered with; `None` if it registers with us.
+    pub domain: Option<Uri>,
+    /// Where its servers are looked for, the preferred ones first: the domain itself, gateways, or a proxy; none if it
+    /// registers with us.
     pub gateways: Vec<Uri>,
     /// The proxy that stands on the Route of every request.
     pub proxy: Option<Uri>,
@@ -175,7 +176,7 @@ impl Trunk {
 
     /// Our URI there, or that of another user.
     fn address(&self, user: Option<&str>) -> Option<Uri> {
-        let domain = &self.config.domain;
+        let domain = self.config.domain.as_ref()?;
         let uri = Uri::sip(user, &domain.host()?.to_string(), domain.port()).ok()?;
         match domain.transport() {
             Some(transport) => uri.with_param("transport", Some(transport)).ok(),
@@ -194,7 +195,8 @@ impl Trunks {
     pub(super) fn new(configs: Vec<TrunkConfig>, now: Now) -> Self {
         let mut deadlines = Deadlines::new();
         let trunk = |(index, config): (usize, TrunkConfig)| {
-            deadlines.set(index, Some(now.instant));
+            let refresh_at = (!config.gateways.is_empty()).then_some(now.instant);
+            deadlines.set(index, refresh_at);
             Trunk {
                 config,
                 hops: vec![],
@@ -202,7 +204,7 @@ impl Trunks {
                 registration: None,
                 told: None,
                 is_lost_told: false,
-                refresh_at: Some(now.instant),
+                refresh_at,
                 ping_at: None,
                 calls_in: 0,
                 calls_out: 0,
@@ -289,17 +291,32 @@ impl Trunks {
         match from {
             CallerId::Uri(uri) => Some(uri.clone()),
             CallerId::User(user) => trunk.address(Some(user)),
-            CallerId::OfTrunk => {
-                let config = &trunk.config;
-                trunk.address(config.caller_id.as_deref().or(config.username.as_deref()))
-            }
+            CallerId::OfTrunk => trunk.address(self.own_user(name)),
         }
     }
 
     /// As whom calls of others go over the trunk, if that is configured.
-    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<Uri> {
-        let trunk = self.of(name)?;
-        trunk.address(Some(trunk.config.caller_id.as_deref()?))
+    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<&str> {
+        self.of(name)?.config.caller_id.as_deref()
+    }
+
+    /// As whom we call over the trunk who name nobody.
+    pub(super) fn own_user(&self, name: &TrunkName) -> Option<&str> {
+        let config = &self.of(name)?.config;
+        config.caller_id.as_deref().or(config.username.as_deref())
+    }
+
+    /// A user at the trunk, or at our own place `here` if it has none.
+    pub(super) fn user_at(&self, name: &TrunkName, user: Option<&str>, here: &Uri) -> Option<Uri> {
+        let at_trunk = self.of(name)?.address(user);
+        at_trunk.or_else(|| Uri::sip(user, &here.host()?.to_string(), here.port()).ok())
+    }
+
+    /// The account and the user as which it registers with us.
+    pub(super) fn registering_as(&self, name: &TrunkName) -> Option<(&AccountId, &str)> {
+        let config = &self.of(name)?.config;
+        let (user, _) = config.admission.account.as_ref().filter(|_| config.admission.by_registration)?;
+        Some((&config.account, user))
     }
 
     /// The Route of a call over the trunk: what its registrar wants, else its proxy.
@@ -325,7 +342,7 @@ impl Trunks {
     /// Whether `uri` is at the trunk: at its domain or one of its gateways.
     pub(super) fn is_at(&self, name: &TrunkName, uri: &Uri) -> bool {
         let is_same = |it: &Uri| it.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
-        self.of(name).is_some_and(|it| is_same(&it.config.domain) || it.config.gateways.iter().any(is_same))
+        self.of(name).is_some_and(|it| it.config.domain.iter().chain(&it.config.gateways).any(is_same))
     }
 
     /// Whether a trunk names its transport.
@@ -407,7 +424,7 @@ impl Calls {
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
     pub(super) fn trunk_towards(&mut self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {
-            let domain = &it.config.domain;
+            let Some(domain) = &it.config.domain else { return false };
             let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
             is_same_host && (domain.port() == uri.port() || uri.port().is_none())
         };
