@@ -15,6 +15,7 @@ mod network;
 mod operation;
 mod reading;
 mod recordings;
+mod rooms;
 mod show;
 mod sip;
 mod sip_limits;
@@ -39,6 +40,7 @@ pub use media::{Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
+pub use rooms::Room;
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
 pub use sounds::Sounds;
@@ -67,6 +69,8 @@ pub struct Config {
     pub numbers: BTreeMap<String, Number>,
     /// `[users.NAME]`, by name.
     pub users: BTreeMap<String, User>,
+    /// `[rooms.NAME]`, by name.
+    pub rooms: BTreeMap<String, Room>,
     /// `[trunks.NAME]`, by name.
     pub trunks: BTreeMap<String, Trunk>,
     /// `[dns]`
@@ -138,7 +142,9 @@ impl Config {
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &users, &places);
-        let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
+        let rooms = rooms::read_rooms(&root, &users, &places);
+        let answering = agents::Answering { agents: &agents, users: &users, rooms: &rooms, trunks: &trunks };
+        let numbers = agents::read_numbers(&root, &answering);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", |section| Media::read(section, &rtp.ports), &mut finish);
@@ -166,6 +172,7 @@ impl Config {
             agents,
             numbers,
             users,
+            rooms,
             trunks,
             dns,
             speech,

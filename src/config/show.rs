@@ -3,9 +3,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use super::rooms::NO_MUSIC;
 use super::{
     Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, OnFax, OnMachine, Pathway, Recording,
-    RecordingPlace, Recordings, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
+    RecordingPlace, Recordings, Room, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
 };
 use crate::sip::Uri;
 
@@ -46,6 +47,9 @@ impl Display for Config {
         for (name, user) in &self.users {
             shown.section(&format!("users.{}", quoted(name)));
             shown.secret("password", Some(&user.password));
+        }
+        for (name, room) in &self.rooms {
+            shown.room(name, room);
         }
         for (name, trunk) in &self.trunks {
             shown.trunk(name, trunk);
@@ -92,12 +96,29 @@ impl Shown {
         match to {
             Number::Agent(agent) => self.text("agent", agent),
             Number::User(user) => self.text("user", user),
+            Number::Room(room) => self.text("room", room),
             Number::Uri(uri) => self.text("uri", uri.as_str()),
             Number::Trunk(trunk, dial) => {
                 self.text("trunk", trunk);
                 self.text("dial", dial);
             }
         }
+    }
+
+    fn room(&mut self, name: &str, room: &Room) {
+        let rules = &room.rules;
+        self.section(&format!("rooms.{}", quoted(name)));
+        self.plain("max_members", rules.members_max);
+        self.secret("pin", rules.pin.as_ref());
+        self.secret("moderator_pin", rules.moderator_pin.as_ref());
+        self.list("moderators", rules.moderators.iter());
+        self.plain("muted_on_entry", rules.mutes_on_entry);
+        self.plain("wait_for_moderator", rules.waits_for_moderator);
+        self.plain("end_with_moderator", rules.ends_with_moderator);
+        self.plain("tones", room.tones);
+        self.text("music", room.music.as_deref().unwrap_or(NO_MUSIC));
+        self.text("prompt", &room.prompt);
+        self.plain("record", room.record);
     }
 
     fn sip(&mut self, sip: &Sip) {

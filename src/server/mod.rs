@@ -36,6 +36,7 @@ pub mod provider;
 pub mod recorder;
 pub mod recordings;
 mod resolver;
+pub mod rooms;
 pub mod serve;
 mod shared_ports;
 mod sip_sockets;

@@ -33,6 +33,7 @@ mod media_strangers;
 mod overload;
 mod playing;
 mod recordings;
+mod rooms;
 mod secure_streams;
 mod shared_media;
 mod silent_callers;
