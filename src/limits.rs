@@ -92,6 +92,8 @@ pub const NEXT_HOP_AFTER_MS: u64 = 4_000;
 pub const TRUNK_REFRESH_S: u64 = 60;
 /// After so long the servers of a trunk are looked for again if none were found, in seconds.
 pub const TRUNK_RETRY_S: u64 = 15;
+/// How long a server of a trunk may take to answer OPTIONS, in milliseconds.
+pub const TRUNK_OPTIONS_MS_MAX: u64 = 4_000;
 /// Gateways of one trunk.
 pub const TRUNK_GATEWAYS_MAX: usize = 16;
 
@@ -103,6 +105,11 @@ pub const STREAMS_MAX: usize = 4_096;
 pub const STREAM_STALL_MS_MAX: u64 = 32_000;
 /// A connection of ours on which nothing came for so long is pinged (RFC 5626 §4.4.1).
 pub const STREAM_PING_MS: u64 = 95_000;
+/// How often a telephone that registers a flow over a connection keeps that alive, at least, in seconds: its Flow-Timer
+/// (RFC 5626 §4.4).
+pub const FLOW_TIMER_S: u32 = 120;
+/// How much longer than that nothing may come on it, in seconds.
+pub const FLOW_GRACE_S: u64 = 15;
 /// How long the answer to a ping may take.
 pub const STREAM_PONG_MS_MAX: u64 = 10_000;
 /// Names that are kept of a peer's certificate.

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use super::dial::Why;
 use super::leg::{Leg, State};
-use super::{Call, Calls, End, EndCause, Event, Output, Sound};
+use super::{Call, Calls, End, EndCause, Event, Output, Reason, Sound};
 use crate::identity::{CallId, LegId};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -175,7 +175,12 @@ impl Calls {
             if self.legs.get(&leg).is_some_and(|it| it.transfer.is_some() && it.is_answered()) {
                 self.let_leave(leg, now);
             } else if self.legs.get(&leg).is_some_and(|it| !it.is_dropped) {
-                let told = if end.cause == EndCause::Rejected { EndCause::HungUp } else { end.cause };
+                let told = match (end.cause, end.reason) {
+                    (EndCause::Rejected, _) => EndCause::HungUp,
+                    // Those who called us had called others, too.
+                    (EndCause::Cancelled, Some(Reason::Sip(200))) => EndCause::AnsweredElsewhere,
+                    (cause, _) => cause,
+                };
                 self.end_leg(leg, &super::dial::relayed(end), Some(told), now);
             }
         }

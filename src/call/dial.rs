@@ -243,7 +243,7 @@ impl Calls {
     }
 
     /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
-    fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
+    fn way_over_trunk(&mut self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
         let is_asked = matches!(errand.why, Why::Asked { .. } | Why::AgentSentOn { .. });
         let is_ours = !is_asked && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
@@ -369,7 +369,7 @@ impl Calls {
             }
         }
         self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.as_ref().map(|it| it.codec) });
-        self.drop_dialled(id.call, is_aside, now);
+        self.drop_dialled(id.call, is_aside, EndCause::AnsweredElsewhere, now);
         if let (Some(media), false) = (media, matches!(why, Why::AgentSentOn { .. })) {
             self.update_media(id, media);
         }
@@ -404,7 +404,7 @@ impl Calls {
             Why::Redirected { by } => {
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
                 self.join(waiting, id, now);
-                self.drop_leg(LegId { call: id.call, index: by }, now);
+                self.drop_leg(LegId { call: id.call, index: by }, None, now);
             }
             Why::Aside => self.tell(Output::Supervising { leg: id }),
         }
@@ -414,7 +414,7 @@ impl Calls {
     pub(super) fn handle_dialled_end(&mut self, id: LegId, is_aside: bool, end: End, now: Now) {
         // RFC 3261 §16.7, step 5: 6xx speaks for all places.
         if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, is_aside, now);
+            self.drop_dialled(id.call, is_aside, EndCause::Cancelled, now);
             if !is_aside {
                 self.follow_nobody(id.call);
             }
@@ -475,19 +475,19 @@ impl Calls {
     }
 
     /// Gives up every leg that is called for another.
-    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, now: Now) {
+    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, why: EndCause, now: Now) {
         let dialled: SmallVec<[LegId; 4]> = self.dialled(call, is_aside).collect();
         for id in dialled {
-            self.drop_leg(id, now);
+            self.drop_leg(id, Some(why), now);
         }
     }
 
     /// Ends a leg without which the call goes on.
-    fn drop_leg(&mut self, id: LegId, now: Now) {
+    fn drop_leg(&mut self, id: LegId, why: Option<EndCause>, now: Now) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dropped = true;
         }
-        self.end_leg(id, &Refusal::Declined, None, now);
+        self.end_leg(id, &Refusal::Declined, why, now);
     }
 
     fn dialled(&self, call: CallId, is_aside: bool) -> impl Iterator<Item = LegId> {
@@ -537,7 +537,7 @@ pub(super) fn relayed(end: End) -> Refusal {
         },
         (EndCause::NoCommonMedia, _) => 488,
         (EndCause::NoMediaPort | EndCause::Overloaded | EndCause::NotSent, _) => 503,
-        (EndCause::NoAnswer | EndCause::Cancelled | EndCause::HungUp, _) => 480,
+        (EndCause::NoAnswer | EndCause::Cancelled | EndCause::AnsweredElsewhere | EndCause::HungUp, _) => 480,
         _ => 500,
     };
     let cause = match end.reason {

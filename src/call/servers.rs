@@ -150,7 +150,10 @@ impl Servers {
                     hops.push(hop);
                 }
             }
-            self.locator.sort(&mut hops, now);
+            // A trunk keeps its servers in the order in which they are preferred, whether they live or not.
+            if !matches!(seeker, Seeker::Trunk(_)) {
+                self.locator.sort(&mut hops, now);
+            }
             let outcome = if hops.is_empty() { Err(error.unwrap_or(NotLocated::NoHost)) } else { Ok(hops) };
             return Some((seeker, outcome));
         }
@@ -234,16 +237,22 @@ impl Calls {
     pub(super) fn flows_to(&mut self, hops: &[Hop], trunk: Option<&TrunkName>) -> Vec<Flow> {
         let mut flows = vec![];
         for hop in hops {
-            let Some(flow) = self.servers.flow_to(hop) else {
+            let Some(flow) = self.direct_flow_to(hop, trunk) else {
                 continue;
             };
-            if let Some(server_name) = hop.server_name.clone() {
-                flows.extend(self.dialogs.reusable(flow, &server_name));
-                self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
-            }
+            flows.extend(hop.server_name.as_ref().and_then(|it| self.dialogs.reusable(flow, it)));
             flows.push(flow);
         }
         flows
+    }
+
+    /// The flow to a server over a connection of ours, and if that is encrypted, what the server has to show.
+    pub(super) fn direct_flow_to(&mut self, hop: &Hop, trunk: Option<&TrunkName>) -> Option<Flow> {
+        let flow = self.servers.flow_to(hop)?;
+        if let Some(server_name) = hop.server_name.clone() {
+            self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
+        }
+        Some(flow)
     }
 
     /// Places a call whose servers are found.

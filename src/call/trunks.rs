@@ -13,7 +13,7 @@ use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, LegId};
-use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
+use crate::limits::{TRUNK_OPTIONS_MS_MAX, TRUNK_REFRESH_S, TRUNK_RETRY_S};
 use crate::locate::{Hop, NotLocated, Target};
 use crate::registrar::{Failure, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
 use crate::route::{Network, TrunkName};
@@ -131,8 +131,10 @@ pub struct GatewayState {
 pub(super) struct Trunks {
     all: Vec<Trunk>,
     deadlines: Deadlines<usize>,
-    /// What our requests are for, and where they went.
+    /// What our requests are for, and whom they ask.
     requests: BTreeMap<TransactionId, (usize, Sent, Flow)>,
+    /// When OPTIONS that are not answered are given up.
+    patience: Deadlines<TransactionId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,7 +209,7 @@ impl Trunks {
             }
         };
         let all = configs.into_iter().enumerate().map(trunk).collect();
-        Self { all, deadlines, requests: BTreeMap::new() }
+        Self { all, deadlines, requests: BTreeMap::new(), patience: Deadlines::new() }
     }
 
     /// From where each trunk calls, as far as that is known before its servers are found.
@@ -225,7 +227,7 @@ impl Trunks {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.patience.next()).min()
     }
 
     /// How many registrars are being told that we are gone.
@@ -369,12 +371,17 @@ impl Calls {
             is_resting: self.servers.locator.rests_until(hop.kind, hop.remote, now).is_some(),
             lives: trunk.lives.get(&hop.remote).copied(),
         };
+        let in_order = |trunk: &Trunk| {
+            let mut hops = trunk.hops.clone();
+            self.servers.locator.sort(&mut hops, now);
+            hops
+        };
         let state = |it: &Trunk| TrunkState {
             name: it.config.name.clone(),
             registration: it.registration(),
             registration_failures: it.registration.as_ref().map(|it| it.failures().clone()).unwrap_or_default(),
             registers: it.config.register_s.is_some(),
-            gateways: it.hops.iter().map(|hop| gateway(it, hop)).collect(),
+            gateways: in_order(it).iter().map(|hop| gateway(it, hop)).collect(),
             calls: (it.calls_in, it.calls_out),
         };
         self.trunks.all.iter().map(state).collect()
@@ -392,21 +399,30 @@ impl Calls {
         self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_secure())
     }
 
+    /// Whether a browser may be at the other end of a leg: its signalling goes over a websocket.
+    pub fn may_be_browser(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_websocket())
+    }
+
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
-    pub(super) fn trunk_towards(&self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
+    pub(super) fn trunk_towards(&mut self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {
             let domain = &it.config.domain;
             let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
             is_same_host && (domain.port() == uri.port() || uri.port().is_none())
         };
         let trunk = self.trunks.all.iter().find(is_there)?;
-        let mut hops = trunk.hops.clone();
+        let (name, mut hops) = (trunk.config.name.clone(), trunk.hops.clone());
         self.servers.locator.sort(&mut hops, now);
-        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).collect();
-        (!flows.is_empty()).then(|| (trunk.config.name.clone(), flows))
+        let flows = self.flows_to(&hops, Some(&name));
+        (!flows.is_empty()).then_some((name, flows))
     }
 
     pub(super) fn handle_trunk_timeout(&mut self, now: Now) {
+        while let Some(id) = self.trunks.patience.pop_due(now.instant) {
+            self.dialogs.abandon_alone(id);
+            self.handle_trunk_response(id, None, now);
+        }
         while let Some(index) = self.trunks.deadlines.pop_due(now.instant) {
             let Some(trunk) = self.trunks.all.get_mut(index) else {
                 continue;
@@ -456,7 +472,8 @@ impl Calls {
             self.dialogs.set_profile(index, sources.iter().map(Network::range).collect(), capabilities);
         }
         self.config.routes.set_trunk_sources(name.clone(), sources);
-        let flows = self.flows_to(&hops, Some(&name));
+        // Calls come over the connection that registers: it is one of ours.
+        let flows: Vec<_> = hops.iter().filter_map(|it| self.direct_flow_to(it, Some(&name))).collect();
         self.register_at(index, &flows, now);
         self.pursue_trunk(index, now);
     }
@@ -499,6 +516,8 @@ impl Calls {
         {
             let via = self.dialogs.next_via(register.flow);
             let request = register.request(&via).ok();
+            // Nobody waits for the answer of a server that was left.
+            self.trunks.requests.retain(|_, it| (it.0, it.1) != (index, Sent::Register));
             let sent = request.and_then(|it| self.dialogs.send_alone(register.flow, it, now));
             match sent {
                 Some(id) => {
@@ -539,8 +558,13 @@ impl Calls {
         let route = proxy_route(&trunk.config);
         let hops = trunk.hops.clone();
         let is_asked = |flow: &Flow| self.trunks.requests.values().any(|it| *it == (index, Sent::Options, *flow));
-        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).filter(|it| !is_asked(it)).collect();
-        for flow in flows {
+        let way = |hop: &Hop| {
+            let server = self.servers.flow_to(hop)?;
+            let reusable = hop.server_name.as_ref().and_then(|it| self.dialogs.reusable(server, it));
+            Some((server, reusable.unwrap_or(server)))
+        };
+        let ways: Vec<_> = hops.iter().filter_map(way).filter(|it| !is_asked(&it.0)).collect();
+        for (server, flow) in ways {
             let (tag, call_id) = self.dialogs.fresh_names();
             let (via, contact) = (self.dialogs.next_via(flow), self.dialogs.contact_of(flow));
             let mut builder = Request::builder(Method::Options, &domain)
@@ -557,13 +581,16 @@ impl Calls {
                 builder = builder.header(name, value);
             }
             if let Some(id) = builder.build().ok().and_then(|it| self.dialogs.send_alone(flow, it, now)) {
-                self.trunks.requests.insert(id, (index, Sent::Options, flow));
+                self.trunks.requests.insert(id, (index, Sent::Options, server));
+                let until = now.instant + Duration::from_millis(TRUNK_OPTIONS_MS_MAX);
+                self.trunks.patience.set(id, Some(until));
             }
         }
     }
 
     /// The outcome of a REGISTER or OPTIONS of ours.
     pub(super) fn handle_trunk_response(&mut self, id: TransactionId, response: Option<&Response>, now: Now) {
+        self.trunks.patience.set(id, None);
         let Some((index, sent, flow)) = self.trunks.requests.remove(&id) else {
             return;
         };
@@ -591,6 +618,9 @@ impl Calls {
             (Sent::Options, _) if lives => {
                 let before = trunk.lives.insert(flow.remote, true);
                 event = (before == Some(false)).then_some(TrunkEvent::Up(flow.remote));
+                if let Some(registration) = trunk.registration.as_mut().filter(|_| event.is_some()) {
+                    registration.handle_server_up(flow, now);
+                }
             }
             (Sent::Options, _) => {
                 let before = trunk.lives.insert(flow.remote, false);

@@ -40,17 +40,7 @@ impl Display for Config {
         for (name, agent) in &self.agents {
             shown.agent(name, agent);
         }
-        for (number, to) in &self.numbers {
-            shown.section(&format!("numbers.{}", quoted(number)));
-            shown.number(to);
-        }
-        for (name, user) in &self.users {
-            shown.section(&format!("users.{}", quoted(name)));
-            shown.secret("password", Some(&user.password));
-        }
-        for (name, room) in &self.rooms {
-            shown.room(name, room);
-        }
+        shown.inside(self);
         for (name, trunk) in &self.trunks {
             shown.trunk(name, trunk);
         }
@@ -105,6 +95,21 @@ impl Shown {
         }
     }
 
+    /// Numbers, and whom they lead to in the house.
+    fn inside(&mut self, config: &Config) {
+        for (number, to) in &config.numbers {
+            self.section(&format!("numbers.{}", quoted(number)));
+            self.number(to);
+        }
+        for (name, user) in &config.users {
+            self.section(&format!("users.{}", quoted(name)));
+            self.secret("password", Some(&user.password));
+        }
+        for (name, room) in &config.rooms {
+            self.room(name, room);
+        }
+    }
+
     fn room(&mut self, name: &str, room: &Room) {
         let rules = &room.rules;
         self.section(&format!("rooms.{}", quoted(name)));
@@ -132,6 +137,8 @@ impl Shown {
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
         self.plain("authentication_info", sip.authentication_info);
+        self.plain("auth_int", sip.auth_int);
+        self.plain("nonce_s", sip.nonce_lifetime.as_secs());
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);

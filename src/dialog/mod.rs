@@ -193,6 +193,11 @@ impl Dialogs {
         self.shared.transactions.note_known(source, now);
     }
 
+    /// The peer of a stream has agreed to keep it alive.
+    pub(crate) fn expect_keep_alives(&mut self, flow: Flow, now: Now) {
+        self.shared.transactions.expect_keep_alives(flow, now);
+    }
+
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
@@ -387,18 +392,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(cause, shared, now);
+                session.cancel(&cause.reason_told(refusal), shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
-                } else if let Refusal::Relayed(_, Some(told)) = refusal {
-                    // What the other side of the call said of it.
-                    session.send_bye_because(&format!("Q.850;cause={told}"), shared, now);
                 } else {
-                    session.send_bye(cause, shared, now);
+                    session.send_bye_because(&cause.reason_told(refusal), shared, now);
                 }
             }
             State::Ended(_) => (),

@@ -149,7 +149,7 @@ impl System {
 
         let writer = task::spawn("journal", writer.run());
         let Endpoint { listening, handle, new_calls } = endpoint;
-        let rooms = Rooms::new(&config.rooms, &sounds, Arc::clone(&recordings), handle.worker.clone())?;
+        let rooms = start_rooms(&config, &sounds, &recordings, &handle, &metrics)?;
         let shared = Shared {
             agents,
             log: log.clone(),
@@ -172,8 +172,6 @@ impl System {
         recordings.spawn(&group);
         let counted = Arc::clone(&recordings);
         metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
-        let counted = rooms.clone();
-        metrics.add_source(move |snapshot| snapshot.rooms = counted.snapshot());
         let routes = api_routes(&config, &handle, &log, &journal, recordings, rooms);
         let api = http::api(routes, api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
@@ -252,6 +250,19 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+fn start_rooms(
+    config: &Config,
+    sounds: &Sounds,
+    recordings: &Arc<Recordings>,
+    handle: &EndpointHandle,
+    metrics: &Metrics,
+) -> Result<Rooms, RoomSoundMissing> {
+    let rooms = Rooms::new(&config.rooms, sounds, Arc::clone(recordings), handle.worker.clone())?;
+    let counted = rooms.clone();
+    metrics.add_source(move |snapshot| snapshot.rooms = counted.snapshot());
+    Ok(rooms)
 }
 
 /// What is served to whoever shows a key.
@@ -553,6 +564,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
             informs: config.sip.authentication_info,
+            auth_int: config.sip.auth_int,
+            nonce_lifetime: config.sip.nonce_lifetime,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),

@@ -150,6 +150,11 @@ impl ClientInvite {
         &self.invite
     }
 
+    /// The INVITE as written, while nothing has come for it.
+    pub(crate) fn unanswered(&self) -> Option<Bytes> {
+        matches!(self.state, State::Calling { .. }).then(|| self.invite.to_bytes())
+    }
+
     /// Whether the owner may drop the transaction.
     pub(crate) fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)

@@ -57,6 +57,10 @@ pub struct Peer {
     expected: Vec<u32>,
     packets: VecDeque<(Header, Arc<[u8]>)>,
     datagrams: VecDeque<Transmit>,
+    /// What was agreed on last.
+    parameters: Parameters,
+    /// It has been reached: what is sent goes where it was until it is found elsewhere.
+    was_reached: bool,
     is_lost: bool,
 }
 
@@ -106,10 +110,34 @@ impl Peer {
             expected: vec![],
             packets: VecDeque::new(),
             datagrams: VecDeque::new(),
+            parameters: parameters.clone(),
+            was_reached: false,
             is_lost: false,
         };
         peer.drain();
         Some(peer)
+    }
+
+    /// Takes what was agreed on anew. Other ICE credentials on both sides are a restart (RFC 8445 §9): DTLS and SRTP stay, what
+    /// is sent goes where the browser was until it has proved to be elsewhere. Whether that could be done: a browser with
+    /// another certificate is another [`Peer`].
+    pub fn update(&mut self, parameters: &Parameters) -> bool {
+        let before = &self.parameters;
+        if (&parameters.identity, parameters.their_fingerprint) != (&before.identity, before.their_fingerprint) {
+            return false;
+        }
+        let is_restart = parameters.ours != before.ours;
+        let mut direct = self.rtc.direct_api();
+        direct.set_local_ice_credentials(credentials(&parameters.ours));
+        direct.set_remote_ice_credentials(credentials(&parameters.theirs));
+        if let Some(candidate) = Candidate::host(self.local, "udp").ok().filter(|_| is_restart) {
+            // What was known of ways to it counts no more: it names the one it wants again.
+            direct.invalidate_candidate(&candidate);
+            self.rtc.add_local_candidate(candidate);
+        }
+        self.parameters = parameters.clone();
+        self.drain();
+        true
     }
 
     /// Takes a datagram from the socket.
@@ -138,7 +166,8 @@ impl Peer {
         let Ok(Packet { header, payload }) = Packet::parse(packet) else {
             return;
         };
-        if !self.rtc.is_connected() {
+        self.was_reached |= self.rtc.is_connected();
+        if !self.was_reached {
             return;
         }
         let index = match self.sent {

@@ -45,15 +45,25 @@ impl TonePeer {
     #[track_caller]
     pub(crate) fn answer(&mut self, carrier: &Carrier) -> Received {
         let request = carrier.next("INVITE", ANSWER_MAX);
+        self.answer_invite(carrier, &request);
+        request
+    }
+
+    /// The same, of a call that came in before.
+    #[track_caller]
+    pub(crate) fn answer_invite(&mut self, carrier: &Carrier, request: &Received) {
         self.remote = request.message.rtp_address();
-        let sdp = format!(
+        carrier.answer_with(request, "200 OK", &[&format!("Contact: <{}>", carrier.uri())], &self.sdp());
+        carrier.next("ACK", ANSWER_MAX);
+    }
+
+    /// What it has and where.
+    pub(crate) fn sdp(&self) -> String {
+        format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0 101\r\n\
              a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\n",
             self.port()
-        );
-        carrier.answer_with(&request, "200 OK", &[&format!("Contact: <{}>", carrier.uri())], &sdp);
-        carrier.next("ACK", ANSWER_MAX);
-        request
+        )
     }
 
     fn say(&mut self, milliseconds: u32) {

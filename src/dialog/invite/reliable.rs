@@ -251,7 +251,7 @@ impl Session {
         };
         it.provisionals.unconfirmed = None;
         shared.respond(server, reply, now);
-        if let Some(offered) = it.early_offer.take() {
+        if let Some(mut offered) = it.early_offer.take() {
             let Ok(agreed) = offered.accept(request.body()) else {
                 let refusal = Refusal::NotAcceptable(305, "No usable answer");
                 self.refuse_and_tell(&refusal, EndCause::NoCommonMedia, shared, now);

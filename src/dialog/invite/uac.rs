@@ -74,8 +74,8 @@ pub(crate) struct Calling {
     refusals: u8,
     is_proceeding: bool,
     cancel: Cancel,
-    /// Why it is cancelled, if it is.
-    cancel_cause: EndCause,
+    /// The Reason of its CANCEL (RFC 3326).
+    cancel_reason: String,
     /// What the peer is to be told before or after its answer.
     pub(in crate::dialog) reinvite: Reinvite,
 }
@@ -133,7 +133,7 @@ impl Calling {
         if self.cancel == Cancel::Wanted && self.is_proceeding {
             self.cancel = Cancel::Sent { give_up_at: now.instant + T1.saturating_mul(64) };
             // Without room for the CANCEL the call ends when it is given up.
-            shared.transactions.cancel(self.client, self.cancel_cause.reason(), now).unwrap_or_default();
+            shared.transactions.cancel(self.client, &self.cancel_reason, now).unwrap_or_default();
         }
     }
 }
@@ -191,7 +191,7 @@ impl Session {
             refusals: 0,
             is_proceeding: false,
             cancel: Cancel::NotWanted,
-            cancel_cause: EndCause::Cancelled,
+            cancel_reason: String::new(),
             reinvite: Reinvite::default(),
         };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
@@ -200,12 +200,12 @@ impl Session {
     }
 
     /// Gives the call up before its answer. The end is told once it is certain.
-    pub(in crate::dialog) fn cancel(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn cancel(&mut self, reason: &str, shared: &mut Shared, now: Now) {
         if let State::Calling(calling) = &mut self.state
             && calling.cancel == Cancel::NotWanted
         {
             calling.cancel = Cancel::Wanted;
-            calling.cancel_cause = cause;
+            reason.clone_into(&mut calling.cancel_reason);
             calling.pursue_cancel(shared, now);
         }
     }
@@ -431,7 +431,7 @@ impl Session {
         let agreed = early.as_ref().and_then(Early::agreed);
         // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
         let preview = early.as_ref().and_then(|it| it.media.clone()).filter(|_| response.body().is_empty());
-        let offered = calling.negotiation;
+        let mut offered = calling.negotiation;
         let media = match agreed.or(preview) {
             Some(media) => Ok(media),
             None => offered.accept(response.body()),
@@ -564,4 +564,4 @@ const REPLACED: [HeaderName; 7] = [
 ];
 
 /// What other forks are told that answer, too.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+const ELSEWHERE: &str = EndCause::AnsweredElsewhere.reason();

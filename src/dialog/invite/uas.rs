@@ -169,11 +169,11 @@ impl Session {
             return;
         };
         let cseq = request.headers().cseq().number;
-        let Some(awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
+        let Some(mut awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
             return;
         };
         shared.count_unacknowledged(true, false);
-        let answer = match &awaited.offer {
+        let answer = match &mut awaited.offer {
             OfferInOk::None => None,
             OfferInOk::First => Some(confirmed.negotiation.accept(request.body())),
             OfferInOk::Change(changed) => Some(changed.accept(request.body())),
@@ -247,5 +247,7 @@ pub(super) fn new_negotiation(local: SocketAddr, flow: Flow, shared: &mut Shared
     let session_id = shared.transactions.tokens().session_id();
     let capabilities = shared.capabilities(flow).clone();
     let terms = capabilities.srtp_terms(flow.kind.is_secure());
-    Negotiation::new(capabilities, terms, session_id, local, shared.transactions.tokens().rng())
+    // Who is at the other end of a websocket is a browser, as far as is known before it says anything.
+    let is_browser = flow.kind.is_websocket();
+    Negotiation::new(capabilities, terms, session_id, local, is_browser, shared.transactions.tokens().rng())
 }

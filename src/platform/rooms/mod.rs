@@ -300,7 +300,7 @@ mod tests {
                 }),
                 other => panic!("{other}"),
             };
-            let number = |it: CallId| u32::from_str_radix(&it.to_string()["call_".len() + 24..], 16).unwrap();
+            let number = |it: CallId| u128::from_str_radix(it.to_string().trim_start_matches("call_"), 16).unwrap();
             while let Some(change) = room.poll_change() {
                 seen.push(match change {
                     Change::Muted(call, true) => format!("muted{}", number(call)),

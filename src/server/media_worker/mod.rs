@@ -10,6 +10,7 @@
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
 mod bridge;
+mod browser;
 mod metrics;
 mod relay;
 mod room;
@@ -34,25 +35,25 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::room::{Cue, Room};
 pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
-use self::shared::SharedEnd;
+use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
-use super::ports::LegSockets;
+use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig};
+use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
+use crate::media::{LegTransport, RemoteMedia, Report, Session, SessionConfig};
 use crate::rtp::Digit;
-use crate::srtp::Keys;
 use crate::timer::Now;
 
 /// All media threads. Dropping it ends them, and with them every leg.
@@ -74,10 +75,8 @@ pub struct OpenLeg {
     pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
-    /// The keys of its media, if they are secured.
-    pub keys: Option<Box<Keys>>,
-    /// The browser, if it is one.
-    pub browser: Option<Box<Browser>>,
+    /// How its packets are carried.
+    pub means: Means,
     /// The end of a [`super::media_link::link`].
     pub link: WorkerEnd,
     /// Records from the beginning.
@@ -157,14 +156,14 @@ impl MediaWorkers {
 }
 
 impl MediaLeg {
-    /// Brings the session what signalling has agreed on ([`Session::update`]), and the keys of its media if they are
-    /// secured ([`LegTransport::update`]).
+    /// Brings the session what signalling has agreed on ([`Session::update`]), and its transport the keys of media that are
+    /// secured, or the browser that the peer is ([`LegTransport::update`]).
     ///
     /// # Errors
     ///
     /// [`MediaBusy`].
-    pub fn update(&self, remote: RemoteMedia, keys: Option<Box<Keys>>) -> Result<(), MediaBusy> {
-        self.handle.order(Order::Update { key: self.key, remote: Box::new(remote), keys })
+    pub fn update(&self, remote: RemoteMedia, means: Means) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Update { key: self.key, agreed: Box::new((remote, means)) })
     }
 
     /// Begins a recording, or ends one.
@@ -213,8 +212,9 @@ struct Handle {
 #[derive(Debug)]
 enum Order {
     Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
-    Update { key: u64, remote: Box<RemoteMedia>, keys: Option<Box<Keys>> },
+    Update { key: u64, agreed: Box<(RemoteMedia, Means)> },
     Record { key: u64, tap: Option<TapEnd> },
+    Move { key: u64, sockets: RtpSockets },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
@@ -408,20 +408,14 @@ impl Turn {
             };
             match order {
                 Order::Open { key, open, abandoned } => self.legs.open(key, *open, abandoned, now),
-                Order::Update { key, remote, keys } => {
-                    if let Some(leg) = self.legs.by_key(key) {
-                        leg.transport.update(keys.as_deref(), now.instant);
-                        leg.session.update(*remote, now);
-                    }
-                    self.legs.find_by_address(key, &remote);
-                    self.legs.settle(key, now);
-                }
+                Order::Update { key, agreed } => self.legs.update(key, *agreed, now),
                 Order::Record { key, tap } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.tap = tap;
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
@@ -449,17 +443,11 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, room: _, sockets, session, keys, browser, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, room: _, sockets, session, means, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
-        let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
+        let token = token_of_leg(place);
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
-        let transport = match browser {
-            Some(browser) => {
-                let local = sockets.rtp().local_addr().ok();
-                local.and_then(|it| LegTransport::to_browser(&browser, it, now.instant))
-            }
-            None => Some(LegTransport::new(keys.as_deref())),
-        };
+        let transport = means.open(&sockets, now);
         let added = match &sockets {
             LegSockets::Own(own) => {
                 let both = self.poll.add(own.rtp.as_fd(), token);
@@ -702,7 +690,7 @@ impl Leg {
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
-            transmit::send_to_browser(peer, &mut self.session, send, &self.sockets, now);
+            browser::send(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
@@ -759,12 +747,7 @@ impl Leg {
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
         if let (LegTransport::WebRtc(peer), Some(address)) = (&mut self.transport, self.browser_address) {
-            peer.handle_datagram(from, datagram, now.instant);
-            let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
-            while let Some(len) = peer.poll_packet(&mut packet) {
-                self.session.handle_rtp(address, packet.get(..len).unwrap_or_default(), now);
-            }
-            return;
+            return browser::receive(peer, &mut self.session, (from, address), datagram, now);
         }
         let Some(datagram) = self.unprotect(from, datagram, is_rtcp, now) else {
             return;
@@ -801,7 +784,7 @@ mod tests {
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
-    use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
+    use crate::srtp::{Inbound, Keys, MasterKey, Outbound, Suite};
 
     #[test]
     fn a_leg_sends_and_hears_until_it_is_closed() {
@@ -903,7 +886,7 @@ mod tests {
         phone.send(&[0xff; 160]);
         assert_eq!(bench.event(), MediaEvent::Inactive { leg: id });
         // Held, nothing is expected.
-        leg.update(RemoteMedia { send: false, ..phone.remote() }, None).unwrap();
+        leg.update(RemoteMedia { send: false, ..phone.remote() }, Means::default()).unwrap();
         leg.close().blocking_recv().unwrap();
         while let Ok(event) = bench.events.try_recv() {
             assert_eq!(event, MediaEvent::Inactive { leg: id });
@@ -974,13 +957,13 @@ mod tests {
             assert!(passed.iter().all(|it| it.0.ssrc == ssrc));
             match round {
                 0 => other.send_digit(Digit::from_char('5').unwrap(), 100).unwrap(),
-                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, None).unwrap(),
+                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, Means::default()).unwrap(),
                 _ => leg.unbridge().unwrap(),
             }
             let next = std::iter::from_fn(|| Some(called.receive_whole())).find(|it| it.1.len() == 160).unwrap().0;
             let last = passed.last().unwrap().0;
             assert_eq!((next.ssrc, next.marker, next.sequence), (ssrc, true, last.sequence.wrapping_add(1)));
-            leg.update(caller.remote(), None).unwrap();
+            leg.update(caller.remote(), Means::default()).unwrap();
         }
         let report = leg.close().blocking_recv().unwrap();
         assert_eq!((report.received.packets, report.received.lost), (u64::from(caller.sequence), 0));
@@ -1184,8 +1167,7 @@ mod tests {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                keys: phone.keys.clone(),
-                browser: None,
+                means: Means { keys: phone.keys.clone(), browser: None },
                 link,
                 tap: None,
                 inactivity,

@@ -249,7 +249,7 @@ impl Attendant {
         self.carry_out(vec![Command::HangUp(self.presence.call, cause)]).await;
     }
 
-    async fn toggle_mute(&mut self) {
+    async fn toggle_mute(&self) {
         let Presence { room, call, rooms, .. } = &self.presence;
         let call = *call;
         let is_muted = rooms.with(room, |it| it.toggle_mute(call)).await.flatten();

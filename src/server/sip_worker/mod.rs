@@ -2,11 +2,11 @@
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
 mod live;
+mod media;
 mod notices;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,37 +18,33 @@ pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use self::notices::{tell_registration, tell_trunk};
 use self::rooms::RoomCalls;
 use crate::auth::DigestServerStats;
-use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkState,
-};
+use crate::call::{Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkState};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
-use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
-use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
+use crate::media::Report;
 use crate::platform::calls::EndCause;
 use crate::registrar::RegistrarStats;
 use crate::route::{RoomName, Target, TrunkName};
-use crate::rtp::Digit;
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::keys_in_clear::KeysInClear;
-use crate::server::media_link::{self, TaskEnd};
-use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg, RoomOrder};
+use crate::server::media_link::TaskEnd;
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
-use crate::server::ports::{LegSockets, PortPool};
+use crate::server::ports::PortPool;
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sounds::CallSounds;
-use crate::server::{clock, leg_media, task};
+use crate::server::{clock, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
 use crate::transport::{Dropped, Flow, Stats, TransportKind};
@@ -516,15 +512,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => {
-                self.note_keys(leg, peer, &remote);
-                let agreed = self.remote_media(&remote, peer);
-                if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
-                    tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
-                    return self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
-                }
-                self.order_media(leg, |it| it.update(agreed, remote.keys.clone()));
-            }
+            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
@@ -588,97 +576,6 @@ impl SipWorker {
             TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
                 self.calls.handle_disconnected(flow, now);
             }
-        }
-    }
-
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
-        let now = clock::now();
-        if let Some(remote) = remote {
-            self.note_keys(leg, peer, remote);
-        }
-        match self.try_open_media(leg, local_ip, peer, remote) {
-            Some(address) => {
-                self.calls.handle_media_opened(leg, address, now);
-                if let Some(party) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg, party);
-                }
-            }
-            None => {
-                self.shell.shared_ports.close(leg);
-                self.media_refusals += 1;
-                self.calls.handle_media_refused(leg, now);
-            }
-        }
-    }
-
-    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
-        if let Some(digit) = Digit::from_char(digit) {
-            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-        }
-    }
-
-    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
-        let clip = sound.and_then(|it| self.shell.sounds.get(it));
-        self.order_media(leg, |it| it.play(clip));
-    }
-
-    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
-        if remote.keys.is_some() && !self.calls.is_confidential(leg) {
-            self.keys_in_clear.note(leg, peer);
-        }
-    }
-
-    /// Opens the leg and returns the RTP address to tell the peer; `None` if there is no port or no worker for it.
-    fn try_open_media(
-        &mut self,
-        leg: LegId,
-        local_ip: IpAddr,
-        peer: IpAddr,
-        offered: Option<&MediaDescription>,
-    ) -> Option<SocketAddr> {
-        let room = self.rooms.of(leg.call);
-        let thread = self.shell.media.thread_for(leg.call, room);
-        let sockets = match self.shell.shared_ports.open(leg, thread, local_ip, peer, offered) {
-            Some(pair) => LegSockets::Shared(pair),
-            None => LegSockets::Own(self.shell.ports.allocate(local_ip).ok()?),
-        };
-        let local = sockets.rtp().local_addr().ok()?;
-        let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
-        let (task_end, link) = media_link::link(rate);
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
-        let open = OpenLeg {
-            leg,
-            room,
-            sockets,
-            session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
-            keys: offered.and_then(|it| it.keys.clone()),
-            browser: offered.and_then(leg_media::browser),
-            link,
-            tap,
-            inactivity: Some(self.shell.inactivity),
-        };
-        let media = self.shell.media.open(open).ok()?;
-        self.legs.insert(leg, media);
-        self.links.insert(leg, task_end);
-        let advertised = self.shell.advertise.of(local);
-        Some(SocketAddr::new(advertised.ip(), local.port()))
-    }
-
-    fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
-        let remote = leg_media::remote(description, peer);
-        if self.shell.shared_ports.is_exact(peer) {
-            RemoteMedia { latching: Latching::Exact, ..remote }
-        } else {
-            remote
-        }
-    }
-
-    /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
-    /// call.
-    fn order_media(&mut self, leg: LegId, order: impl FnOnce(&MediaLeg) -> Result<(), MediaBusy>) {
-        if let Some(Err(MediaBusy)) = self.legs.get(&leg).map(order) {
-            self.media_refusals += 1;
-            self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
         }
     }
 
