@@ -27,6 +27,7 @@ pub mod media_link;
 pub mod media_worker;
 pub mod metrics;
 mod new_call;
+mod openapi;
 mod originate;
 pub mod outbox;
 pub mod phone;

@@ -28,6 +28,7 @@ mod calls_at_once;
 mod closing_connections;
 mod connection_limits;
 mod crash;
+mod described_api;
 mod drain;
 mod early_changes;
 mod hold;
