@@ -10,6 +10,7 @@
 
 mod carrier;
 mod certificates;
+mod coded_voice;
 mod credentials;
 mod http_client;
 mod journal;
@@ -57,6 +58,7 @@ mod silent_callers;
 mod speech_failures;
 mod starting;
 mod streams;
+mod supervision;
 mod tone_peer;
 mod trunk_media;
 mod trunks;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookswitch::codec::AudioCodec;
 use serde_json::Value;
 
 use crate::carrier::Carrier;
@@ -41,6 +42,16 @@ impl Room {
     fn call(&self, hz: f64) -> Member {
         let phone = Phone::call(&self.server, "700");
         let peer = TonePeer::on(phone.media.socket.try_clone().unwrap(), phone.media.remote, hz);
+        Member { phone, peer }
+    }
+
+    /// The same of somebody who speaks another codec, or under keys.
+    #[track_caller]
+    fn call_with(&self, mut peer: TonePeer) -> Member {
+        let mut phone = Phone::udp(&self.server);
+        let answer = phone.invite_offering("700", &peer.sdp_offering());
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        peer.agree(&answer);
         Member { phone, peer }
     }
 
@@ -134,6 +145,30 @@ fn each_hears_the_others_and_not_itself() {
     let of_room = events["events"].as_array().unwrap().iter().filter(|it| it["type"] == "room");
     let told: Vec<_> = of_room.map(|it| it["what"].as_str().unwrap()).collect();
     assert_eq!(told, ["entered", "muted", "unmuted", "removed", "left"]);
+}
+
+#[test]
+fn members_of_all_codecs_and_keys_are_mixed_as_wide_as_they_are() {
+    let room = Room::start(&[("MEDIA__CODECS", "opus,g722,pcmu")]);
+    let mut members = [
+        room.call_with(TonePeer::speaking(A, AudioCodec::G722, false)),
+        room.call_with(TonePeer::speaking(B, AudioCodec::Opus, true)),
+        room.call_with(TonePeer::speaking(C, AudioCodec::Pcmu, true)),
+    ];
+    room.wait_for_members(3);
+    assert_eq!(heard(&mut members), [vec![B, C], vec![A, C], vec![A, B]]);
+    // What G.722 has above 4 kHz is there for Opus, and not for G.711.
+    members[0].peer.sing(5_000.0);
+    talk(&mut members.each_mut().map(|it| &mut it.peer), 20, SECOND / 2);
+    let from = members.each_ref().map(|it| it.peer.heard.len());
+    talk(&mut members.each_mut().map(|it| &mut it.peer), 20, SECOND);
+    let loud = |index: usize, hz| {
+        let levels = members[index].peer.wide_levels(from[index], hz);
+        levels.iter().filter(|it| **it > 1_500.0).count() * 10 / levels.len().max(1)
+    };
+    assert!(loud(1, 5_000.0) >= 9 && loud(2, 3_000.0) == 0, "{} {}", loud(1, 5_000.0), loud(2, 3_000.0));
+    let what = |what: &str| room.server.metrics().value(&format!("hookswitch_rtp_packets_total{{what=\"{what}\"}}"));
+    assert_eq!((what("unauthenticated"), what("replayed")), (Some(0.0), Some(0.0)));
 }
 
 #[test]
