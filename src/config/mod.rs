@@ -576,9 +576,11 @@ mod tests {
                 "hookswitch.toml:3: [trunks.a] sources = \"10.0.0.0/33\": expected an address or a network such as \
                  203.0.113.0/24",
                 "hookswitch.toml:4: [trunks.a] transport = \"sctp\": expected udp, tcp or tls",
-                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing",
+                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing; without them it has to register with us \
+                 (`registration`, `username` and `password` of `inbound`)",
                 "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
+                "hookswitch.toml:6: [trunks.b] register = true: `uri` or `gateways` says where; both are missing",
                 "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
                  127.0.0.1",
             ],

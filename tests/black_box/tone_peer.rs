@@ -113,7 +113,8 @@ impl TonePeer {
     }
 
     fn sdp_with(&self, profile: &str) -> String {
-        let (number, codec) = self.voice.as_ref().map_or((0, "PCMU/8000".to_owned()), |it| it.lock().unwrap().format());
+        let (number, codec) =
+            self.voice.as_ref().map_or_else(|| (0, "PCMU/8000".to_owned()), |it| it.lock().unwrap().format());
         let key = self.voice.as_ref().map(|it| it.lock().unwrap().crypto()).unwrap_or_default();
         format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} {profile} {number} 101\r\n\
