@@ -93,12 +93,13 @@ impl Calls {
             return;
         };
         let mut followed = vec![];
-        for to in targets {
+        for (branches, to) in (0_u32..).zip(targets) {
             if !following.note(&to) {
                 continue;
             }
             let mut errand = following.errand.clone();
             errand.carried.history.gave_away(user.clone(), status);
+            errand.carried.history.note_branches(branches);
             // Users lead to where the configuration lets them, and no further.
             errand.redirected = account.is_none().then(|| Redirected { trunk: trunk.clone(), ip });
             let account = account.clone().unwrap_or_else(|| errand.target.account.clone());

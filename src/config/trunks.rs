@@ -115,15 +115,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         );
     }
     let outbound_proxy = section.parsed("outbound_proxy", parse_uri);
-    let username = section.parsed("username", parse_quotable);
-    let password = places.secret(section, "password", "password_env");
-    if username.is_none() && section.origin("username").is_none() {
-        for key in ["password", "password_env"] {
-            if section.origin(key).is_some() {
-                section.complain_of_section(&format!("`{key}` is given, but no `username`"));
-            }
-        }
-    }
+    let (username, password) = read_credentials(section, places);
     let realms = section.list("realm", parse_quotable);
     let register = section.boolean("register").unwrap_or(false);
     if register && section.origin("username").is_none() {
@@ -176,6 +168,20 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
+}
+
+/// As whom it is called and registered with.
+fn read_credentials(section: &Section<'_>, places: &Places<'_>) -> (Option<String>, Option<Secret>) {
+    let username = section.parsed("username", parse_quotable);
+    let password = places.secret(section, "password", "password_env");
+    if username.is_none() && section.origin("username").is_none() {
+        for key in ["password", "password_env"] {
+            if section.origin(key).is_some() {
+                section.complain_of_section(&format!("`{key}` is given, but no `username`"));
+            }
+        }
+    }
+    (username, password)
 }
 
 /// Whether media come from where their descriptions say.

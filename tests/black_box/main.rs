@@ -48,6 +48,7 @@ mod reused_connections;
 mod secure_streams;
 mod several_flows;
 mod shared_media;
+mod shared_srtp;
 mod silent_callers;
 mod speech_failures;
 mod starting;

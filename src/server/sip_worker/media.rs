@@ -68,6 +68,20 @@ impl SipWorker {
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
+    /// The media of a leg are as agreed from here on.
+    pub(super) fn update_media(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+        self.note_keys(leg, peer, remote);
+        let agreed = self.remote_media(remote, peer);
+        let is_taken = self.shell.shared_ports.update(leg, peer, &agreed).is_err();
+        let moved = if is_taken { self.move_media(leg) } else { None };
+        self.order_media(leg, |it| it.update(agreed, leg_media::means(remote)));
+        match moved {
+            Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
+            None if is_taken => self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now()),
+            None => (),
+        }
+    }
+
     /// Ports of its own for a leg whose peer is where another leg's is; where that one is to send from now on. `None` if there
     /// are no ports, or no shared ones that it could leave.
     pub(super) fn move_media(&mut self, leg: LegId) -> Option<SocketAddr> {

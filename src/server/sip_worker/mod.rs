@@ -42,7 +42,7 @@ use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sounds::CallSounds;
-use crate::server::{clock, leg_media, task};
+use crate::server::{clock, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
 use crate::transport::{Dropped, Flow, Stats, TransportKind};
@@ -208,6 +208,8 @@ pub(crate) struct SipWorker {
     placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
+    /// Messages that leave once everything else is done.
+    leaving: Vec<(Flow, Bytes)>,
     new_call_drops: u64,
     media_refusals: u64,
     journal_refusals: u64,
@@ -235,6 +237,7 @@ impl SipWorker {
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
+            leaving: vec![],
             new_call_drops: 0,
             media_refusals: 0,
             journal_refusals: 0,
@@ -475,21 +478,36 @@ impl SipWorker {
         }
     }
 
+    /// Messages leave last: whoever answers an offer is ready for what it agrees to before the peer knows (RFC 3264 §6.1).
     fn perform_outputs(&mut self) {
-        while let Some(output) = self.calls.poll_output() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.calls.poll_output() {
+                self.perform(output);
+            }
+            if self.leaving.is_empty() {
+                return;
+            }
+            self.send_messages();
         }
+    }
+
+    fn send_messages(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for (flow, data) in leaving.drain(..) {
+            self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
+            if self.shell.sockets.send(flow, data).is_err() {
+                self.lose(flow);
+            }
+        }
+        // With its room, for the next ones.
+        self.leaving = leaving;
     }
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Send { flow, data } => {
-                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
-                if self.shell.sockets.send(flow, data).is_err() {
-                    self.lose(flow);
-                }
-            }
+            Output::Send { flow, data } => self.leaving.push((flow, data)),
             Output::Close { flow } => {
+                self.send_messages();
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, clock::now());
             }
@@ -500,18 +518,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => {
-                self.note_keys(leg, peer, &remote);
-                let agreed = self.remote_media(&remote, peer);
-                let is_taken = self.shell.shared_ports.update(leg, peer, &agreed).is_err();
-                let moved = if is_taken { self.move_media(leg) } else { None };
-                self.order_media(leg, |it| it.update(agreed, leg_media::means(&remote)));
-                match moved {
-                    Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
-                    None if is_taken => self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now()),
-                    None => (),
-                }
-            }
+            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
