@@ -67,7 +67,7 @@ use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_LEGS_MAX;
 use crate::locate::{Answer, Question};
 use crate::registrar::{self, Registrar};
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{AgentName, Caller, RoomName, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
@@ -203,6 +203,21 @@ pub enum Output {
     CloseMedia {
         /// The leg.
         leg: LegId,
+    },
+    /// A call that comes in is for a room. Comes before its [`Output::OpenMedia`], so that its media is opened where that
+    /// of the room is. It rings until [`Calls::answer`] or [`Calls::hang_up`], and is not in the room before
+    /// [`Output::Answered`].
+    EnterRoom {
+        /// Its leg.
+        leg: LegId,
+        /// The room.
+        room: RoomName,
+        /// As whose it counts.
+        caller: Caller,
+        /// The caller's URI.
+        from: Pii<String>,
+        /// The called URI.
+        to: Pii<String>,
     },
     /// Start the agent of a call that comes in. It may prepare, and must not be heard before [`Output::Answered`].
     StartAgent {

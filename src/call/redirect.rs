@@ -116,7 +116,7 @@ impl Calls {
         if let Caller::User(..) = &leg.party.caller {
             let user = user_of(contact)?;
             let target = self.config.routes.route(&Admission::default(), &leg.party.caller, &user).ok()?;
-            return Some(target.to).filter(|it| !matches!(it, Destination::Agent(_)));
+            return Some(target.to).filter(|it| !matches!(it, Destination::Agent(_) | Destination::Room(_)));
         }
         match trunk {
             Some(trunk) if contact.scheme() == Scheme::Tel || self.trunks.is_at(trunk, contact) => {
@@ -174,6 +174,7 @@ pub(super) fn is_same(one: &Destination, two: &Destination) -> bool {
 pub(super) fn shown(to: &Destination) -> String {
     match to {
         Destination::Agent(it) => it.0.clone(),
+        Destination::Room(it) => it.0.clone(),
         Destination::User(it) | Destination::Trunk(_, it) => it.clone(),
         Destination::Uri(it) => it.to_string(),
     }

@@ -20,6 +20,10 @@ pub struct AgentName(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrunkName(pub String);
 
+/// The name of a conference room, as the configuration writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomName(pub String);
+
 /// Who answers, and the account that the call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -34,6 +38,8 @@ pub struct Target {
 pub enum Destination {
     /// To an agent of ours.
     Agent(AgentName),
+    /// Into a room, where it is mixed with others.
+    Room(RoomName),
     /// To a user, wherever it is registered.
     User(String),
     /// Out of the house, which may cost money.
@@ -325,6 +331,7 @@ mod tests {
     fn check(routes: &Routes, admission: &Admission, caller: &Caller, user: &str, expected: Result<&str, Refusal>) {
         let found = routes.route(admission, caller, user).map(|it| match it.to {
             Destination::Agent(name) => format!("agent {}", name.0),
+            Destination::Room(name) => format!("room {}", name.0),
             Destination::User(name) => format!("user {name}"),
             Destination::Uri(uri) => format!("uri {uri}"),
             Destination::Trunk(trunk, number) => format!("trunk {} {number}", trunk.0),

@@ -13,6 +13,7 @@ mod bridge;
 mod browser;
 mod metrics;
 mod relay;
+mod room;
 mod shared;
 mod slots;
 mod supervise;
@@ -37,6 +38,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
+use self::room::{Cue, Room};
+pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
 use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
@@ -65,8 +68,10 @@ pub struct MediaWorkers {
 pub struct OpenLeg {
     /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
     pub leg: LegId,
+    /// The room that it may enter: legs of one room share a thread.
+    pub room: Option<RoomKey>,
     /// Its own are given back to their pool when the leg is closed. Shared ones are those of its thread
-    /// ([`MediaWorkers::thread_of`]).
+    /// ([`MediaWorkers::thread_for`]).
     pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
@@ -130,17 +135,17 @@ impl MediaWorkers {
     ///
     /// [`MediaBusy`].
     pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
-        let handle = self.workers.get(self.thread_of(open.leg.call)).ok_or(MediaBusy)?.handle.clone();
+        let handle = self.workers.get(self.thread_for(open.leg.call, open.room)).ok_or(MediaBusy)?.handle.clone();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
         Ok(MediaLeg { key, handle, abandoned, is_closing: false })
     }
 
-    /// The thread on which the legs of a call are, counted from zero.
-    pub fn thread_of(&self, call: CallId) -> usize {
+    /// The thread on which the legs of a call are, counted from zero: that of its room, if it has one.
+    pub fn thread_for(&self, call: CallId, room: Option<RoomKey>) -> usize {
         let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
-        let hash = foldhash::fast::FixedState::default().hash_one(call);
+        let hash = room.map_or_else(|| foldhash::fast::FixedState::default().hash_one(call), |it| it.0);
         usize::try_from(hash % threads).unwrap_or(0)
     }
 
@@ -213,6 +218,7 @@ enum Order {
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
+    Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
@@ -246,6 +252,7 @@ impl Worker {
                 vacant: vec![],
                 by_key: BTreeMap::new(),
                 supervisors: BTreeMap::new(),
+                rooms: BTreeMap::new(),
                 shared: vec![],
                 by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
@@ -306,6 +313,7 @@ struct Legs {
     by_key: BTreeMap<u64, usize>,
     /// The supervisors of calls, by their keys.
     supervisors: BTreeMap<CallId, u64>,
+    rooms: BTreeMap<RoomKey, Room>,
     /// The ports that many legs share.
     shared: Vec<SharedEnd>,
     /// The place of the leg whose peer is at an address, by the token of the shared socket.
@@ -352,6 +360,10 @@ struct Leg {
     voice: Option<Box<Voice>>,
     /// Of a supervisor's leg.
     desk: Option<Box<Desk>>,
+    /// The room that it is in.
+    room: Option<RoomKey>,
+    /// What its peer hears once, over everything else.
+    cue: Option<Box<Cue>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -368,15 +380,16 @@ impl Turn {
                 Err(error) => tracing::error!(%error, "epoll"),
             }
             let now = clock::now();
+            // First: packets may come under what has just been agreed.
+            if self.ready.contains(&WAKER_TOKEN) {
+                self.waker.clear();
+                self.take_orders(now);
+            }
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
                     self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
-            }
-            if self.ready.contains(&WAKER_TOKEN) {
-                self.waker.clear();
-                self.take_orders(now);
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);
@@ -407,6 +420,7 @@ impl Turn {
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
+                Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     if let Some(leg) = self.legs.by_key(key) {
@@ -430,7 +444,7 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, sockets, session, means, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, room: _, sockets, session, means, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
         let token = token_of_leg(place);
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
@@ -477,6 +491,8 @@ impl Legs {
             watcher: None,
             voice: None,
             desk: None,
+            room: None,
+            cue: None,
             abandoned,
             published,
         };
@@ -516,6 +532,7 @@ impl Legs {
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
         self.part(&leg, now);
+        self.leave_room(leg.key, leg.room);
         for address in leg.addresses.iter().flatten() {
             self.by_address.remove(address);
         }
@@ -588,9 +605,10 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let (watcher, index, speaks, room, key) = (leg.watcher, leg.id.index, leg.desk.is_some(), leg.room, leg.key);
         let other = leg.relays_to.filter(|_| leg.tap.is_some());
         let other_said = other.and_then(|it| self.overheard(it));
+        self.begin_round(room, key);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -604,6 +622,7 @@ impl Legs {
                 if let Some(watcher) = watcher {
                     self.tell_supervisor(watcher, index, &said);
                 }
+                self.say_in_room(room, key, said.heard.as_ref());
                 if let Some(frame) = said.heard.filter(|_| speaks) {
                     self.speak(place, &frame);
                 }
@@ -668,6 +687,7 @@ impl Leg {
         }
         self.play_sound();
         self.hear_call();
+        self.play_cue();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
@@ -1144,6 +1164,7 @@ mod tests {
             let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let open = OpenLeg {
+                room: None,
                 leg: self.last_leg(),
                 sockets,
                 session,
