@@ -549,10 +549,13 @@ mod tests {
             "[trunks.acme]\nuri = 'sip:sip.acme.example'\nusername = 'u'\npassword_env = 'P'\nregister = true\n\
              sources = ['203.0.113.0/24', '2001:db8::1']\noptions_s = 30\n\
              [trunks.pbx]\ngateways = ['sip:10.0.0.1;transport=tcp', 'sips:10.0.0.2']\nrealm = 'asterisk'\n\
+             [trunks.branch.inbound]\nusername = 'b'\npassword = 'x'\nregistration = true\n\
              [dns]\nservers = ['127.0.0.1:5300', '::1']",
             &[("P", "secret")],
         )
         .unwrap();
+        let branch = &config.trunks["branch"];
+        assert_eq!((&branch.domain, branch.gateways.len(), branch.inbound.address), (&None, 0, false));
         let acme = &config.trunks["acme"];
         assert_eq!((acme.realms.as_slice(), acme.gateways.len()), (&["sip.acme.example".to_owned()][..], 1));
         assert_eq!((acme.register, acme.expires.as_secs(), acme.sources.len()), (true, 3_600, 2));
