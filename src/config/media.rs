@@ -4,6 +4,7 @@
 use super::network::PortRange;
 use super::reading::Section;
 use crate::codec::AudioCodec;
+use crate::dialog::offer_answer::Keys;
 use crate::srtp::SrtpPolicy;
 
 /// `[media]`
@@ -48,20 +49,19 @@ pub struct TrunkMedia {
     pub codecs: Option<Vec<AudioCodec>>,
     /// `ptime_ms`
     pub ptime_ms: Option<u16>,
-    /// `dtmf`: whether keys are told by events, not by tones.
-    pub telephone_events: Option<bool>,
+    /// `dtmf`: how keys are told.
+    pub keys: Option<Keys>,
     /// `srtp`
     pub srtp: Option<SrtpPolicy>,
 }
 
 impl TrunkMedia {
     pub(super) fn read(section: &Section<'_>) -> Self {
-        let telephone_events = section.parsed("dtmf", |text| match text {
-            "events" => Ok(true),
-            "tones" => Ok(false),
-            _ => Err("expected events or tones".to_owned()),
+        let keys = section.parsed("dtmf", |text| {
+            let known = Keys::ALL.into_iter().find(|it| it.name() == text);
+            known.ok_or_else(|| "expected events, tones or info".to_owned())
         });
-        Self { codecs: read_codecs(section), ptime_ms: read_ptime(section), telephone_events, srtp: read_srtp(section) }
+        Self { codecs: read_codecs(section), ptime_ms: read_ptime(section), keys, srtp: read_srtp(section) }
     }
 }
 
