@@ -4,7 +4,6 @@
 use super::network::PortRange;
 use super::reading::Section;
 use crate::codec::AudioCodec;
-use crate::dialog::offer_answer::Keys;
 use crate::srtp::SrtpPolicy;
 
 /// `[media]`
@@ -53,6 +52,30 @@ pub struct TrunkMedia {
     pub keys: Option<Keys>,
     /// `srtp`
     pub srtp: Option<SrtpPolicy>,
+}
+
+/// `dtmf`: how keys are told to a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// As telephone events.
+    Events,
+    /// As tones in the audio.
+    Tones,
+    /// By INFO.
+    Info,
+}
+
+impl Keys {
+    const ALL: [Self; 3] = [Self::Events, Self::Tones, Self::Info];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tones => "tones",
+            Self::Info => "info",
+        }
+    }
 }
 
 impl TrunkMedia {

@@ -458,7 +458,11 @@ fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities
         codecs: trunk.codecs.clone().unwrap_or(general.codecs),
         // Who writes an order for one carrier means it.
         preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
-        keys: trunk.keys.unwrap_or(general.keys),
+        keys: match trunk.keys {
+            Some(config::Keys::Events) | None => general.keys,
+            Some(config::Keys::Tones) => Keys::Tones,
+            Some(config::Keys::Info) => Keys::Info,
+        },
         ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
         srtp: trunk.srtp.unwrap_or(general.srtp),
         ..general

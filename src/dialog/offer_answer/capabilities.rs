@@ -52,20 +52,6 @@ pub enum Keys {
     Info,
 }
 
-impl Keys {
-    /// Every way.
-    pub const ALL: [Self; 3] = [Self::Events, Self::Tones, Self::Info];
-
-    /// As the configuration writes it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Tones => "tones",
-            Self::Info => "info",
-        }
-    }
-}
-
 impl Default for Capabilities {
     fn default() -> Self {
         Self {
