@@ -36,7 +36,7 @@ use written::{Malformed, Origin, Table};
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, TransferBy, Turns};
 pub use capture::{Capture, Homer};
-pub use media::{Media, TrunkMedia};
+pub use media::{Keys, Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
