@@ -8,7 +8,7 @@ use super::config::{HandOver, RingTone};
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
 use super::redirect::{Following, Redirected, shown};
-use super::servers::{CallerId, Seeker};
+use super::servers::Seeker;
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, Sound, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
@@ -73,14 +73,16 @@ pub(super) struct Dialling {
 }
 
 /// One place where somebody can be reached.
-struct Way {
-    flow: Flow,
-    other_flows: Vec<Flow>,
-    trunk: Option<TrunkName>,
-    target: Uri,
-    path: Vec<NameAddr>,
-    to: Uri,
-    caller: Caller,
+pub(super) struct Way {
+    pub(super) flow: Flow,
+    pub(super) other_flows: Vec<Flow>,
+    pub(super) trunk: Option<TrunkName>,
+    /// Whether it is a place that was registered with us: no other transport leads there, and no route of the trunk's.
+    pub(super) is_registered: bool,
+    pub(super) target: Uri,
+    pub(super) path: Vec<NameAddr>,
+    pub(super) to: Uri,
+    pub(super) caller: Caller,
 }
 
 impl Calls {
@@ -112,6 +114,16 @@ impl Calls {
                 return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
             }
             Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
+            Destination::Trunk(trunk, number) if let Some(way) = self.registered_way(trunk, number, now) => {
+                return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
+            }
+            Destination::Trunk(trunk, _) if self.trunks.registering_as(trunk).is_some() => {
+                let targets = self.trunks.targets_of(trunk);
+                if targets.is_empty() {
+                    return Err(Refusal::TemporarilyUnavailable);
+                }
+                targets
+            }
             Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
         };
         if targets.is_empty() {
@@ -171,7 +183,7 @@ impl Calls {
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
         for (branch, way) in (0..).zip(ways) {
-            let Way { flow, other_flows, trunk, target: uri, path, to, caller } = way;
+            let Way { flow, other_flows, trunk, is_registered, target: uri, path, to, caller } = way;
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
@@ -180,7 +192,10 @@ impl Calls {
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
             headers.extend(carried.history.headers(&uri, branch, &contact));
-            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from, &mut headers);
+            if let Some(trunk) = trunk.as_ref().filter(|_| !is_registered) {
+                headers.extend(self.trunks.route_of(trunk));
+            }
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -191,12 +206,12 @@ impl Calls {
                 flow,
                 other_flows,
                 // A telephone behind a translator is reached the way that it registered, and no other.
-                keeps_transport: trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
+                keeps_transport: is_registered || trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
                 headers,
                 credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers, trunk };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
@@ -236,7 +251,7 @@ impl Calls {
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
             let (flow, other_flows, target, path) = (it.flow, it.other_flows, it.uri, it.path);
-            Some(Way { flow, other_flows, trunk: None, target, path, to, caller })
+            Some(Way { flow, other_flows, trunk: None, is_registered: true, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
@@ -249,26 +264,21 @@ impl Calls {
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
-        let (flow, other_flows, to) = (*flow, other_flows.to_vec(), target.clone());
-        Some(Way { flow, other_flows, trunk: Some(trunk), to, target, path: vec![], caller: Caller::Known })
+        let (flow, other_flows, to, trunk) = (*flow, other_flows.to_vec(), target.clone(), Some(trunk));
+        let (path, caller) = (vec![], Caller::Known);
+        Some(Way { flow, other_flows, trunk, is_registered: false, to, target, path, caller })
     }
 
-    /// As whom a leg goes out over `trunk`, and with which credentials. Its route is added to `headers`.
-    fn over_trunk(
-        &mut self,
-        trunk: Option<&TrunkName>,
-        from: Uri,
-        party: &Party,
-        headers: &mut Vec<(HeaderName, String)>,
-    ) -> (Uri, Option<DigestAccount>) {
+    /// As whom a leg goes out over `trunk`, and with which credentials.
+    fn over_trunk(&mut self, trunk: Option<&TrunkName>, from: Uri, party: &Party) -> (Uri, Option<DigestAccount>) {
         let Some(trunk) = trunk else {
             return (from, None);
         };
         self.trunks.count_out(trunk);
-        headers.extend(self.trunks.route_of(trunk));
         let credentials = self.trunks.credentials_of(trunk);
-        let own = party.outside.as_deref().and_then(|it| self.trunks.calling(trunk, &CallerId::User(it.to_owned())));
-        let caller_id = own.or_else(|| self.trunks.caller_id(trunk)).filter(|_| !party.is_private);
+        let caller_id = party.outside.as_deref().or_else(|| self.trunks.caller_id(trunk));
+        let caller_id = caller_id.filter(|_| !party.is_private);
+        let caller_id = caller_id.and_then(|it| self.trunks.user_at(trunk, Some(it), &from));
         (caller_id.unwrap_or(from), credentials)
     }
 
@@ -298,7 +308,8 @@ impl Calls {
                 return Err(Refusal::Declined);
             }
         };
-        Ok(Way { flow, other_flows, trunk, target: to.clone(), path: vec![], to, caller: Caller::Known })
+        let (target, path, caller) = (to.clone(), vec![], Caller::Known);
+        Ok(Way { flow, other_flows, trunk, is_registered: false, target, path, to, caller })
     }
 
     /// Our URI over `flow`.

@@ -21,7 +21,7 @@ use crate::transport::{Dropped, Flow};
 
 impl Calls {
     /// A call comes in.
-    pub(super) fn handle_offered(&mut self, offered: Offered, now: Now) {
+    pub(super) fn handle_offered(&mut self, mut offered: Offered, now: Now) {
         if let Some(replaced) = offered.replaces {
             self.handle_replacement(&offered, replaced, now);
             return;
@@ -47,6 +47,16 @@ impl Calls {
                 return;
             }
         };
+        let peer = caller.trunk().and_then(|it| self.trunks.index_of(it));
+        let media = match self.dialogs.assign(*dialog, peer, offered.media.take()) {
+            Ok(media) => media,
+            Err(refusal) => {
+                self.dialogs.reject(offered.dialog, &refusal, now);
+                return;
+            }
+        };
+        offered.media = media;
+        let Offered { dialog, flow, request, .. } = &offered;
         let history = History::of(request, &caller);
         let carried = |target: Target| {
             let carried = match &target.to {

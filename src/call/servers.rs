@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 
 use super::dial::Errand;
+use super::outgoing::Outgoing;
 use super::{Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
 use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
@@ -180,6 +181,12 @@ impl Servers {
 
 impl Calls {
     pub(super) fn seek_for_call(&mut self, call: CallId, order: Order, now: Now) {
+        let called = order.to.user_decoded();
+        let registered = order.trunk.as_ref().zip(called).filter(|_| !self.is_draining);
+        if let Some(way) = registered.and_then(|(trunk, number)| self.registered_way(trunk, &number, now)) {
+            self.place_registered(call, order, way, now);
+            return;
+        }
         let targets = match &order.trunk {
             Some(name) => self.trunks.targets_of(name),
             None => Target::of(&order.to).into_iter().collect(),
@@ -282,7 +289,8 @@ impl Calls {
             headers,
             credentials,
         };
-        self.place_as(call, outbound, order.agent, now);
+        let outgoing = Outgoing { trunk: order.trunk, ..Outgoing::of(outbound) };
+        self.place_as(call, outgoing, order.agent, now);
     }
 
     /// Called and calling address, the route and the credentials of a call.
@@ -305,7 +313,7 @@ impl Calls {
         Some((to, from, self.trunks.route_of(trunk), self.trunks.credentials_of(trunk)))
     }
 
-    fn refuse_order(&mut self, call: CallId, order: &Order) {
+    pub(super) fn refuse_order(&mut self, call: CallId, order: &Order) {
         self.end_order(call, order, if self.is_draining { EndCause::Overloaded } else { EndCause::NotSent });
     }
 

@@ -212,8 +212,10 @@ impl Shown {
 
     fn trunk(&mut self, name: &str, trunk: &Trunk) {
         self.section(&format!("trunks.{}", quoted(name)));
-        self.text("uri", trunk.domain.as_str());
-        self.list("gateways", trunk.gateways.iter());
+        if let Some(domain) = &trunk.domain {
+            self.text("uri", domain.as_str());
+            self.list("gateways", trunk.gateways.iter());
+        }
         let texts = [
             ("outbound_proxy", trunk.outbound_proxy.as_ref().map(Uri::as_str)),
             ("transport", trunk.transport.as_deref()),

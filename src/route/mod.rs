@@ -112,14 +112,14 @@ impl Routes {
         self.trunks.insert(trunk, networks);
     }
 
-    /// The trunk that `source` belongs to.
-    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
-        self.trunks.iter().find(|(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
+    /// The trunks that `source` belongs to, by their names.
+    pub fn trunks_of(&self, source: IpAddr) -> impl Iterator<Item = &TrunkName> {
+        self.trunks.iter().filter(move |(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
     }
 
     /// Whether `source` is known, by itself or as that of a trunk.
     pub fn is_known(&self, source: IpAddr) -> bool {
-        self.sources.iter().any(|it| it.contains(source)) || self.trunk_of(source).is_some()
+        self.sources.iter().any(|it| it.contains(source)) || self.trunks_of(source).next().is_some()
     }
 
     /// Makes `name` a user, whom other users of the account can call by that name.
@@ -127,9 +127,9 @@ impl Routes {
         self.users.insert((account, name.to_owned()));
     }
 
-    /// Who calls from `source`, as far as its address tells.
+    /// Who calls from `source`, as far as its address tells: of several trunks, the first by its name.
     pub fn caller(&self, source: IpAddr) -> Caller {
-        match self.trunk_of(source) {
+        match self.trunks_of(source).next() {
             Some(trunk) => Caller::Trunk(trunk.clone()),
             None if self.is_known(source) => Caller::Known,
             None => Caller::Stranger,

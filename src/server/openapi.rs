@@ -11,7 +11,7 @@ pub(crate) async fn show() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT).into_response()
 }
 
-const DOCUMENT: &str = include_str!("openapi.json");
+const DOCUMENT: &str = include_str!("../../docs/openapi.json");
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,11 @@ impl Peer {
             .clear_codecs()
             .clear_extension_map()
             .set_reordering_size_audio(0);
-        for format in formats {
+        // What is agreed on may change, and what is to be carried is said only here: Opus is what changes to a number of its own.
+        let is_free = |it: &u8| formats.iter().all(|format| format.payload_type != *it);
+        let of_opus = |payload_type| Format { payload_type, kind: FormatKind::Opus, clock_hz: 48_000 };
+        let others = STATIC_FORMATS.into_iter().chain(DYNAMIC_PAYLOAD_TYPES.map(of_opus));
+        for format in formats.iter().copied().chain(others.filter(|it| is_free(&it.payload_type))) {
             let (codec, channels) = match format.kind {
                 FormatKind::Opus => (Codec::Opus, Some(2)),
                 FormatKind::Pcmu => (Codec::PCMU, None),
@@ -292,6 +296,15 @@ fn is_rtp(datagram: &[u8]) -> bool {
 fn credentials(from: &IceCredentials) -> IceCreds {
     IceCreds { ufrag: from.user.clone(), pass: from.password.clone() }
 }
+
+/// RFC 3551 §6, of those that browsers have.
+const STATIC_FORMATS: [Format; 4] = [
+    Format { payload_type: 0, kind: FormatKind::Pcmu, clock_hz: 8_000 },
+    Format { payload_type: 8, kind: FormatKind::Pcma, clock_hz: 8_000 },
+    Format { payload_type: 9, kind: FormatKind::G722, clock_hz: 8_000 },
+    Format { payload_type: 13, kind: FormatKind::ComfortNoise, clock_hz: 8_000 },
+];
+const DYNAMIC_PAYLOAD_TYPES: std::ops::RangeInclusive<u8> = 96..=127;
 
 /// The one stream; what the descriptions call it is their affair.
 fn mid() -> Mid {

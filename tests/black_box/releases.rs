@@ -89,7 +89,7 @@ impl Call {
         let from_tag = header("From").split("tag=").nth(1).unwrap().split(';').next().unwrap();
         let mut parts: Vec<_> = replaces.split(';').collect();
         parts[1..].sort_unstable();
-        assert_eq!(parts, [header("Call-ID"), &format!("from-tag={from_tag}"), "to-tag=carrier"]);
+        assert_eq!(parts, [header("Call-ID"), &format!("from-tag={from_tag}"), "to-tag=called"]);
         replaces
     }
 

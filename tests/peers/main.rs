@@ -27,6 +27,7 @@ mod sip_phone;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
 mod baresip;
+mod codecs;
 mod kamailio;
 mod rtpengine;
 

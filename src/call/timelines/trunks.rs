@@ -47,12 +47,12 @@ impl Peer {
     }
 }
 
-fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
+pub(super) fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
     let uri = |it: &str| it.parse().expect("a URI");
     let mut trunk = TrunkConfig {
         name: TrunkName("acme".to_owned()),
         account: AccountId::default(),
-        domain: uri("sip:two.example"),
+        domain: Some(uri("sip:two.example")),
         gateways: vec![uri("sip:two.example")],
         proxy: None,
         transport: None,
@@ -269,7 +269,7 @@ fn a_call_of_ours_is_followed_where_its_trunk_points() {
         1.100 > INVITE sendrecv v1 To:<sip:a@192.0.2.9> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:a@192.0.2.9>;index=1.1;mp=1
         1.200 < 486
         1.200 > ACK To:<sip:a@192.0.2.9>;tag=peer
-        1.200 > INVITE sendrecv v1 To:<sip:+4930124@two.example> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:+4930124@two.example>;index=1.1;mp=1 to 192.0.2.20
+        1.200 > INVITE sendrecv v1 To:<sip:+4930124@two.example> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:+4930124@two.example>;index=1.3;mp=1 to 192.0.2.20
         1.300 < 200 sdp=sendrecv
         1.300 > ACK To:<sip:+4930124@two.example>;tag=peer to 192.0.2.20
         1.300 ! update-media send receive

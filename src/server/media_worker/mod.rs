@@ -380,15 +380,16 @@ impl Turn {
                 Err(error) => tracing::error!(%error, "epoll"),
             }
             let now = clock::now();
+            // First: packets may come under what has just been agreed.
+            if self.ready.contains(&WAKER_TOKEN) {
+                self.waker.clear();
+                self.take_orders(now);
+            }
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
                     self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
-            }
-            if self.ready.contains(&WAKER_TOKEN) {
-                self.waker.clear();
-                self.take_orders(now);
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);

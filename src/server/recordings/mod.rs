@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, RetryConfig};
+use object_store::{BackoffConfig, GetOptions, GetResult, ObjectStore, RetryConfig};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, oneshot};
 
@@ -185,9 +185,14 @@ impl Recordings {
         (Some(recording), error)
     }
 
-    /// Where recordings are kept.
-    pub(crate) const fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+    /// What is kept under `key`: here, as long as it waits to be uploaded.
+    pub(crate) async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult, object_store::Error> {
+        if let Some(waiting) = self.spool.as_ref().and_then(|it| it.store())
+            && let Ok(got) = waiting.get_opts(key, options.clone()).await
+        {
+            return Ok(got);
+        }
+        self.store.get_opts(key, options).await
     }
 
     /// What they have come to.

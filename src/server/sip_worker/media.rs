@@ -70,6 +70,7 @@ impl SipWorker {
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
+    /// The media of a leg are as agreed from here on.
     pub(super) fn update_media(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
         self.note_keys(leg, peer, remote);
         let agreed = self.remote_media(remote, peer);

@@ -217,6 +217,8 @@ pub(crate) struct SipWorker {
     placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
+    /// Messages that leave once everything else is done.
+    leaving: Vec<(Flow, Bytes)>,
     new_call_drops: u64,
     media_refusals: u64,
     journal_refusals: u64,
@@ -245,6 +247,7 @@ impl SipWorker {
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
+            leaving: vec![],
             new_call_drops: 0,
             media_refusals: 0,
             journal_refusals: 0,
@@ -487,21 +490,36 @@ impl SipWorker {
         }
     }
 
+    /// Messages leave last: whoever answers an offer is ready for what it agrees to before the peer knows (RFC 3264 §6.1).
     fn perform_outputs(&mut self) {
-        while let Some(output) = self.calls.poll_output() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.calls.poll_output() {
+                self.perform(output);
+            }
+            if self.leaving.is_empty() {
+                return;
+            }
+            self.send_messages();
         }
+    }
+
+    fn send_messages(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for (flow, data) in leaving.drain(..) {
+            self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
+            if self.shell.sockets.send(flow, data).is_err() {
+                self.lose(flow);
+            }
+        }
+        // With its room, for the next ones.
+        self.leaving = leaving;
     }
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Send { flow, data } => {
-                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
-                if self.shell.sockets.send(flow, data).is_err() {
-                    self.lose(flow);
-                }
-            }
+            Output::Send { flow, data } => self.leaving.push((flow, data)),
             Output::Close { flow } => {
+                self.send_messages();
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, clock::now());
             }
