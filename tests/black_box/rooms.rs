@@ -6,6 +6,7 @@ use hookswitch::codec::AudioCodec;
 use serde_json::Value;
 
 use crate::carrier::Carrier;
+use crate::credentials::Credentials;
 use crate::http_client::{self, Answer};
 use crate::rtp_peer::Sends;
 use crate::server_process::Server;
@@ -288,6 +289,70 @@ fn the_room_waits_for_its_moderator_and_ends_with_them() {
     assert_hung_up(&mut members[0]);
     assert_hung_up(&mut members[1]);
     room.wait_for_members(0);
+}
+
+#[test]
+fn who_is_alone_hears_music_and_a_tone_when_somebody_comes_or_goes() {
+    let room = Room::start(&[("ROOMS__DEN__MUSIC", "congestion:FR")]);
+    let mut first = room.call(A);
+    room.wait_for_members(1);
+    let (tone, music) = (660.0, 440.0);
+    let louder = |peer: &TonePeer, from, hz| peer.levels(from, hz).iter().filter(|it| **it > 1_000.0).count();
+    talk(&mut [&mut first.peer], 20, SECOND / 2);
+    let from = first.peer.heard.len();
+    talk(&mut [&mut first.peer], 20, SECOND);
+    let heard = [louder(&first.peer, from, music), louder(&first.peer, from, tone)];
+    assert!((15..40).contains(&heard[0]) && heard[1] == 0, "{heard:?}");
+    let from = first.peer.heard.len();
+    let mut second = room.call(B);
+    room.wait_for_members(2);
+    talk(&mut [&mut first.peer, &mut second.peer], 20, SECOND);
+    let came = louder(&first.peer, from, tone);
+    assert!((4..12).contains(&came), "{came}");
+    let from = first.peer.heard.len();
+    talk(&mut [&mut first.peer, &mut second.peer], 20, SECOND);
+    assert_eq!((louder(&first.peer, from, music), louder(&first.peer, from, tone)), (0, 0), "two hear no music");
+    let from = first.peer.heard.len();
+    second.phone.hang_up();
+    room.wait_for_members(1);
+    talk(&mut [&mut first.peer], 20, SECOND * 3 / 2);
+    let heard = [louder(&first.peer, from, music), louder(&first.peer, from, tone)];
+    assert!(heard[0] > 15 && (4..12).contains(&heard[1]), "{heard:?}");
+    first.peer.assert_unbroken(0);
+}
+
+#[test]
+fn a_user_may_be_a_moderator_and_keys_may_be_events() {
+    let room = Room::start(&[
+        ("SIP__OPEN", "false"),
+        ("USERS__ANN__PASSWORD", "secret"),
+        ("USERS__BOB__PASSWORD", "secret"),
+        ("ROOMS__DEN__MODERATORS", "ann"),
+        ("ROOMS__DEN__PIN", "4711"),
+        ("ROOMS__DEN__WAIT_FOR_MODERATOR", "true"),
+    ]);
+    let mut members = [("bob", A), ("ann", B)].map(|(user, hz)| {
+        let mut phone = Phone::udp(&room.server);
+        let mut credentials = Credentials::of(user, "secret");
+        let challenge = phone.invite("700");
+        assert_eq!(challenge.status(), Some(401), "{challenge:?}");
+        credentials.challenged(&challenge, "auth");
+        let authorization = credentials.authorization("INVITE", &format!("sip:700@{}", room.server.sip), "");
+        let offer = phone.sdp("sendrecv");
+        let answer = phone.invite_with(&[&authorization], &offer);
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        let peer = TonePeer::on(phone.media.socket.try_clone().unwrap(), phone.media.remote, hz);
+        Member { phone, peer }
+    });
+    room.wait_for_members(1);
+    assert_eq!(room.members()[0]["moderator"], true);
+    members[0].peer.press("4711#");
+    room.wait_for_members(2);
+    assert_eq!(heard(&mut members), [vec![B], vec![A]]);
+    members[0].peer.press("*6");
+    assert_eq!(heard(&mut members), [vec![B], vec![]]);
+    members[0].peer.press("*6");
+    assert_eq!(heard(&mut members), [vec![B], vec![A]]);
 }
 
 #[test]
