@@ -401,9 +401,9 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.press(digit, shared, now));
     }
 
-    /// What our media sessions can do for whoever is at the other end of `flow`.
-    pub(crate) fn capabilities(&self, flow: Flow) -> &Capabilities {
-        self.shared.capabilities(flow)
+    /// What our media sessions can do for the peer of a call.
+    pub(crate) fn capabilities(&self, id: DialogId) -> &Capabilities {
+        self.shared.capabilities(self.shared.peers.of_session(id))
     }
 
     /// Tells the peer of a call that our media session has moved, as soon as it can be told.

@@ -14,7 +14,6 @@ mod authority;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod carrier;
 #[path = "../black_box/coded_voice.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
 mod coded_voice;
 #[path = "../black_box/http_client.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
