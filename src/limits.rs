@@ -286,6 +286,8 @@ pub const ROOM_PIN_WAIT_TICKS: u32 = 400;
 pub const ROOM_RECORDINGS_MAX: usize = 16;
 /// Digits that wait to be sent to one leg; more are refused.
 pub const DTMF_DIGITS_MAX: usize = 32;
+/// Digits that wait to be told to one peer by INFO; more are dropped.
+pub const INFO_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
 pub const DTMF_DIGIT_MS_MIN: u16 = 40;
 /// The longest digit sent.

@@ -36,7 +36,7 @@ use written::{Malformed, Origin, Table};
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, TransferBy, Turns};
 pub use capture::{Capture, Homer};
-pub use media::{Media, TrunkMedia};
+pub use media::{Keys, Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
@@ -549,10 +549,13 @@ mod tests {
             "[trunks.acme]\nuri = 'sip:sip.acme.example'\nusername = 'u'\npassword_env = 'P'\nregister = true\n\
              sources = ['203.0.113.0/24', '2001:db8::1']\noptions_s = 30\n\
              [trunks.pbx]\ngateways = ['sip:10.0.0.1;transport=tcp', 'sips:10.0.0.2']\nrealm = 'asterisk'\n\
+             [trunks.branch.inbound]\nusername = 'b'\npassword = 'x'\nregistration = true\n\
              [dns]\nservers = ['127.0.0.1:5300', '::1']",
             &[("P", "secret")],
         )
         .unwrap();
+        let branch = &config.trunks["branch"];
+        assert_eq!((&branch.domain, branch.gateways.len(), branch.inbound.address), (&None, 0, false));
         let acme = &config.trunks["acme"];
         assert_eq!((acme.realms.as_slice(), acme.gateways.len()), (&["sip.acme.example".to_owned()][..], 1));
         assert_eq!((acme.register, acme.expires.as_secs(), acme.sources.len()), (true, 3_600, 2));
@@ -576,9 +579,11 @@ mod tests {
                 "hookswitch.toml:3: [trunks.a] sources = \"10.0.0.0/33\": expected an address or a network such as \
                  203.0.113.0/24",
                 "hookswitch.toml:4: [trunks.a] transport = \"sctp\": expected udp, tcp or tls",
-                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing",
+                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing; without them it has to register with us \
+                 (`registration`, `username` and `password` of `inbound`)",
                 "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
+                "hookswitch.toml:6: [trunks.b] register = true: `uri` or `gateways` says where; both are missing",
                 "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
                  127.0.0.1",
             ],

@@ -87,7 +87,7 @@ fn then_the_password_and_then_the_number() {
 #[track_caller]
 fn located(server: &Server, trunks: &[&str]) {
     let is_located =
-        |it: &&str| server.metrics().value(&format!("hookswitch_trunk_gateways{{trunk=\"{it}\"}}")) == Some(1.0);
+        |it: &str| server.metrics().value(&format!("hookswitch_trunk_gateways{{trunk=\"{it}\"}}")) == Some(1.0);
     assert!(server.wait(ANSWER_MAX, || trunks.iter().all(|it| is_located(it))), "{}", server.metrics().shown());
 }
 

@@ -108,6 +108,15 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
+    /// Its peer is to be told of a key ([`Means::tells_keys`]).
+    Pressed {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+        /// How long it was held, in milliseconds.
+        ms: u16,
+    },
 }
 
 /// [`MEDIA_ORDERS_MAX`] orders wait for the thread, or it has ended: this one was refused.
@@ -337,6 +346,8 @@ struct Leg {
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
     session: Session,
+    /// Keys are told by events of ours, and not sent.
+    tells_keys: bool,
     /// `None` once nobody is at the other end.
     link: Option<WorkerEnd>,
     tap: Option<TapEnd>,
@@ -423,8 +434,9 @@ impl Turn {
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
+                    let events = self.legs.events.clone();
                     if let Some(leg) = self.legs.by_key(key) {
-                        leg.send_digit(digit, ms);
+                        leg.send_digit(digit, ms, &events);
                     }
                     self.legs.settle(key, now);
                 }
@@ -478,6 +490,7 @@ impl Legs {
             transport,
             browser_address: remote.map(|it| it.rtp),
             session,
+            tells_keys: means.tells_keys,
             link: Some(link),
             tap,
             inactivity,
@@ -681,7 +694,7 @@ impl Leg {
                     self.session.clear();
                     false
                 }
-                LegCommand::Dtmf(digit, ms) => self.session.press(digit, ms).is_err(),
+                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
@@ -1168,7 +1181,7 @@ mod tests {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                means: Means { keys: phone.keys.clone(), browser: None },
+                means: Means { keys: phone.keys.clone(), ..Means::default() },
                 link,
                 tap: None,
                 inactivity,
