@@ -273,6 +273,17 @@ pub const PLAYER_EVENTS_MAX: usize = 1_024;
 pub const CLIP_SECONDS_MAX: u32 = 3_600;
 /// Members of one mix; more are refused.
 pub const MIXER_MEMBERS_MAX: usize = 256;
+/// Members of one conference room, whatever its configuration says: a mix has places for the room itself and its
+/// recorder besides. A tick of a full room takes less than two of the 20 ms of its thread.
+pub const ROOM_MEMBERS_MAX: usize = 200;
+/// Digits of a room's PIN.
+pub const ROOM_PIN_DIGITS_MAX: usize = 16;
+/// Attempts at a room's PIN in one call; after the last one the call is ended.
+pub const ROOM_PIN_ATTEMPTS_MAX: u8 = 3;
+/// How long is waited for the next digit of a PIN, in ticks of 20 ms; then what was pressed is judged.
+pub const ROOM_PIN_WAIT_TICKS: u32 = 400;
+/// Recordings of one room that wait for it to be empty; a further one is not begun.
+pub const ROOM_RECORDINGS_MAX: usize = 16;
 /// Digits that wait to be sent to one leg; more are refused.
 pub const DTMF_DIGITS_MAX: usize = 32;
 /// Digits that wait to be told to one peer by INFO; more are dropped.

@@ -80,7 +80,8 @@ impl Calls {
 
     /// Whether the keys that are pressed for the peer of a leg are told by INFO, and not in its media.
     pub fn tells_keys_by_info(&self, leg: LegId) -> bool {
-        self.legs.get(&leg).is_some_and(|it| self.dialogs.capabilities(it.party.flow).keys == Keys::Info)
+        let dialog = self.legs.get(&leg).and_then(|it| it.dialog);
+        dialog.is_some_and(|it| self.dialogs.capabilities(it).keys == Keys::Info)
     }
 
     /// Tells the peer of a leg of a key, one of `0-9`, `*`, `#` and `A-D`, held for so long.

@@ -105,7 +105,7 @@ impl Calls {
     pub(super) fn pursue_errand(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
         let Target { account, to } = &errand.target;
         let targets = match to {
-            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::Agent(_) | Destination::Room(_) => return Err(Refusal::Declined),
             Destination::User(name) => {
                 let ways = self.ways_to_user(account, name, now)?;
                 return self.dial_ways(call, errand, ways, now);
@@ -211,7 +211,7 @@ impl Calls {
                 credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers, trunk };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
@@ -292,7 +292,7 @@ impl Calls {
         self.check_redirected(errand, hops)?;
         let trunk = match &errand.target.to {
             Destination::Trunk(trunk, _) => Some(trunk.clone()),
-            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Uri(_) => None,
         };
         let flows = self.flows_to(hops, trunk.as_ref());
         let unavailable = Refusal::Unavailable { retry_after_s: self.config.retry_after_s };
@@ -304,7 +304,7 @@ impl Calls {
                 self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?
             }
             (Destination::Uri(uri), _) => uri.without_headers().detached(),
-            (Destination::Agent(_) | Destination::User(_) | Destination::Trunk(..), _) => {
+            (Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Trunk(..), _) => {
                 return Err(Refusal::Declined);
             }
         };

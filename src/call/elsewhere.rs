@@ -69,7 +69,7 @@ impl Calls {
             let targets = match &to {
                 Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
                 Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
-                Destination::Agent(_) | Destination::User(_) => vec![],
+                Destination::Agent(_) | Destination::Room(_) | Destination::User(_) => vec![],
             };
             if !targets.is_empty() {
                 self.detach(id);
@@ -90,6 +90,7 @@ impl Calls {
         if let Some(outgoing) = self.outgoing_elsewhere(id, to, hops) {
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.party.flow = outgoing.outbound.flow;
+                leg.over.clone_from(&outgoing.trunk);
                 leg.party.user = user_of(&outgoing.target);
                 if let Some(placed) = &mut leg.placed {
                     placed.outgoing = outgoing.clone();
@@ -113,7 +114,7 @@ impl Calls {
             |it: &Hop| self.config.listeners.iter().any(|(own, _)| own.kind == it.kind && own.local == it.remote);
         let trunk = match to {
             Destination::Trunk(trunk, _) => Some(trunk),
-            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Uri(_) => None,
         };
         if hops.iter().any(is_own) {
             return None;
@@ -128,13 +129,14 @@ impl Calls {
             Destination::Trunk(trunk, number) => {
                 self.trunks.called(trunk, &Uri::sip(Some(number), "trunk.invalid", None).ok()?)?
             }
-            Destination::Agent(_) | Destination::User(_) => return None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) => return None,
         };
         outbound.credentials = trunk.and_then(|it| self.trunks.credentials_of(it));
         outbound.keeps_transport = trunk.is_some_and(|it| self.trunks.pins_transport(it));
         if let Some(trunk) = trunk {
             outbound.headers.extend(self.trunks.route_of(trunk));
         }
+        outgoing.trunk = trunk.cloned();
         outgoing.target = outgoing.outbound.to.clone();
         let contact = self.own_uri(*flow)?;
         outgoing.outbound.headers.extend(history.headers(&outgoing.target, 0, &contact));

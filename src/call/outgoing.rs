@@ -26,26 +26,21 @@ pub(super) struct Outgoing {
     pub(super) path: Vec<NameAddr>,
     pub(super) max_forwards: u8,
     pub(super) prefers: Option<AudioCodec>,
+    /// The trunk that it goes over.
+    pub(super) trunk: Option<TrunkName>,
 }
 
 impl Outgoing {
     /// A call to the address itself.
     pub(super) fn of(outbound: Outbound) -> Self {
         let target = outbound.to.clone();
-        Self { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None }
+        Self { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None, trunk: None }
     }
 }
 
 impl Calls {
-    /// Places a call, over `trunk` if it is known to go over one.
-    pub(super) fn place_as(
-        &mut self,
-        call: CallId,
-        outgoing: Outgoing,
-        trunk: Option<TrunkName>,
-        agent: Option<AgentName>,
-        now: Now,
-    ) {
+    /// Places a call.
+    pub(super) fn place_as(&mut self, call: CallId, outgoing: Outgoing, agent: Option<AgentName>, now: Now) {
         let outbound = &outgoing.outbound;
         let leg = LegId { call, index: 0 };
         let offered = Event::Offered {
@@ -54,7 +49,7 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: trunk.or_else(|| self.trunk_at(outbound.flow.remote.ip()).cloned()),
+            trunk: outgoing.trunk.clone().or_else(|| self.trunk_at(outbound.flow.remote).cloned()),
             agent,
             details: vec![],
         };
@@ -97,7 +92,8 @@ impl Calls {
     }
 
     pub(super) fn send_invite(&mut self, id: LegId, outgoing: Outgoing, local: SocketAddr, now: Now) {
-        let Outgoing { outbound, target, path, max_forwards, prefers } = outgoing;
+        let Outgoing { outbound, target, path, max_forwards, prefers, trunk } = outgoing;
+        let peer = trunk.as_ref().and_then(|it| self.trunks.index_of(it));
         let Outbound { to, from, display_name, flow, other_flows, keeps_transport, mut headers, credentials, .. } =
             outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
@@ -111,6 +107,7 @@ impl Calls {
                 flow,
                 other_flows,
                 keeps_transport,
+                peer,
                 local,
                 max_forwards,
                 prefers,
@@ -135,5 +132,8 @@ impl Calls {
 /// A leg that waits for its media session.
 fn prepared(leg: LegId, party: Party, outgoing: Outgoing, now: Now) -> Leg {
     let give_up_at = now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX);
-    Leg::new(leg, party, State::Preparing { outgoing: Box::new(outgoing), give_up_at })
+    let over = outgoing.trunk.clone();
+    let mut held = Leg::new(leg, party, State::Preparing { outgoing: Box::new(outgoing), give_up_at });
+    held.over = over;
+    held
 }

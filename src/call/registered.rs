@@ -50,8 +50,9 @@ impl Calls {
             headers: order.headers,
             credentials: self.trunks.credentials_of(&trunk),
         };
-        let outgoing = Outgoing { target: way.target, path: way.path, ..Outgoing::of(outbound) };
-        self.place_as(call, outgoing, Some(trunk), order.agent, now);
+        let trunk = Some(trunk);
+        let outgoing = Outgoing { target: way.target, path: way.path, trunk, ..Outgoing::of(outbound) };
+        self.place_as(call, outgoing, order.agent, now);
     }
 
     fn caller_there(&self, order: &Order, way: &Way) -> Option<Uri> {

@@ -289,7 +289,8 @@ impl Calls {
             headers,
             credentials,
         };
-        self.place_as(call, Outgoing::of(outbound), order.trunk, order.agent, now);
+        let outgoing = Outgoing { trunk: order.trunk, ..Outgoing::of(outbound) };
+        self.place_as(call, outgoing, order.agent, now);
     }
 
     /// Called and calling address, the route and the credentials of a call.

@@ -4,13 +4,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::config::Redirects;
 use super::servers::{CallerId, Seeker};
 use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
+use crate::dialog::Peer;
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, LegId};
 use crate::limits::{TRUNK_OPTIONS_MS_MAX, TRUNK_REFRESH_S, TRUNK_RETRY_S};
@@ -174,6 +174,17 @@ impl Trunk {
         self.config.sources.iter().copied().chain(of_servers).collect()
     }
 
+    /// What tells it from others at its address, and what our media sessions can do for it.
+    fn peer(&self) -> Peer {
+        let config = &self.config;
+        Peer {
+            sources: self.sources().iter().map(Network::range).collect(),
+            servers: self.hops.iter().map(|it| it.remote).collect(),
+            calls: config.username.iter().chain(&config.caller_id).cloned().collect(),
+            capabilities: config.capabilities.clone(),
+        }
+    }
+
     /// Our URI there, or that of another user.
     fn address(&self, user: Option<&str>) -> Option<Uri> {
         let domain = self.config.domain.as_ref()?;
@@ -219,13 +230,23 @@ impl Trunks {
         self.all.iter().map(|it| (it.config.name.clone(), it.sources()))
     }
 
-    /// The trunks that have capabilities of their own, and what is known of their addresses before they are found.
-    pub(super) fn profiles(&self) -> Vec<(usize, Vec<RangeInclusive<IpAddr>>, Capabilities)> {
-        let own = |(index, it): (usize, &Trunk)| {
-            let sources = it.sources().iter().map(Network::range).collect();
-            Some((index, sources, it.config.capabilities.as_deref()?.clone()))
-        };
-        self.all.iter().enumerate().filter_map(own).collect()
+    /// The trunks as peers, and what is known of their addresses before they are found.
+    pub(super) fn peers(&self) -> Vec<(usize, Peer)> {
+        self.all.iter().map(Trunk::peer).enumerate().collect()
+    }
+
+    pub(super) fn index_of(&self, name: &TrunkName) -> Option<usize> {
+        self.all.iter().position(|it| it.config.name == *name)
+    }
+
+    pub(super) fn name_of(&self, index: usize) -> Option<&TrunkName> {
+        self.all.get(index).map(|it| &it.config.name)
+    }
+
+    /// The trunks with such an admission.
+    pub(super) fn admitting(&self, admits: impl Fn(&TrunkAdmission) -> bool) -> Vec<usize> {
+        let all = self.all.iter().enumerate();
+        all.filter(|(_, it)| admits(&it.config.admission)).map(|(index, _)| index).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -243,11 +264,6 @@ impl Trunks {
 
     fn of(&self, name: &TrunkName) -> Option<&Trunk> {
         self.all.iter().find(|it| it.config.name == *name)
-    }
-
-    /// The first trunk with such an admission.
-    pub(super) fn admitting(&self, admits: impl Fn(&TrunkAdmission) -> bool) -> Option<&TrunkName> {
-        self.all.iter().find(|it| admits(&it.config.admission)).map(|it| &it.config.name)
     }
 
     pub(super) fn admitting_of(&self, name: &TrunkName) -> Option<&TrunkAdmission> {
@@ -339,9 +355,17 @@ impl Trunks {
         self.of(name).map_or(Redirects::Refused, |it| it.config.redirects)
     }
 
-    /// Whether `uri` is at the trunk: at its domain or one of its gateways.
+    /// Whether `uri` is at the trunk: at its domain or one of its gateways. A port that is another trunk's is not.
     pub(super) fn is_at(&self, name: &TrunkName, uri: &Uri) -> bool {
         let is_same = |it: &Uri| it.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
+        let has_port = |it: &&Trunk| {
+            let mut places = it.config.domain.iter().chain(&it.config.gateways);
+            places.any(|it| is_same(it) && it.port() == uri.port())
+        };
+        let has = |it: &Trunk| it.config.name == *name;
+        if self.all.iter().any(|it| !has(it) && has_port(&it)) && !self.all.iter().any(|it| has(it) && has_port(&it)) {
+            return false;
+        }
         self.of(name).is_some_and(|it| it.config.domain.iter().chain(&it.config.gateways).any(is_same))
     }
 
@@ -404,11 +428,21 @@ impl Calls {
         self.trunks.all.iter().map(state).collect()
     }
 
-    /// The trunk that has a server or calls from there.
-    pub(super) fn trunk_at(&self, ip: IpAddr) -> Option<&TrunkName> {
+    /// The trunk that has a server there, or else one at the same address, or that calls from it.
+    pub(super) fn trunk_at(&self, remote: SocketAddr) -> Option<&TrunkName> {
+        let is_there = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote == remote);
+        let is_near = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == remote.ip());
+        let exact = self.trunks.all.iter().find(is_there).map(|it| &it.config.name);
+        let near = || self.trunks.all.iter().find(is_near).map(|it| &it.config.name);
+        exact.or_else(|| self.config.routes.trunks_of(remote.ip()).next()).or_else(near)
+    }
+
+    /// Whether trunks have servers there or call from there, and `name` is none of them.
+    pub(super) fn is_of_others(&self, ip: IpAddr, name: Option<&TrunkName>) -> bool {
         let has = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == ip);
-        let of_server = || self.trunks.all.iter().find(has).map(|it| &it.config.name);
-        self.config.routes.trunk_of(ip).or_else(of_server)
+        let servers = self.trunks.all.iter().filter(has).map(|it| &it.config.name);
+        let mut there = servers.chain(self.config.routes.trunks_of(ip)).peekable();
+        there.peek().is_some() && !there.any(|it| Some(it) == name)
     }
 
     /// Whether nobody on the way can read the signalling of a leg.
@@ -424,11 +458,13 @@ impl Calls {
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
     pub(super) fn trunk_towards(&mut self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {
-            let Some(domain) = &it.config.domain else { return false };
-            let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
-            is_same_host && (domain.port() == uri.port() || uri.port().is_none())
+            let hosts = it.config.domain.as_ref().and_then(Uri::host).zip(uri.host());
+            hosts.is_some_and(|(one, two)| one.same(two))
         };
-        let trunk = self.trunks.all.iter().find(is_there)?;
+        let has_port = |it: &&Trunk| it.config.domain.as_ref().and_then(Uri::port) == uri.port();
+        let mut there = self.trunks.all.iter().filter(is_there);
+        let exact = there.clone().find(has_port);
+        let trunk = exact.or_else(|| there.next().filter(|_| uri.port().is_none()))?;
         let (name, mut hops) = (trunk.config.name.clone(), trunk.hops.clone());
         self.servers.locator.sort(&mut hops, now);
         let flows = self.flows_to(&hops, Some(&name));
@@ -485,9 +521,7 @@ impl Calls {
             trunk.ping_at = trunk.config.ping_every.map(|_| now.instant);
         }
         let sources = trunk.sources();
-        if let Some(capabilities) = trunk.config.capabilities.as_deref().cloned() {
-            self.dialogs.set_profile(index, sources.iter().map(Network::range).collect(), capabilities);
-        }
+        self.dialogs.set_peer(index, trunk.peer());
         self.config.routes.set_trunk_sources(name.clone(), sources);
         // Calls come over the connection that registers: it is one of ours.
         let flows: Vec<_> = hops.iter().filter_map(|it| self.direct_flow_to(it, Some(&name))).collect();

@@ -1,11 +1,9 @@
 //! [`Decoder`]: payloads to samples, with whatever a codec remembers from packet to packet, and what it can make of
 //! packets that are lost.
 
-use audio_codec::Decoder as _;
-use audio_codec::g722::G722Decoder;
 use opus::Channels;
 
-use super::{AudioCodec, SampleRate, g711};
+use super::{AudioCodec, SampleRate, g711, g722};
 
 /// Decodes one stream.
 pub struct Decoder {
@@ -16,7 +14,7 @@ pub struct Decoder {
 enum State {
     Pcmu,
     Pcma,
-    G722(Box<G722Decoder>),
+    G722(Box<g722::Decoder>),
     Opus(opus::Decoder),
     L16,
     /// Opus could not be had: it has no memory.
@@ -29,7 +27,7 @@ impl Decoder {
         let state = match codec {
             AudioCodec::Pcmu => State::Pcmu,
             AudioCodec::Pcma => State::Pcma,
-            AudioCodec::G722 => State::G722(Box::new(G722Decoder::new())),
+            AudioCodec::G722 => State::G722(Box::default()),
             AudioCodec::Opus => opus::Decoder::new(OPUS_HZ, Channels::Mono).map_or(State::Broken, State::Opus),
             AudioCodec::L16(_) => State::L16,
         };
@@ -47,10 +45,7 @@ impl Decoder {
         match &mut self.state {
             State::Pcmu => g711::decode_ulaw(payload, samples),
             State::Pcma => g711::decode_alaw(payload, samples),
-            State::G722(decoder) => {
-                let fits = payload.len().min(samples.len() / 2);
-                decoder.decode_into(payload.get(..fits).unwrap_or(payload), samples).unwrap_or(0)
-            }
+            State::G722(decoder) => decoder.decode(payload, samples),
             State::Opus(_) if payload.is_empty() => 0,
             State::Opus(decoder) => decoder.decode(payload, samples, false).unwrap_or(0),
             State::L16 => {

@@ -1,10 +1,8 @@
 //! [`Encoder`]: samples to payloads, with whatever a codec remembers from packet to packet.
 
-use audio_codec::Encoder as _;
-use audio_codec::g722::G722Encoder;
 use opus::{Application, Bandwidth, Bitrate, Channels, Signal};
 
-use super::{AudioCodec, OpusSettings, SampleRate, g711};
+use super::{AudioCodec, OpusSettings, SampleRate, g711, g722};
 
 /// Encodes one stream.
 pub struct Encoder {
@@ -15,7 +13,7 @@ pub struct Encoder {
 enum State {
     Pcmu,
     Pcma,
-    G722(Box<G722Encoder>),
+    G722(Box<g722::Encoder>),
     Opus(opus::Encoder),
     L16,
     /// Opus could not be had: it has no memory.
@@ -28,7 +26,7 @@ impl Encoder {
         let state = match codec {
             AudioCodec::Pcmu => State::Pcmu,
             AudioCodec::Pcma => State::Pcma,
-            AudioCodec::G722 => State::G722(Box::new(G722Encoder::new())),
+            AudioCodec::G722 => State::G722(Box::default()),
             AudioCodec::Opus => opus_encoder(opus).map_or(State::Broken, State::Opus),
             AudioCodec::L16(_) => State::L16,
         };
@@ -55,10 +53,7 @@ impl Encoder {
         match &mut self.state {
             State::Pcmu => g711::encode_ulaw(samples, payload),
             State::Pcma => g711::encode_alaw(samples, payload),
-            State::G722(encoder) => {
-                let fits = samples.len().min(2 * payload.len());
-                encoder.encode_into(samples.get(..fits).unwrap_or(samples), payload).unwrap_or(0)
-            }
+            State::G722(encoder) => encoder.encode(samples, payload),
             State::Opus(encoder) => match encoder.encode(samples, payload) {
                 // RFC 7587 §3.1.3: what is no longer than its first byte and a length need not be sent.
                 Ok(..=2) | Err(_) => 0,

@@ -8,6 +8,8 @@ mod decoder;
 mod encoder;
 mod frame;
 pub mod g711;
+pub mod g722;
+mod half_band;
 mod opus_packet;
 mod resample;
 mod transcoder;

@@ -11,6 +11,7 @@ mod in_dialog;
 mod inspection;
 pub(crate) mod invite;
 pub mod offer_answer;
+mod peers;
 mod session;
 pub mod session_timer;
 mod shared;
@@ -20,7 +21,6 @@ pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use self::end::{End, EndCause, Reason};
 use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
+pub(crate) use self::peers::Peer;
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
 use self::shared::Shared;
@@ -296,15 +297,33 @@ impl Dialogs {
         Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
     }
 
-    /// What our media sessions can do for `peer`, a number that stands for all who are at these addresses, from the next
-    /// INVITE on. Of several at one address, the first counts.
-    pub(crate) fn set_profile(
+    /// What is known of the peer of this number, from the next INVITE on.
+    pub(crate) fn set_peer(&mut self, index: usize, peer: Peer) {
+        self.shared.peers.set(index, peer);
+    }
+
+    /// Who of these peers sent `request` over `flow`, as its port and the called number tell; of equals the first.
+    pub(crate) fn nearest_peer(&self, among: Vec<usize>, flow: Flow, request: &Request) -> Option<usize> {
+        self.shared.peers.nearest(among.into_iter(), flow, Some(request))
+    }
+
+    /// Those of these peers who listen at the other end of `flow`, or all if nobody does.
+    pub(crate) fn peers_listening(&self, among: Vec<usize>, flow: Flow, request: &Request) -> Vec<usize> {
+        self.shared.peers.listening(among, flow, request)
+    }
+
+    /// Says whose a call is that came in and got no response yet, if that is another peer than its address seemed to tell.
+    /// What is agreed on with it then, if it holds an offer.
+    pub(crate) fn assign(
         &mut self,
-        peer: usize,
-        sources: Vec<RangeInclusive<IpAddr>>,
-        capabilities: Capabilities,
-    ) {
-        self.shared.set_profile(peer, sources, capabilities);
+        id: DialogId,
+        peer: Option<usize>,
+        media: Option<MediaDescription>,
+    ) -> Result<Option<MediaDescription>, Refusal> {
+        match self.sessions.get_mut(&id) {
+            Some(session) if self.shared.peers.of_session(id) != peer => session.assign(peer, &mut self.shared),
+            Some(_) | None => Ok(media),
+        }
     }
 
     /// The Call-ID of a session that has a dialog.
@@ -382,9 +401,9 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.press(digit, shared, now));
     }
 
-    /// What our media sessions can do for whoever is at the other end of `flow`.
-    pub(crate) fn capabilities(&self, flow: Flow) -> &Capabilities {
-        self.shared.capabilities(flow)
+    /// What our media sessions can do for the peer of a call.
+    pub(crate) fn capabilities(&self, id: DialogId) -> &Capabilities {
+        self.shared.capabilities(self.shared.peers.of_session(id))
     }
 
     /// Tells the peer of a call that our media session has moved, as soon as it can be told.

@@ -228,6 +228,7 @@ impl CallLog {
             | Event::Transfer { .. }
             | Event::RecordingConsent { .. }
             | Event::Recording(_)
+            | Event::Room { .. }
             | Event::Note { .. }
             | Event::Unknown(_) => (),
         }

@@ -18,7 +18,7 @@ use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::registrar::RegistrationState;
-use crate::route::{Admission, TrunkName};
+use crate::route::{Admission, RoomName, TrunkName};
 use crate::server::call_log::CallLog;
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
@@ -282,6 +282,13 @@ impl EndpointHandle {
     pub(crate) async fn order_for(&self, order: Order, variables: BTreeMap<String, String>) -> Option<CallId> {
         let (reply, placed) = oneshot::channel();
         self.worker.send(Command::Order(Box::new(order), variables, reply)).await.ok()?;
+        placed.await.ok()
+    }
+
+    /// The same, for somebody who is to be in a room.
+    pub(crate) async fn invite(&self, order: Order, room: RoomName) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Invite(Box::new(order), room, reply)).await.ok()?;
         placed.await.ok()
     }
 

@@ -23,6 +23,7 @@ use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
 use crate::registrar::RegistrarStats;
 use crate::server::recordings::RecordingsSnapshot;
+use crate::server::rooms::RoomsSnapshot;
 use crate::server::task;
 use crate::timer::Now;
 
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub recordings: RecordingsSnapshot,
     /// Supervisors who hear a call or are called for that, and the total of those who came to hear one.
     pub supervisors: (u64, u64),
+    /// Conference rooms.
+    pub rooms: RoomsSnapshot,
     /// Users: where they are, and what they showed of themselves.
     pub users: UsersSnapshot,
     /// Captured SIP messages.
@@ -450,6 +453,7 @@ impl Page {
         self.journal(&snapshot.journal);
         self.recordings(&snapshot.recordings);
         self.supervisors(snapshot.supervisors);
+        self.rooms(&snapshot.rooms);
         self.users(&snapshot.users);
         self.capture(&snapshot.capture);
     }
@@ -607,6 +611,16 @@ impl Page {
         let help = "Supervisors who hear a call, or are called for that.";
         self.value("hookswitch_supervisors", GAUGE, help, now);
         self.value("hookswitch_supervisions_total", COUNTER, "Supervisors who came to hear a call.", total);
+    }
+
+    fn rooms(&mut self, rooms: &RoomsSnapshot) {
+        self.value("hookswitch_rooms", GAUGE, "Conference rooms with somebody in them.", rooms.occupied);
+        self.value("hookswitch_room_members", GAUGE, "Members of all conference rooms.", rooms.members);
+        self.value("hookswitch_room_entries_total", COUNTER, "Callers who came into a room.", rooms.entered);
+        let help = "Callers who did not come into a room, and wrong PINs, by reason.";
+        let refused =
+            rooms.refused.iter().filter(|it| !it.0.is_empty()).map(|(why, count)| ([("reason", *why)], *count));
+        self.family("hookswitch_room_refusals_total", COUNTER, help, refused);
     }
 
     fn recordings(&mut self, recordings: &RecordingsSnapshot) {

@@ -66,3 +66,96 @@ fn address_of(uri: &Uri, flow: Flow) -> Option<SocketAddr> {
     let ip = uri.host()?.ip()?;
     Some(SocketAddr::new(ip, uri.port().unwrap_or_else(|| flow.kind.default_port())))
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha12Rng;
+
+    use super::*;
+    use crate::sip::{HeaderName, Method};
+    use crate::transaction::token::Tokens;
+    use crate::transaction::{Output, TransactionLimits};
+    use crate::transport::{Listener, PeerIdentity, SourceLimits, Transport, TransportKind, Wire};
+
+    #[test]
+    fn a_request_goes_out_again_once_if_its_connection_is_lost() {
+        let server = "192.0.2.2:5060";
+        // To a server over a connection of ours, a new one; then it has failed.
+        check(Method::Invite, true, "", "lose", &[server, server]);
+        check(Method::Invite, true, "", "lose lose", &[server, server, "timeout"]);
+        check(Method::Register, true, "", "lose fail", &[server, server, "timeout"]);
+        // A connection that does not come about is no reason to try it again.
+        check(Method::Register, true, "", "fail", &[server, "timeout"]);
+        // What was answered is not lost.
+        check(Method::Invite, true, "", "trying lose", &[server]);
+    }
+
+    #[test]
+    fn who_connected_to_us_is_connected_to_within_a_dialog() {
+        let phone = "192.0.2.2:5060";
+        check(Method::Invite, false, "", "lose", &[phone, "timeout"]);
+        check(Method::Bye, false, ";tag=b", "lose", &[phone, "192.0.2.3:5070"]);
+        check(Method::Bye, false, ";tag=b", "lose fail", &[phone, "192.0.2.3:5070", "timeout"]);
+        check(Method::Bye, true, ";tag=b", "lose", &[phone, phone]);
+    }
+
+    /// Sends a request to `sip:bob@192.0.2.3:5070` over a connection, which is ours or the peer's, and lets happen what
+    /// `events` says: `lose` (the connection), `fail` (to connect) or `trying` (a 100). `expected` is where each copy goes,
+    /// and whether it is told that there is no answer.
+    #[track_caller]
+    fn check(method: Method, is_ours: bool, tag: &str, events: &str, expected: &[&str]) {
+        let [local, remote] = ["192.0.2.1:5060", "192.0.2.2:5060"].map(|it| it.parse().expect("an address"));
+        let flow = Flow { kind: TransportKind::Tcp, local, remote };
+        let transport = Transport::new(vec![Listener::new(flow.kind, local)], SourceLimits::none(), 0, 0);
+        let tokens = Tokens::new(ChaCha12Rng::seed_from_u64(1), 0);
+        let limits = TransactionLimits { transactions_max: 100, in_dialog_reserve: 0 };
+        let (mut transactions, now) = (Transactions::new(transport, tokens, limits), Now::origin());
+        transactions.handle_connected(flow, is_ours, PeerIdentity::default(), now);
+        let via = transactions.next_via(flow);
+        let uri = Uri::parse("sip:bob@192.0.2.3:5070;transport=tcp").expect("a URI");
+        let from_to = format!("From: <sip:a@b>;tag=a\r\nTo: <sip:bob@b>{tag}\r\nCall-ID: c\r\nCSeq: 1 {method}");
+        let trying = format!("SIP/2.0 100 Trying\r\nVia: {via}\r\n{from_to}\r\nContent-Length: 0\r\n\r\n");
+        let request = Request::builder(method.clone(), &uri)
+            .header(HeaderName::Via, via)
+            .header(HeaderName::MaxForwards, 70)
+            .header(HeaderName::From, "<sip:a@b>;tag=a")
+            .header(HeaderName::To, format_args!("<sip:bob@b>{tag}"))
+            .header(HeaderName::CallId, "c")
+            .header(HeaderName::CSeq, format_args!("1 {method}"))
+            .build()
+            .expect("a request");
+        let bytes = request.to_bytes();
+        transactions.request(flow, request, now).expect("there is room");
+        let (mut seen, mut last) = (vec![], flow);
+        let mut collect = |transactions: &mut Transactions, last: &mut Flow| {
+            while let Some(wire) = transactions.poll_wire() {
+                let Wire::Send { flow, data } = wire else { panic!("{wire:?}") };
+                assert_eq!(data, bytes);
+                *last = flow;
+                seen.push(flow.remote.to_string());
+            }
+            while let Some(output) = transactions.poll_output() {
+                if matches!(output, Output::Timeout { .. }) {
+                    seen.push("timeout".to_owned());
+                }
+            }
+        };
+        collect(&mut transactions, &mut last);
+        for event in events.split(' ') {
+            match event {
+                "lose" => {
+                    transactions.handle_connected(last, is_ours, PeerIdentity::default(), now);
+                    transactions.handle_disconnected(last, now);
+                }
+                "fail" => transactions.handle_send_failed(last, now),
+                "trying" => transactions.handle_segment(flow, trying.as_bytes(), now),
+                _ => panic!("{event}"),
+            }
+            collect(&mut transactions, &mut last);
+        }
+        assert_eq!(seen, expected, "{method} {is_ours} {events}");
+        let is_over = seen.last().is_some_and(|it| it == "timeout");
+        assert_eq!(transactions.len(), usize::from(!is_over));
+    }
+}

@@ -31,6 +31,11 @@ impl Carrier {
         Self { socket, address }
     }
 
+    /// Its socket, to send with.
+    pub(crate) fn socket(&self) -> UdpSocket {
+        self.socket.try_clone().unwrap()
+    }
+
     pub(crate) fn uri(&self) -> String {
         format!("sip:{}", self.address)
     }

@@ -63,18 +63,6 @@ impl Wire {
         panic!("no {method}; there were {skipped:?}");
     }
 
-    /// The next final response, whatever comes before it.
-    #[track_caller]
-    pub(crate) fn response(&mut self) -> Message {
-        let end = Instant::now() + ANSWER_MAX;
-        while let Some(message) = self.receive(end.saturating_duration_since(Instant::now())) {
-            if message.status().is_some_and(|it| it >= 200) {
-                return message;
-            }
-        }
-        panic!("no response");
-    }
-
     /// A websocket to `server`, as a page of `origin` opens it; the status if it is refused.
     pub(crate) fn ws(server: SocketAddr, origin: Option<&str>, protocol: &str) -> Result<Self, u16> {
         let stream = TcpStream::connect_timeout(&server, ANSWER_MAX).unwrap();

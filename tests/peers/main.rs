@@ -27,10 +27,12 @@ mod sip_phone;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
 mod baresip;
+mod codecs;
 mod kamailio;
 mod rtpengine;
 
 mod conversations;
+mod mixed;
 mod probes;
 mod proxied;
 mod secured;

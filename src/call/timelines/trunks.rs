@@ -47,7 +47,7 @@ impl Peer {
     }
 }
 
-fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
+pub(super) fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
     let uri = |it: &str| it.parse().expect("a URI");
     let mut trunk = TrunkConfig {
         name: TrunkName("acme".to_owned()),
@@ -209,6 +209,44 @@ fn servers_that_do_not_answer_options_are_down_until_they_do() {
         40.500 > OPTIONS to 192.0.2.20
         40.600 < 200 method=OPTIONS
         41.000 < drain",
+    );
+}
+
+#[test]
+fn a_registration_leaves_a_server_that_does_not_live_and_returns() {
+    check_showing(
+        &[],
+        trunk(|it| {
+            it.register_s = Some(600);
+            it.ping_every = Some(std::time::Duration::from_secs(40));
+            it.gateways = ["sip:192.0.2.20", "sip:192.0.2.21"].map(|it| it.parse().expect("a URI")).to_vec();
+        }),
+        "
+        0.000 > REGISTER to 192.0.2.20
+        0.000 > OPTIONS to 192.0.2.20
+        0.000 > OPTIONS to 192.0.2.21
+        0.000 < start
+        0.100 < 200 method=REGISTER
+        0.100 ! trunk Registered
+        0.200 < 200 method=OPTIONS
+        0.500 > OPTIONS to 192.0.2.20
+        1.500 > OPTIONS to 192.0.2.20
+        3.500 > OPTIONS to 192.0.2.20
+        4.000 ! trunk down 192.0.2.20
+        4.000 > REGISTER to 192.0.2.21
+        4.100 < 200 method=REGISTER
+        40.000 > OPTIONS to 192.0.2.20
+        40.000 > OPTIONS to 192.0.2.21
+        40.100 < 200 method=OPTIONS
+        40.500 > OPTIONS to 192.0.2.20
+        40.600 < 200 method=OPTIONS
+        40.600 ! trunk up 192.0.2.20
+        40.600 > REGISTER to 192.0.2.20
+        40.700 < 200 method=REGISTER
+        50.000 < drain
+        50.000 > REGISTER to 192.0.2.20
+        50.100 < 200 method=REGISTER
+        50.100 ! trunk NotRegistered",
     );
 }
 

@@ -300,7 +300,7 @@ impl Incoming {
         if !is_reliable || self.early_offer.is_some() {
             return None;
         }
-        let mut negotiation = new_negotiation(local, self.dialog.flow, shared);
+        let mut negotiation = new_negotiation(self.id, local, self.dialog.flow, shared);
         let offer = negotiation.offer();
         self.early_offer = Some(negotiation);
         Some(offer)

@@ -47,6 +47,8 @@ pub(crate) struct Invitation {
     pub(crate) other_flows: Vec<Flow>,
     /// Whether it goes over these even if it is too large for UDP.
     pub(crate) keeps_transport: bool,
+    /// The peer that it is for; `None` for whoever is known to be there.
+    pub(crate) peer: Option<usize>,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
     /// Through how many more hops it may go.
@@ -152,7 +154,9 @@ impl Session {
         if let Some(account) = account {
             shared.use_account(id, account);
         }
-        let mut negotiation = new_negotiation(local, flow, shared);
+        let peer = invitation.peer.or_else(|| shared.peers.at(flow, None).first().copied());
+        shared.peers.assign(id, peer);
+        let mut negotiation = new_negotiation(id, local, flow, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }

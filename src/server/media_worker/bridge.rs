@@ -65,6 +65,8 @@ impl Legs {
         self.unbridge(a, now);
         self.unbridge(b, now);
         for (key, partner) in [(a, b), (b, a)] {
+            let room = self.by_key(key).and_then(|it| it.room.take());
+            self.leave_room(key, room);
             if let Some(leg) = self.by_key(key) {
                 leg.partner = Some(partner);
                 leg.sound = None;

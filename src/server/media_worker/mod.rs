@@ -13,6 +13,7 @@ mod bridge;
 mod browser;
 mod metrics;
 mod relay;
+mod room;
 mod shared;
 mod slots;
 mod supervise;
@@ -37,6 +38,8 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
+use self::room::{Cue, Room};
+pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
 use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
@@ -65,8 +68,10 @@ pub struct MediaWorkers {
 pub struct OpenLeg {
     /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
     pub leg: LegId,
+    /// The room that it may enter: legs of one room share a thread.
+    pub room: Option<RoomKey>,
     /// Its own are given back to their pool when the leg is closed. Shared ones are those of its thread
-    /// ([`MediaWorkers::thread_of`]).
+    /// ([`MediaWorkers::thread_for`]).
     pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
@@ -139,17 +144,17 @@ impl MediaWorkers {
     ///
     /// [`MediaBusy`].
     pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
-        let handle = self.workers.get(self.thread_of(open.leg.call)).ok_or(MediaBusy)?.handle.clone();
+        let handle = self.workers.get(self.thread_for(open.leg.call, open.room)).ok_or(MediaBusy)?.handle.clone();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
         Ok(MediaLeg { key, handle, abandoned, is_closing: false })
     }
 
-    /// The thread on which the legs of a call are, counted from zero.
-    pub fn thread_of(&self, call: CallId) -> usize {
+    /// The thread on which the legs of a call are, counted from zero: that of its room, if it has one.
+    pub fn thread_for(&self, call: CallId, room: Option<RoomKey>) -> usize {
         let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
-        let hash = foldhash::fast::FixedState::default().hash_one(call);
+        let hash = room.map_or_else(|| foldhash::fast::FixedState::default().hash_one(call), |it| it.0);
         usize::try_from(hash % threads).unwrap_or(0)
     }
 
@@ -222,6 +227,7 @@ enum Order {
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
+    Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
@@ -255,6 +261,7 @@ impl Worker {
                 vacant: vec![],
                 by_key: BTreeMap::new(),
                 supervisors: BTreeMap::new(),
+                rooms: BTreeMap::new(),
                 shared: vec![],
                 by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
@@ -315,6 +322,7 @@ struct Legs {
     by_key: BTreeMap<u64, usize>,
     /// The supervisors of calls, by their keys.
     supervisors: BTreeMap<CallId, u64>,
+    rooms: BTreeMap<RoomKey, Room>,
     /// The ports that many legs share.
     shared: Vec<SharedEnd>,
     /// The place of the leg whose peer is at an address, by the token of the shared socket.
@@ -341,7 +349,7 @@ struct Leg {
     /// Keys are told by events of ours, and not sent.
     tells_keys: bool,
     /// `None` once nobody is at the other end.
-    link: Option<WorkerEnd>,
+    link: Option<Box<WorkerEnd>>,
     tap: Option<TapEnd>,
     inactivity: Option<Duration>,
     inactivity_told: bool,
@@ -363,6 +371,10 @@ struct Leg {
     voice: Option<Box<Voice>>,
     /// Of a supervisor's leg.
     desk: Option<Box<Desk>>,
+    /// The room that it is in.
+    room: Option<RoomKey>,
+    /// What its peer hears once, over everything else.
+    cue: Option<Box<Cue>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -379,15 +391,16 @@ impl Turn {
                 Err(error) => tracing::error!(%error, "epoll"),
             }
             let now = clock::now();
+            // First: packets may come under what has just been agreed.
+            if self.ready.contains(&WAKER_TOKEN) {
+                self.waker.clear();
+                self.take_orders(now);
+            }
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
                     self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
-            }
-            if self.ready.contains(&WAKER_TOKEN) {
-                self.waker.clear();
-                self.take_orders(now);
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);
@@ -418,6 +431,7 @@ impl Turn {
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
+                Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
                     let events = self.legs.events.clone();
@@ -442,7 +456,7 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, sockets, session, means, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, room: _, sockets, session, means, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
         let token = token_of_leg(place);
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
@@ -477,7 +491,7 @@ impl Legs {
             browser_address: remote.map(|it| it.rtp),
             session,
             tells_keys: means.tells_keys,
-            link: Some(link),
+            link: Some(Box::new(link)),
             tap,
             inactivity,
             inactivity_told: false,
@@ -490,6 +504,8 @@ impl Legs {
             watcher: None,
             voice: None,
             desk: None,
+            room: None,
+            cue: None,
             abandoned,
             published,
         };
@@ -529,6 +545,7 @@ impl Legs {
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
         self.part(&leg, now);
+        self.leave_room(leg.key, leg.room);
         for address in leg.addresses.iter().flatten() {
             self.by_address.remove(address);
         }
@@ -601,9 +618,10 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let (watcher, index, speaks, room, key) = (leg.watcher, leg.id.index, leg.desk.is_some(), leg.room, leg.key);
         let other = leg.relays_to.filter(|_| leg.tap.is_some());
         let other_said = other.and_then(|it| self.overheard(it));
+        self.begin_round(room, key);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -617,6 +635,7 @@ impl Legs {
                 if let Some(watcher) = watcher {
                     self.tell_supervisor(watcher, index, &said);
                 }
+                self.say_in_room(room, key, said.heard.as_ref());
                 if let Some(frame) = said.heard.filter(|_| speaks) {
                     self.speak(place, &frame);
                 }
@@ -663,10 +682,10 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
+        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
             self.link = None;
         }
-        while let Some(command) = self.link.as_mut().and_then(WorkerEnd::command) {
+        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
             let is_refused = match command {
                 // Whoever talked to this peer before does so no more, and may not know it yet.
                 LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
@@ -681,6 +700,7 @@ impl Leg {
         }
         self.play_sound();
         self.hear_call();
+        self.play_cue();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
@@ -1157,6 +1177,7 @@ mod tests {
             let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let open = OpenLeg {
+                room: None,
                 leg: self.last_leg(),
                 sockets,
                 session,

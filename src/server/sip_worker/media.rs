@@ -41,7 +41,8 @@ impl SipWorker {
         peer: IpAddr,
         offered: Option<&MediaDescription>,
     ) -> Option<SocketAddr> {
-        let thread = self.shell.media.thread_of(leg.call);
+        let room = self.rooms.of(leg.call);
+        let thread = self.shell.media.thread_for(leg.call, room);
         let has_own = self.calls.may_be_browser(leg);
         let shared = (!has_own).then(|| self.shell.shared_ports.open(leg, thread, local_ip, peer, offered)).flatten();
         let sockets = match shared {
@@ -54,6 +55,7 @@ impl SipWorker {
         let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
         let open = OpenLeg {
             leg,
+            room,
             sockets,
             session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
             means: offered.map(|it| leg_media::means(it, self.calls.tells_keys_by_info(leg))).unwrap_or_default(),
@@ -85,7 +87,7 @@ impl SipWorker {
 
     /// Ports of its own for a leg whose peer is where another leg's is; where that one is to send from now on. `None` if there
     /// are no ports, or no shared ones that it could leave.
-    pub(super) fn move_media(&mut self, leg: LegId) -> Option<SocketAddr> {
+    fn move_media(&mut self, leg: LegId) -> Option<SocketAddr> {
         let local_ip = self.shell.shared_ports.leave(leg)?;
         let sockets = self.shell.ports.allocate(local_ip).ok()?;
         let local = sockets.rtp.local_addr().ok()?;
@@ -106,13 +108,13 @@ impl SipWorker {
         self.order_media(leg, |it| it.play(clip));
     }
 
-    pub(super) fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
         if remote.keys.is_some() && !self.calls.is_confidential(leg) {
             self.keys_in_clear.note(leg, peer);
         }
     }
 
-    pub(super) fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
+    fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
         let remote = leg_media::remote(description, peer);
         if self.shell.shared_ports.is_exact(peer) {
             RemoteMedia { latching: Latching::Exact, ..remote }

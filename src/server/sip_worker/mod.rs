@@ -3,6 +3,8 @@
 
 mod live;
 mod media;
+mod notices;
+mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +15,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::live::Supervisors;
 pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
+use self::notices::{tell_registration, tell_trunk};
+use self::rooms::RoomCalls;
 use crate::auth::DigestServerStats;
-use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkEvent, TrunkState,
-};
+use crate::call::{Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkState};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
@@ -25,15 +27,15 @@ use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
 use crate::media::Report;
 use crate::platform::calls::EndCause;
-use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{Target, TrunkName};
+use crate::registrar::RegistrarStats;
+use crate::route::{RoomName, Target, TrunkName};
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::TaskEnd;
-use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers};
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
 use crate::server::ports::PortPool;
@@ -84,6 +86,12 @@ pub(crate) enum Command {
     Place(Box<Outbound>, oneshot::Sender<CallId>),
     /// The same, over whatever servers it takes; with variables for the agent that talks in it.
     Order(Box<Order>, BTreeMap<String, String>, oneshot::Sender<CallId>),
+    /// The same, for somebody who is to be in a room.
+    Invite(Box<Order>, RoomName, oneshot::Sender<CallId>),
+    /// Answer a call that came in for a room.
+    Answer(CallId),
+    /// Do something with the first leg of a call and its room.
+    Room(CallId, RoomOrder),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
@@ -202,6 +210,7 @@ pub(crate) struct SipWorker {
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
     supervisors: Supervisors,
+    rooms: RoomCalls,
     /// Calls that somebody has hung up through the API.
     ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
@@ -234,6 +243,7 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             supervisors: Supervisors::new(),
+            rooms: RoomCalls::default(),
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
@@ -432,8 +442,7 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 let (from, to) = ends;
-                let party = Party { agent: None, from, to, is_placed: true, variables: BTreeMap::new() };
-                self.placed.insert(call, party);
+                self.placed.insert(call, Party { from, to, is_placed: true, ..Party::default() });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -442,12 +451,15 @@ impl SipWorker {
             Command::Order(order, variables, reply) => {
                 let (to, agent) = (Pii::new(order.to.to_string()), order.agent.clone());
                 let call = self.calls.order(*order, now);
-                self.placed.insert(call, Party { agent, from: Pii::default(), to, is_placed: true, variables });
+                self.placed.insert(call, Party { agent, to, is_placed: true, variables, ..Party::default() });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
                 }
             }
+            Command::Invite(order, room, reply) => self.invite(*order, room, reply, now),
+            Command::Answer(call) => self.calls.answer(call, now),
+            Command::Room(call, order) => self.order_room(call, order),
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
             Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
@@ -545,8 +557,9 @@ impl SipWorker {
             Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
-                self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
+                self.start_actor(leg, Party { agent: Some(agent), from, to, variables, ..Party::default() });
             }
+            Output::EnterRoom { leg, room, caller, from, to } => self.note_room(leg, room, &caller, from, to),
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
             Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
@@ -621,6 +634,7 @@ impl SipWorker {
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
         self.supervisors.remove(call);
+        self.rooms.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
@@ -643,7 +657,9 @@ impl SipWorker {
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
-        if self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
+        // A digit at the door of a room may be one of its PIN.
+        let is_secret = matches!(event, crate::call::Event::Digit { .. }) && self.rooms.of(call).is_some();
+        if is_secret || self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
             return;
         }
         if matches!(event, crate::call::Event::Ringing) {
@@ -660,43 +676,6 @@ impl SipWorker {
             self.unrecorded.insert(call);
             self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
-    }
-}
-
-/// Whether a telephone can be reached is the first question when it does not ring.
-fn tell_registration(event: registrar::Event) {
-    match event {
-        registrar::Event::Bound { account, user, contact, flow } => {
-            let remote = Pii::new(flow.remote.to_string());
-            let transport = flow.kind.via();
-            tracing::info!(%account, user = %Pii::new(user), %contact, %remote, transport, "registered");
-        }
-        registrar::Event::Unbound { account, user, contact, why } => {
-            tracing::info!(%account, user = %Pii::new(user), %contact, ?why, "not registered any more");
-        }
-    }
-}
-
-/// Logs what is learnt of a trunk.
-fn tell_trunk(trunk: &str, event: TrunkEvent) {
-    let registration = match event {
-        TrunkEvent::Registration(it) => it,
-        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
-        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
-        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
-    };
-    let server = registration.server.map(tracing::field::display);
-    match registration.state {
-        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
-        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
-        RegistrationState::Failed(failure) => {
-            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
-        }
-        RegistrationState::AuthFailed => match registration.gave_up {
-            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
-            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
-        },
-        RegistrationState::Pending => (),
     }
 }
 
