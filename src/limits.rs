@@ -92,6 +92,8 @@ pub const NEXT_HOP_AFTER_MS: u64 = 4_000;
 pub const TRUNK_REFRESH_S: u64 = 60;
 /// After so long the servers of a trunk are looked for again if none were found, in seconds.
 pub const TRUNK_RETRY_S: u64 = 15;
+/// How long a server of a trunk may take to answer OPTIONS, in milliseconds.
+pub const TRUNK_OPTIONS_MS_MAX: u64 = 4_000;
 /// Gateways of one trunk.
 pub const TRUNK_GATEWAYS_MAX: usize = 16;
 
@@ -103,6 +105,11 @@ pub const STREAMS_MAX: usize = 4_096;
 pub const STREAM_STALL_MS_MAX: u64 = 32_000;
 /// A connection of ours on which nothing came for so long is pinged (RFC 5626 §4.4.1).
 pub const STREAM_PING_MS: u64 = 95_000;
+/// How often a telephone that registers a flow over a connection keeps that alive, at least, in seconds: its Flow-Timer
+/// (RFC 5626 §4.4).
+pub const FLOW_TIMER_S: u32 = 120;
+/// How much longer than that nothing may come on it, in seconds.
+pub const FLOW_GRACE_S: u64 = 15;
 /// How long the answer to a ping may take.
 pub const STREAM_PONG_MS_MAX: u64 = 10_000;
 /// Names that are kept of a peer's certificate.
@@ -266,8 +273,21 @@ pub const PLAYER_EVENTS_MAX: usize = 1_024;
 pub const CLIP_SECONDS_MAX: u32 = 3_600;
 /// Members of one mix; more are refused.
 pub const MIXER_MEMBERS_MAX: usize = 256;
+/// Members of one conference room, whatever its configuration says: a mix has places for the room itself and its
+/// recorder besides. Mixing them takes less than one of the 20 ms of a tick (docs/measurements.md).
+pub const ROOM_MEMBERS_MAX: usize = 200;
+/// Digits of a room's PIN.
+pub const ROOM_PIN_DIGITS_MAX: usize = 16;
+/// Attempts at a room's PIN in one call; after the last one the call is ended.
+pub const ROOM_PIN_ATTEMPTS_MAX: u8 = 3;
+/// How long is waited for the next digit of a PIN, in ticks of 20 ms; then what was pressed is judged.
+pub const ROOM_PIN_WAIT_TICKS: u32 = 400;
+/// Recordings of one room that wait for it to be empty; a further one is not begun.
+pub const ROOM_RECORDINGS_MAX: usize = 16;
 /// Digits that wait to be sent to one leg; more are refused.
 pub const DTMF_DIGITS_MAX: usize = 32;
+/// Digits that wait to be told to one peer by INFO; more are dropped.
+pub const INFO_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
 pub const DTMF_DIGIT_MS_MIN: u16 = 40;
 /// The longest digit sent.

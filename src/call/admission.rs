@@ -1,12 +1,15 @@
 //! As whose a call counts that comes in: a trunk's, by its address, its certificate, its registration or its password; a
 //! user's, by a password; or a stranger's. Nothing else that a message says counts.
 //!
+//! Where several trunks are known alike, the port that a call comes from decides, then the password that it shows, then the
+//! number that it calls, if that is our name at one of them; else the first of them.
+//!
 //! A stranger is told the same whatever is asked for: neither that there are trunks, nor how they are known.
 
 use super::Calls;
 use crate::identity::{AccountId, Secret};
 use crate::route::{self, Admission, Caller, Target, TrunkName};
-use crate::sip::Request;
+use crate::sip::{HeaderName, Request};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 use crate::transport::{Flow, Listener, PeerIdentity};
@@ -46,11 +49,11 @@ impl Calls {
         request: &Request,
         now: Now,
     ) -> Result<(Caller, Result<Target, route::Refusal>), Refusal> {
+        let caller = self.caller_on(flow, request, now);
         let is_listener = |it: &&(Listener, Admission)| it.0.kind == flow.kind && it.0.local == flow.local;
         let closed = Admission::default();
         let listener = self.config.listeners.iter().find(is_listener);
         let admission = listener.map_or(&closed, |(_, it)| it);
-        let caller = self.caller_on(flow);
         let user = self.trunks.called_user(caller.trunk(), request);
         match (self.config.routes.route(admission, &caller, &user), &mut self.users) {
             (Err(route::Refusal::UnknownSource | route::Refusal::NotAllowed), Some(users)) if admission.users => {
@@ -68,13 +71,36 @@ impl Calls {
     }
 
     /// Who calls over `flow`, as far as that tells.
-    fn caller_on(&self, flow: Flow) -> Caller {
+    fn caller_on(&mut self, flow: Flow, request: &Request, now: Now) -> Caller {
         let identity = self.dialogs.identity(flow);
-        let by_certificate = identity.and_then(|it| self.trunks.admitting(|trunk| trunk.admits(it)));
-        match by_certificate.or_else(|| self.registered_on(flow)) {
-            Some(trunk) => Caller::Trunk(trunk.clone()),
+        let mut known = identity.map_or_else(Vec::new, |it| self.trunks.admitting(|trunk| trunk.admits(it)));
+        if known.is_empty() {
+            if let Some(trunk) = self.registered_on(flow) {
+                return Caller::Trunk(trunk.clone());
+            }
+            let there = self.config.routes.trunks_of(flow.remote.ip());
+            known = there.filter_map(|it| self.trunks.index_of(it)).collect();
+        }
+        match self.one_of(known, flow, request, now) {
+            Some(trunk) => Caller::Trunk(trunk),
             None => self.config.routes.caller(flow.remote.ip()),
         }
+    }
+
+    /// Which of these trunks calls.
+    fn one_of(&mut self, known: Vec<usize>, flow: Flow, request: &Request, now: Now) -> Option<TrunkName> {
+        let there = if known.len() > 1 { self.dialogs.peers_listening(known, flow, request) } else { known };
+        let shows = there.len() > 1 && request.headers().contains(&HeaderName::Authorization);
+        if shows && let Some(users) = &mut self.users {
+            // Who shows nothing of use is known by its address all the same.
+            let shown = users.check(request, flow.remote.ip(), now).ok();
+            let shown = shown.and_then(|it| self.trunks.with_account(it.who.account(), it.who.user()));
+            if let Some(name) = shown.filter(|it| self.trunks.index_of(it).is_some_and(|it| there.contains(&it))) {
+                return Some(name.clone());
+            }
+        }
+        let one = self.dialogs.nearest_peer(there, flow, request)?;
+        self.trunks.name_of(one).cloned()
     }
 
     /// The trunk that registered over this connection, or that we registered with.

@@ -40,7 +40,7 @@ impl Carried {
         let diverted_from = called.filter(|called| match to {
             Destination::User(name) => name != called,
             Destination::Uri(_) | Destination::Trunk(..) => true,
-            Destination::Agent(_) => false,
+            Destination::Agent(_) | Destination::Room(_) => false,
         });
         let is_believed = matches!(caller, Caller::Known | Caller::Trunk(_));
         let before = headers.diversions().filter(|it| is_believed && !it.is_private());

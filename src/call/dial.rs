@@ -8,7 +8,7 @@ use super::config::{HandOver, RingTone};
 use super::outgoing::Outgoing;
 use super::party::{Party, user_of};
 use super::redirect::{Following, Redirected, shown};
-use super::servers::{CallerId, Seeker};
+use super::servers::Seeker;
 use super::{Call, Calls, End, EndCause, Event, Initiator, Outbound, Output, Reason, Sound, TransferOutcome};
 use crate::auth::DigestAccount;
 use crate::dialog::offer_answer::MediaDescription;
@@ -73,14 +73,16 @@ pub(super) struct Dialling {
 }
 
 /// One place where somebody can be reached.
-struct Way {
-    flow: Flow,
-    other_flows: Vec<Flow>,
-    trunk: Option<TrunkName>,
-    target: Uri,
-    path: Vec<NameAddr>,
-    to: Uri,
-    caller: Caller,
+pub(super) struct Way {
+    pub(super) flow: Flow,
+    pub(super) other_flows: Vec<Flow>,
+    pub(super) trunk: Option<TrunkName>,
+    /// Whether it is a place that was registered with us: no other transport leads there, and no route of the trunk's.
+    pub(super) is_registered: bool,
+    pub(super) target: Uri,
+    pub(super) path: Vec<NameAddr>,
+    pub(super) to: Uri,
+    pub(super) caller: Caller,
 }
 
 impl Calls {
@@ -103,7 +105,7 @@ impl Calls {
     pub(super) fn pursue_errand(&mut self, call: CallId, errand: Errand, now: Now) -> Result<(), Refusal> {
         let Target { account, to } = &errand.target;
         let targets = match to {
-            Destination::Agent(_) => return Err(Refusal::Declined),
+            Destination::Agent(_) | Destination::Room(_) => return Err(Refusal::Declined),
             Destination::User(name) => {
                 let ways = self.ways_to_user(account, name, now)?;
                 return self.dial_ways(call, errand, ways, now);
@@ -112,6 +114,16 @@ impl Calls {
                 return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
             }
             Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
+            Destination::Trunk(trunk, number) if let Some(way) = self.registered_way(trunk, number, now) => {
+                return self.dial_ways(call, errand, SmallVec::from_iter([way]), now);
+            }
+            Destination::Trunk(trunk, _) if self.trunks.registering_as(trunk).is_some() => {
+                let targets = self.trunks.targets_of(trunk);
+                if targets.is_empty() {
+                    return Err(Refusal::TemporarilyUnavailable);
+                }
+                targets
+            }
             Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
         };
         if targets.is_empty() {
@@ -171,7 +183,7 @@ impl Calls {
         let prefers = self.legs.get(&waits).and_then(|it| it.remote.as_ref()).map(|it| it.codec);
         let mut added: SmallVec<[LegId; 2]> = SmallVec::new();
         for (branch, way) in (0..).zip(ways) {
-            let Way { flow, other_flows, trunk, target: uri, path, to, caller } = way;
+            let Way { flow, other_flows, trunk, is_registered, target: uri, path, to, caller } = way;
             let Some(contact) = self.own_uri(flow) else {
                 continue;
             };
@@ -180,7 +192,10 @@ impl Calls {
             };
             let mut headers = carried.clone().headers(&from, &target.to, &contact);
             headers.extend(carried.history.headers(&uri, branch, &contact));
-            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from, &mut headers);
+            if let Some(trunk) = trunk.as_ref().filter(|_| !is_registered) {
+                headers.extend(self.trunks.route_of(trunk));
+            }
+            let (from_uri, credentials) = self.over_trunk(trunk.as_ref(), shown, &from);
             let mut party = Party::unknown(flow);
             (party.user, party.caller) = (user_of(&to), caller);
             let outbound = Outbound {
@@ -191,12 +206,12 @@ impl Calls {
                 flow,
                 other_flows,
                 // A telephone behind a translator is reached the way that it registered, and no other.
-                keeps_transport: trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
+                keeps_transport: is_registered || trunk.as_ref().is_none_or(|it| self.trunks.pins_transport(it)),
                 headers,
                 credentials,
             };
             let max_forwards = carried.max_forwards;
-            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers };
+            let outgoing = Outgoing { outbound, target: uri, path, max_forwards, prefers, trunk };
             added.extend(self.add_leg(call, party, outgoing, now));
         }
         if added.is_empty() {
@@ -236,39 +251,34 @@ impl Calls {
             let to = Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?;
             let caller = Caller::User(account.clone(), name.to_owned());
             let (flow, other_flows, target, path) = (it.flow, it.other_flows, it.uri, it.path);
-            Some(Way { flow, other_flows, trunk: None, target, path, to, caller })
+            Some(Way { flow, other_flows, trunk: None, is_registered: true, target, path, to, caller })
         });
         let ways: SmallVec<[Way; 1]> = ways.collect();
         if ways.is_empty() { Err(Refusal::TemporarilyUnavailable) } else { Ok(ways) }
     }
 
     /// The way to a URI that belongs to a trunk. Whom a peer asks for, or points to, is not called with our credentials.
-    fn way_over_trunk(&self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
+    fn way_over_trunk(&mut self, uri: &Uri, errand: &Errand, now: Now) -> Option<Way> {
         let is_asked = matches!(errand.why, Why::Asked { .. } | Why::AgentSentOn { .. });
         let is_ours = !is_asked && errand.redirected.is_none();
         let (trunk, flows) = self.trunk_towards(uri, now).filter(|_| is_ours)?;
         let (flow, other_flows) = flows.split_first()?;
         let target = self.trunks.called(&trunk, uri)?;
-        let (flow, other_flows, to) = (*flow, other_flows.to_vec(), target.clone());
-        Some(Way { flow, other_flows, trunk: Some(trunk), to, target, path: vec![], caller: Caller::Known })
+        let (flow, other_flows, to, trunk) = (*flow, other_flows.to_vec(), target.clone(), Some(trunk));
+        let (path, caller) = (vec![], Caller::Known);
+        Some(Way { flow, other_flows, trunk, is_registered: false, to, target, path, caller })
     }
 
-    /// As whom a leg goes out over `trunk`, and with which credentials. Its route is added to `headers`.
-    fn over_trunk(
-        &mut self,
-        trunk: Option<&TrunkName>,
-        from: Uri,
-        party: &Party,
-        headers: &mut Vec<(HeaderName, String)>,
-    ) -> (Uri, Option<DigestAccount>) {
+    /// As whom a leg goes out over `trunk`, and with which credentials.
+    fn over_trunk(&mut self, trunk: Option<&TrunkName>, from: Uri, party: &Party) -> (Uri, Option<DigestAccount>) {
         let Some(trunk) = trunk else {
             return (from, None);
         };
         self.trunks.count_out(trunk);
-        headers.extend(self.trunks.route_of(trunk));
         let credentials = self.trunks.credentials_of(trunk);
-        let own = party.outside.as_deref().and_then(|it| self.trunks.calling(trunk, &CallerId::User(it.to_owned())));
-        let caller_id = own.or_else(|| self.trunks.caller_id(trunk)).filter(|_| !party.is_private);
+        let caller_id = party.outside.as_deref().or_else(|| self.trunks.caller_id(trunk));
+        let caller_id = caller_id.filter(|_| !party.is_private);
+        let caller_id = caller_id.and_then(|it| self.trunks.user_at(trunk, Some(it), &from));
         (caller_id.unwrap_or(from), credentials)
     }
 
@@ -282,7 +292,7 @@ impl Calls {
         self.check_redirected(errand, hops)?;
         let trunk = match &errand.target.to {
             Destination::Trunk(trunk, _) => Some(trunk.clone()),
-            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Uri(_) => None,
         };
         let flows = self.flows_to(hops, trunk.as_ref());
         let unavailable = Refusal::Unavailable { retry_after_s: self.config.retry_after_s };
@@ -294,11 +304,12 @@ impl Calls {
                 self.trunks.called(trunk, &called).ok_or(Refusal::NotFound)?
             }
             (Destination::Uri(uri), _) => uri.without_headers().detached(),
-            (Destination::Agent(_) | Destination::User(_) | Destination::Trunk(..), _) => {
+            (Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Trunk(..), _) => {
                 return Err(Refusal::Declined);
             }
         };
-        Ok(Way { flow, other_flows, trunk, target: to.clone(), path: vec![], to, caller: Caller::Known })
+        let (target, path, caller) = (to.clone(), vec![], Caller::Known);
+        Ok(Way { flow, other_flows, trunk, is_registered: false, target, path, to, caller })
     }
 
     /// Our URI over `flow`.
@@ -369,7 +380,7 @@ impl Calls {
             }
         }
         self.journal(id.call, Event::LegAnswered { leg: id.index, codec: media.as_ref().map(|it| it.codec) });
-        self.drop_dialled(id.call, is_aside, now);
+        self.drop_dialled(id.call, is_aside, EndCause::AnsweredElsewhere, now);
         if let (Some(media), false) = (media, matches!(why, Why::AgentSentOn { .. })) {
             self.update_media(id, media);
         }
@@ -404,7 +415,7 @@ impl Calls {
             Why::Redirected { by } => {
                 self.tell_transferred(id.call, to, TransferOutcome::Succeeded);
                 self.join(waiting, id, now);
-                self.drop_leg(LegId { call: id.call, index: by }, now);
+                self.drop_leg(LegId { call: id.call, index: by }, None, now);
             }
             Why::Aside => self.tell(Output::Supervising { leg: id }),
         }
@@ -414,7 +425,7 @@ impl Calls {
     pub(super) fn handle_dialled_end(&mut self, id: LegId, is_aside: bool, end: End, now: Now) {
         // RFC 3261 §16.7, step 5: 6xx speaks for all places.
         if end.sip_status.is_some_and(|it| it >= 600) {
-            self.drop_dialled(id.call, is_aside, now);
+            self.drop_dialled(id.call, is_aside, EndCause::Cancelled, now);
             if !is_aside {
                 self.follow_nobody(id.call);
             }
@@ -475,19 +486,19 @@ impl Calls {
     }
 
     /// Gives up every leg that is called for another.
-    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, now: Now) {
+    pub(super) fn drop_dialled(&mut self, call: CallId, is_aside: bool, why: EndCause, now: Now) {
         let dialled: SmallVec<[LegId; 4]> = self.dialled(call, is_aside).collect();
         for id in dialled {
-            self.drop_leg(id, now);
+            self.drop_leg(id, Some(why), now);
         }
     }
 
     /// Ends a leg without which the call goes on.
-    fn drop_leg(&mut self, id: LegId, now: Now) {
+    fn drop_leg(&mut self, id: LegId, why: Option<EndCause>, now: Now) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.is_dropped = true;
         }
-        self.end_leg(id, &Refusal::Declined, None, now);
+        self.end_leg(id, &Refusal::Declined, why, now);
     }
 
     fn dialled(&self, call: CallId, is_aside: bool) -> impl Iterator<Item = LegId> {
@@ -537,7 +548,7 @@ pub(super) fn relayed(end: End) -> Refusal {
         },
         (EndCause::NoCommonMedia, _) => 488,
         (EndCause::NoMediaPort | EndCause::Overloaded | EndCause::NotSent, _) => 503,
-        (EndCause::NoAnswer | EndCause::Cancelled | EndCause::HungUp, _) => 480,
+        (EndCause::NoAnswer | EndCause::Cancelled | EndCause::AnsweredElsewhere | EndCause::HungUp, _) => 480,
         _ => 500,
     };
     let cause = match end.reason {

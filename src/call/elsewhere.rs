@@ -24,7 +24,8 @@ pub(super) struct Placed {
     history: History,
     by: Option<Redirected>,
     tried: Vec<Destination>,
-    left: VecDeque<Destination>,
+    /// With how many branches go out before it from where it was pointed to.
+    left: VecDeque<(u32, Destination)>,
 }
 
 impl Placed {
@@ -44,11 +45,11 @@ impl Calls {
         placed.history.gave_away(user_of(&placed.outgoing.target), status);
         placed.by = Some(by);
         let mut noted = vec![];
-        for to in targets {
+        for (branches, to) in (0_u32..).zip(targets) {
             if placed.tried.len() <= REDIRECTS_MAX && !placed.tried.iter().any(|it| is_same(it, &to)) {
                 placed.tried.push(to.clone());
                 noted.push(Pii::new(shown(&to)));
-                placed.left.push_back(to);
+                placed.left.push_back((branches, to));
             }
         }
         for to in noted {
@@ -63,11 +64,12 @@ impl Calls {
         let Some(placed) = leg.and_then(|it| it.placed.as_mut()) else {
             return false;
         };
-        while let Some(to) = placed.left.pop_front() {
+        while let Some((branches, to)) = placed.left.pop_front() {
+            placed.history.note_branches(branches);
             let targets = match &to {
                 Destination::Trunk(trunk, _) => self.trunks.targets_of(trunk),
                 Destination::Uri(uri) => locate::Target::of(uri).into_iter().collect(),
-                Destination::Agent(_) | Destination::User(_) => vec![],
+                Destination::Agent(_) | Destination::Room(_) | Destination::User(_) => vec![],
             };
             if !targets.is_empty() {
                 self.detach(id);
@@ -88,6 +90,7 @@ impl Calls {
         if let Some(outgoing) = self.outgoing_elsewhere(id, to, hops) {
             if let Some(leg) = self.legs.get_mut(&id) {
                 leg.party.flow = outgoing.outbound.flow;
+                leg.over.clone_from(&outgoing.trunk);
                 leg.party.user = user_of(&outgoing.target);
                 if let Some(placed) = &mut leg.placed {
                     placed.outgoing = outgoing.clone();
@@ -111,7 +114,7 @@ impl Calls {
             |it: &Hop| self.config.listeners.iter().any(|(own, _)| own.kind == it.kind && own.local == it.remote);
         let trunk = match to {
             Destination::Trunk(trunk, _) => Some(trunk),
-            Destination::Agent(_) | Destination::User(_) | Destination::Uri(_) => None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) | Destination::Uri(_) => None,
         };
         if hops.iter().any(is_own) {
             return None;
@@ -126,13 +129,14 @@ impl Calls {
             Destination::Trunk(trunk, number) => {
                 self.trunks.called(trunk, &Uri::sip(Some(number), "trunk.invalid", None).ok()?)?
             }
-            Destination::Agent(_) | Destination::User(_) => return None,
+            Destination::Agent(_) | Destination::Room(_) | Destination::User(_) => return None,
         };
         outbound.credentials = trunk.and_then(|it| self.trunks.credentials_of(it));
         outbound.keeps_transport = trunk.is_some_and(|it| self.trunks.pins_transport(it));
         if let Some(trunk) = trunk {
             outbound.headers.extend(self.trunks.route_of(trunk));
         }
+        outgoing.trunk = trunk.cloned();
         outgoing.target = outgoing.outbound.to.clone();
         let contact = self.own_uri(*flow)?;
         outgoing.outbound.headers.extend(history.headers(&outgoing.target, 0, &contact));

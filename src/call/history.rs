@@ -12,6 +12,8 @@ use super::party::user_of;
 pub(super) struct History {
     places: Vec<Place>,
     is_private: bool,
+    /// How many branches have gone out from the last of them already.
+    branches: u32,
 }
 
 /// One of them.
@@ -29,7 +31,7 @@ impl History {
     /// That of an INVITE that came in. Only those whom we know are believed what was before us.
     pub(super) fn of(request: &Request, caller: &Caller) -> Self {
         let headers = request.headers();
-        let mut history = Self { places: vec![], is_private: headers.privacy().of_history };
+        let mut history = Self { places: vec![], is_private: headers.privacy().of_history, branches: 0 };
         if matches!(caller, Caller::Known | Caller::Trunk(_)) {
             let places = headers.history().map(|it| Place {
                 user: user_of(&it.uri()),
@@ -57,12 +59,18 @@ impl History {
         }
     }
 
+    /// So many branches have gone out from the last place already.
+    pub(super) const fn note_branches(&mut self, branches: u32) {
+        self.branches = branches;
+    }
+
     fn push(&mut self, user: Option<String>) {
         let Some((index, from)) = self.next(0, user.as_deref()) else {
             return;
         };
         if self.places.len() < HISTORY_ENTRIES_MAX {
             self.places.push(Place { user, index, from, status: None, is_private: false });
+            self.branches = 0;
         }
     }
 
@@ -72,7 +80,7 @@ impl History {
             return Some((HistoryIndex::first(), None));
         };
         let how = if last.user.as_deref() == user { Retargeting::Contact } else { Retargeting::Mapped };
-        Some((last.index.below(branch.checked_add(1)?)?, Some((how, last.index.clone()))))
+        Some((last.index.below(self.branches.checked_add(branch)?.checked_add(1)?)?, Some((how, last.index.clone()))))
     }
 
     /// What a leg to `target`, one of several branches, is told. `contact` is our URI there.

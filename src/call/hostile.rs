@@ -262,6 +262,7 @@ impl Victim {
                     }
                 }
                 Output::Supervising { .. }
+                | Output::EnterRoom { .. }
                 | Output::SupervisorGone { .. }
                 | Output::Close { .. }
                 | Output::Received { .. }

@@ -13,7 +13,7 @@ use super::{Call, Calls, Direction, End, EndCause, Event, Initiator, Output};
 use crate::dialog::Offered;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_AGAIN_MS};
-use crate::route::{self, AgentName, Caller, Destination, Target};
+use crate::route::{self, Caller, Destination, Target};
 use crate::sip::Request;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -21,7 +21,7 @@ use crate::transport::{Dropped, Flow};
 
 impl Calls {
     /// A call comes in.
-    pub(super) fn handle_offered(&mut self, offered: Offered, now: Now) {
+    pub(super) fn handle_offered(&mut self, mut offered: Offered, now: Now) {
         if let Some(replaced) = offered.replaces {
             self.handle_replacement(&offered, replaced, now);
             return;
@@ -47,10 +47,20 @@ impl Calls {
                 return;
             }
         };
+        let peer = caller.trunk().and_then(|it| self.trunks.index_of(it));
+        let media = match self.dialogs.assign(*dialog, peer, offered.media.take()) {
+            Ok(media) => media,
+            Err(refusal) => {
+                self.dialogs.reject(offered.dialog, &refusal, now);
+                return;
+            }
+        };
+        offered.media = media;
+        let Offered { dialog, flow, request, .. } = &offered;
         let history = History::of(request, &caller);
         let carried = |target: Target| {
             let carried = match &target.to {
-                Destination::Agent(_) => Carried::nothing(),
+                Destination::Agent(_) | Destination::Room(_) => Carried::nothing(),
                 to @ (Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..)) => {
                     Carried::of(request, &self.config.passed_headers, &caller, to, history.clone())?
                 }
@@ -73,25 +83,28 @@ impl Calls {
         let allowed = self.users.as_ref().map_or(&[][..], |it| it.caller_ids(&caller));
         let party = Party::of(request, &caller, *flow).with_caller_ids(allowed, request);
         match target.to {
-            Destination::Agent(agent) => self.begin_with_agent(offered, party, target.account, agent, now),
+            Destination::Agent(_) | Destination::Room(_) => self.begin_in_house(offered, party, target, now),
             Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..) => {
                 self.begin_with_dialling(offered, party, target, carried, now)
             }
         }
     }
 
-    /// Lets an agent ring.
-    fn begin_with_agent(&mut self, offered: Offered, party: Party, account: AccountId, agent: AgentName, now: Now) {
+    /// Lets an agent ring, or a room.
+    fn begin_in_house(&mut self, offered: Offered, party: Party, target: Target, now: Now) {
         let Offered { dialog, request, .. } = &offered;
         let ring = self.config.ring;
         let caller = party.caller.clone();
-        let leg = self.begin(&offered, party, account.clone(), Some(agent.clone()), ring.tone, now);
-        let to = Pii::new(request.uri_str().to_owned());
-        let party = self.legs.get(&leg).map(|it| &*it.party);
-        let from = party.map(|it| it.caller_uri(request)).unwrap_or_default();
-        let details = party.map(|it| details(request.headers(), it, &self.config.exposed_headers)).unwrap_or_default();
-        let trunk = caller.trunk().cloned();
-        self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, details });
+        let leg = self.begin(&offered, party, &target, ring.tone, now);
+        if let Target { account, to: Destination::Agent(agent) } = target {
+            let to = Pii::new(request.uri_str().to_owned());
+            let party = self.legs.get(&leg).map(|it| &*it.party);
+            let from = party.map(|it| it.caller_uri(request)).unwrap_or_default();
+            let details =
+                party.map(|it| details(request.headers(), it, &self.config.exposed_headers)).unwrap_or_default();
+            let trunk = caller.trunk().cloned();
+            self.tell(Output::StartAgent { call: leg.call, account, agent, leg, from, to, trunk, details });
+        }
         if ring.tone == RingTone::Ringing {
             self.dialogs.ring(*dialog, now);
             self.journal(leg.call, Event::Ringing);
@@ -101,7 +114,7 @@ impl Calls {
 
     /// Calls whom the caller wants. It rings when they do.
     fn begin_with_dialling(&mut self, offered: Offered, party: Party, target: Target, carried: Carried, now: Now) {
-        let leg = self.begin(&offered, party.clone(), target.account.clone(), None, RingTone::None, now);
+        let leg = self.begin(&offered, party.clone(), &target, RingTone::None, now);
         let errand = Errand { waiting: leg.index, why: Why::Routed, target, from: party, carried, redirected: None };
         if let Err(refusal) = self.dial(leg.call, errand, now) {
             self.refuse_leg(leg, &refusal, EndCause::Rejected, Initiator::Local, now);
@@ -110,19 +123,14 @@ impl Calls {
     }
 
     /// A call with its first leg, which rings.
-    fn begin(
-        &mut self,
-        offered: &Offered,
-        party: Party,
-        account: AccountId,
-        agent: Option<AgentName>,
-        tone: RingTone,
-        now: Now,
-    ) -> LegId {
+    fn begin(&mut self, offered: &Offered, party: Party, target: &Target, tone: RingTone, now: Now) -> LegId {
         let Offered { dialog, flow, request, media, replaces: _ } = offered;
         let call = CallId::generate(&mut self.rng, now.unix_ms());
         let leg = LegId { call, index: 0 };
-        let answer_after = self.config.ring.answer_after.filter(|_| agent.is_some());
+        let is_in_house = matches!(target.to, Destination::Agent(_) | Destination::Room(_));
+        // A room may be full: whoever looks after it answers.
+        let is_agent = matches!(target.to, Destination::Agent(_));
+        let answer_after = self.config.ring.answer_after.filter(|_| is_agent);
         let ringing = Ringing {
             media: None,
             tone,
@@ -133,13 +141,13 @@ impl Calls {
         let (from, details) =
             (party.caller_uri(request), details(request.headers(), &party, &self.config.exposed_headers));
         let history = History::of(request, &party.caller);
-        let trunk = party.caller.trunk().cloned();
+        let (trunk, caller) = (party.caller.trunk().cloned(), party.caller.clone());
         let mut held = Leg::new(leg, party, State::Ringing(ringing));
         held.dialog = Some(*dialog);
         if let Some(media) = media.as_ref() {
             held.note_media(media.clone());
         }
-        let mut begun = Call::new(agent.is_some());
+        let mut begun = Call::new(is_in_house);
         begun.history = Some(Box::new(history));
         self.calls.insert(call, begun);
         self.legs.insert(leg, held);
@@ -149,17 +157,24 @@ impl Calls {
         if let Some(account) = trunk.as_ref().and_then(|it| self.trunks.credentials_of(it)) {
             self.dialogs.use_account(*dialog, account);
         }
+        let to = Pii::new(request.uri_str().to_owned());
         let offered = Event::Offered {
             direction: Direction::Inbound,
-            account,
-            from,
-            to: Pii::new(request.uri_str().to_owned()),
+            account: target.account.clone(),
+            from: from.clone(),
+            to: to.clone(),
             flow: *flow,
             trunk,
-            agent,
+            agent: match &target.to {
+                Destination::Agent(agent) => Some(agent.clone()),
+                Destination::Room(_) | Destination::User(_) | Destination::Uri(_) | Destination::Trunk(..) => None,
+            },
             details,
         };
         self.journal(call, offered);
+        if let Destination::Room(room) = &target.to {
+            self.tell(Output::EnterRoom { leg, room: room.clone(), caller, from, to });
+        }
         self.tell(Output::OpenMedia { leg, local_ip: flow.local.ip(), peer: flow.remote.ip(), remote: media.clone() });
         leg
     }

@@ -14,6 +14,7 @@ use crate::dialog::transfer::asked::TransferRequest;
 use crate::dialog::{self, DialogId, HangUp};
 use crate::identity::LegId;
 use crate::limits::{RING_AGAIN_MS, RING_MS_MAX};
+use crate::route::TrunkName;
 use crate::sip::{StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::Flow;
@@ -45,6 +46,8 @@ pub(super) struct Leg {
     /// What the journal was told while the call rang.
     pub(super) is_ringing_told: bool,
     pub(super) is_early_media_told: bool,
+    /// The trunk that it goes over, if we called.
+    pub(super) over: Option<TrunkName>,
     /// How it was placed, if it is a call of our own that may be pointed elsewhere.
     pub(super) placed: Option<Box<Placed>>,
     /// A transfer that we asked its peer for, which has no outcome yet.
@@ -102,6 +105,7 @@ impl Leg {
             leaves_at: None,
             is_ringing_told: false,
             is_early_media_told: false,
+            over: None,
             placed: None,
             transfer: None,
             is_held: false,

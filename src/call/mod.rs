@@ -22,6 +22,7 @@ mod leg;
 mod outgoing;
 mod party;
 mod redirect;
+mod registered;
 mod servers;
 #[cfg(test)]
 mod simulation;
@@ -52,6 +53,7 @@ use self::dial::Dialling;
 pub use self::event::{Direction, End, EndCause, Event, HangUpCause, Initiator, Reason, TransferOutcome};
 use self::history::History;
 use self::leg::Leg;
+use self::outgoing::Outgoing;
 use self::servers::Servers;
 pub use self::servers::{CallerId, Order};
 use self::trunks::Trunks;
@@ -65,7 +67,7 @@ use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::limits::CALL_LEGS_MAX;
 use crate::locate::{Answer, Question};
 use crate::registrar::{self, Registrar};
-use crate::route::{AgentName, Target, TrunkName};
+use crate::route::{AgentName, Caller, RoomName, Target, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Replaces, StatusCode, Uri};
 use crate::timer::{Deadlines, Now};
 use crate::transaction::token::Tokens;
@@ -201,6 +203,21 @@ pub enum Output {
     CloseMedia {
         /// The leg.
         leg: LegId,
+    },
+    /// A call that comes in is for a room. Comes before its [`Output::OpenMedia`], so that its media is opened where that
+    /// of the room is. It rings until [`Calls::answer`] or [`Calls::hang_up`], and is not in the room before
+    /// [`Output::Answered`].
+    EnterRoom {
+        /// Its leg.
+        leg: LegId,
+        /// The room.
+        room: RoomName,
+        /// As whose it counts.
+        caller: Caller,
+        /// The caller's URI.
+        from: Pii<String>,
+        /// The called URI.
+        to: Pii<String>,
     },
     /// Start the agent of a call that comes in. It may prepare, and must not be heard before [`Output::Answered`].
     StartAgent {
@@ -375,7 +392,7 @@ impl Calls {
             transactions_max: config.limits.transactions_max,
             in_dialog_reserve: config.limits.transactions_in_dialog_reserve,
         };
-        let profiles = trunks.profiles();
+        let peers = trunks.peers();
         for (name, sources) in trunks.sources() {
             config.routes.set_trunk_sources(name, sources);
         }
@@ -393,8 +410,8 @@ impl Calls {
             retry_after_s: config.retry_after_s,
         };
         let mut dialogs = Dialogs::new(Transactions::new(transport, tokens, limits), dialogs);
-        for (index, sources, capabilities) in profiles {
-            dialogs.set_profile(index, sources, capabilities);
+        for (index, peer) in peers {
+            dialogs.set_peer(index, peer);
         }
         Self {
             dialogs,
@@ -493,7 +510,7 @@ impl Calls {
     /// Places a call. Whether it can be placed is told as that of every call, by its outputs.
     pub fn place(&mut self, outbound: Outbound, now: Now) -> CallId {
         let call = CallId::generate(&mut self.rng, now.unix_ms());
-        self.place_as(call, outbound, None, now);
+        self.place_as(call, Outgoing::of(outbound), None, now);
         self.drain_dialogs(now);
         call
     }

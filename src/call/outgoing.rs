@@ -11,7 +11,7 @@ use crate::codec::AudioCodec;
 use crate::dialog::invite::uac::Invitation;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{MEDIA_OPEN_MS_MAX, RING_MS_MAX};
-use crate::route::AgentName;
+use crate::route::{AgentName, TrunkName};
 use crate::sip::{HeaderName, NameAddr, Uri};
 use crate::timer::Now;
 use crate::transaction::MAX_FORWARDS;
@@ -26,10 +26,22 @@ pub(super) struct Outgoing {
     pub(super) path: Vec<NameAddr>,
     pub(super) max_forwards: u8,
     pub(super) prefers: Option<AudioCodec>,
+    /// The trunk that it goes over.
+    pub(super) trunk: Option<TrunkName>,
+}
+
+impl Outgoing {
+    /// A call to the address itself.
+    pub(super) fn of(outbound: Outbound) -> Self {
+        let target = outbound.to.clone();
+        Self { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None, trunk: None }
+    }
 }
 
 impl Calls {
-    pub(super) fn place_as(&mut self, call: CallId, outbound: Outbound, agent: Option<AgentName>, now: Now) {
+    /// Places a call.
+    pub(super) fn place_as(&mut self, call: CallId, outgoing: Outgoing, agent: Option<AgentName>, now: Now) {
+        let outbound = &outgoing.outbound;
         let leg = LegId { call, index: 0 };
         let offered = Event::Offered {
             direction: Direction::Outbound,
@@ -37,18 +49,17 @@ impl Calls {
             from: Pii::new(outbound.from.to_string()),
             to: Pii::new(outbound.to.to_string()),
             flow: outbound.flow,
-            trunk: self.trunk_at(outbound.flow.remote.ip()).cloned(),
+            trunk: outgoing.trunk.clone().or_else(|| self.trunk_at(outbound.flow.remote).cloned()),
             agent,
             details: vec![],
         };
+        let user = user_of(&outbound.to);
         self.journal(call, offered);
         let is_full = self.is_draining || self.calls.len() >= self.config.limits.calls_max;
-        let flow = outbound.flow;
+        let flow = outgoing.outbound.flow;
         self.calls.insert(call, Call::new(true));
         let mut party = Party::unknown(flow);
-        party.user = user_of(&outbound.to);
-        let target = outbound.to.clone();
-        let outgoing = Outgoing { outbound, target, path: vec![], max_forwards: MAX_FORWARDS, prefers: None };
+        party.user = user;
         let placed = self.follows_redirects().then(|| Box::new(Placed::new(&outgoing)));
         let mut held = prepared(leg, party, outgoing, now);
         (held.placed, held.has_media) = (placed, !is_full);
@@ -81,7 +92,8 @@ impl Calls {
     }
 
     pub(super) fn send_invite(&mut self, id: LegId, outgoing: Outgoing, local: SocketAddr, now: Now) {
-        let Outgoing { outbound, target, path, max_forwards, prefers } = outgoing;
+        let Outgoing { outbound, target, path, max_forwards, prefers, trunk } = outgoing;
+        let peer = trunk.as_ref().and_then(|it| self.trunks.index_of(it));
         let Outbound { to, from, display_name, flow, other_flows, keeps_transport, mut headers, credentials, .. } =
             outbound;
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
@@ -95,6 +107,7 @@ impl Calls {
                 flow,
                 other_flows,
                 keeps_transport,
+                peer,
                 local,
                 max_forwards,
                 prefers,
@@ -119,5 +132,8 @@ impl Calls {
 /// A leg that waits for its media session.
 fn prepared(leg: LegId, party: Party, outgoing: Outgoing, now: Now) -> Leg {
     let give_up_at = now.instant + Duration::from_millis(MEDIA_OPEN_MS_MAX);
-    Leg::new(leg, party, State::Preparing { outgoing: Box::new(outgoing), give_up_at })
+    let over = outgoing.trunk.clone();
+    let mut held = Leg::new(leg, party, State::Preparing { outgoing: Box::new(outgoing), give_up_at });
+    held.over = over;
+    held
 }

@@ -66,8 +66,10 @@ impl Calls {
         let Some(leg) = self.legs.get(&id).filter(|it| !it.is_dropped) else {
             return;
         };
-        let ip = leg.party.flow.remote.ip();
-        let trunk = self.trunk_at(ip).filter(|_| !matches!(leg.party.caller, Caller::User(..))).cloned();
+        let remote = leg.party.flow.remote;
+        let ip = remote.ip();
+        let is_user = matches!(leg.party.caller, Caller::User(..));
+        let trunk = leg.over.as_ref().or_else(|| self.trunk_at(remote)).filter(|_| !is_user).cloned();
         let policy = trunk.as_ref().map_or(self.config.redirects, |it| self.trunks.redirects_of(it));
         if policy == Redirects::Refused {
             return;
@@ -91,12 +93,13 @@ impl Calls {
             return;
         };
         let mut followed = vec![];
-        for to in targets {
+        for (branches, to) in (0_u32..).zip(targets) {
             if !following.note(&to) {
                 continue;
             }
             let mut errand = following.errand.clone();
             errand.carried.history.gave_away(user.clone(), status);
+            errand.carried.history.note_branches(branches);
             // Users lead to where the configuration lets them, and no further.
             errand.redirected = account.is_none().then(|| Redirected { trunk: trunk.clone(), ip });
             let account = account.clone().unwrap_or_else(|| errand.target.account.clone());
@@ -113,7 +116,7 @@ impl Calls {
         if let Caller::User(..) = &leg.party.caller {
             let user = user_of(contact)?;
             let target = self.config.routes.route(&Admission::default(), &leg.party.caller, &user).ok()?;
-            return Some(target.to).filter(|it| !matches!(it, Destination::Agent(_)));
+            return Some(target.to).filter(|it| !matches!(it, Destination::Agent(_) | Destination::Room(_)));
         }
         match trunk {
             Some(trunk) if contact.scheme() == Scheme::Tel || self.trunks.is_at(trunk, contact) => {
@@ -154,8 +157,7 @@ impl Calls {
         let is_forbidden = |it: &Hop| {
             let ip = it.remote.ip();
             let is_inside = ip.is_loopback() || ip.is_unspecified() || ip.is_multicast();
-            let trunk = self.trunk_at(ip);
-            (is_inside && !by.ip.is_loopback()) || (trunk.is_some() && trunk != by.trunk.as_ref())
+            (is_inside && !by.ip.is_loopback()) || self.is_of_others(ip, by.trunk.as_ref())
         };
         if hops.iter().any(is_forbidden) { Err(Refusal::Forbidden) } else { Ok(()) }
     }
@@ -172,6 +174,7 @@ pub(super) fn is_same(one: &Destination, two: &Destination) -> bool {
 pub(super) fn shown(to: &Destination) -> String {
     match to {
         Destination::Agent(it) => it.0.clone(),
+        Destination::Room(it) => it.0.clone(),
         Destination::User(it) | Destination::Trunk(_, it) => it.clone(),
         Destination::Uri(it) => it.to_string(),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha12Rng;
 
 use super::dial::Errand;
+use super::outgoing::Outgoing;
 use super::{Calls, Direction, End, EndCause, Event, Initiator, Outbound, Output};
 use crate::auth::DigestAccount;
 use crate::dialog::ServerEvent;
@@ -150,7 +151,10 @@ impl Servers {
                     hops.push(hop);
                 }
             }
-            self.locator.sort(&mut hops, now);
+            // A trunk keeps its servers in the order in which they are preferred, whether they live or not.
+            if !matches!(seeker, Seeker::Trunk(_)) {
+                self.locator.sort(&mut hops, now);
+            }
             let outcome = if hops.is_empty() { Err(error.unwrap_or(NotLocated::NoHost)) } else { Ok(hops) };
             return Some((seeker, outcome));
         }
@@ -177,6 +181,12 @@ impl Servers {
 
 impl Calls {
     pub(super) fn seek_for_call(&mut self, call: CallId, order: Order, now: Now) {
+        let called = order.to.user_decoded();
+        let registered = order.trunk.as_ref().zip(called).filter(|_| !self.is_draining);
+        if let Some(way) = registered.and_then(|(trunk, number)| self.registered_way(trunk, &number, now)) {
+            self.place_registered(call, order, way, now);
+            return;
+        }
         let targets = match &order.trunk {
             Some(name) => self.trunks.targets_of(name),
             None => Target::of(&order.to).into_iter().collect(),
@@ -234,16 +244,22 @@ impl Calls {
     pub(super) fn flows_to(&mut self, hops: &[Hop], trunk: Option<&TrunkName>) -> Vec<Flow> {
         let mut flows = vec![];
         for hop in hops {
-            let Some(flow) = self.servers.flow_to(hop) else {
+            let Some(flow) = self.direct_flow_to(hop, trunk) else {
                 continue;
             };
-            if let Some(server_name) = hop.server_name.clone() {
-                flows.extend(self.dialogs.reusable(flow, &server_name));
-                self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
-            }
+            flows.extend(hop.server_name.as_ref().and_then(|it| self.dialogs.reusable(flow, it)));
             flows.push(flow);
         }
         flows
+    }
+
+    /// The flow to a server over a connection of ours, and if that is encrypted, what the server has to show.
+    pub(super) fn direct_flow_to(&mut self, hop: &Hop, trunk: Option<&TrunkName>) -> Option<Flow> {
+        let flow = self.servers.flow_to(hop)?;
+        if let Some(server_name) = hop.server_name.clone() {
+            self.tell(Output::Secure { flow, server_name, trunk: trunk.cloned() });
+        }
+        Some(flow)
     }
 
     /// Places a call whose servers are found.
@@ -273,7 +289,8 @@ impl Calls {
             headers,
             credentials,
         };
-        self.place_as(call, outbound, order.agent, now);
+        let outgoing = Outgoing { trunk: order.trunk, ..Outgoing::of(outbound) };
+        self.place_as(call, outgoing, order.agent, now);
     }
 
     /// Called and calling address, the route and the credentials of a call.
@@ -296,7 +313,7 @@ impl Calls {
         Some((to, from, self.trunks.route_of(trunk), self.trunks.credentials_of(trunk)))
     }
 
-    fn refuse_order(&mut self, call: CallId, order: &Order) {
+    pub(super) fn refuse_order(&mut self, call: CallId, order: &Order) {
         self.end_order(call, order, if self.is_draining { EndCause::Overloaded } else { EndCause::NotSent });
     }
 

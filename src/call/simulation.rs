@@ -515,6 +515,7 @@ impl Simulation {
             Output::Supervising { .. }
             | Output::SupervisorGone { .. }
             | Output::StartAgent { .. }
+            | Output::EnterRoom { .. }
             | Output::Received { .. }
             | Output::CallIdKnown { .. }
             | Output::Digit { .. }

@@ -424,6 +424,7 @@ impl Simulation {
             | Output::SupervisorGone { .. }
             | Output::UpdateMedia { .. }
             | Output::StartAgent { .. }
+            | Output::EnterRoom { .. }
             | Output::Digit { .. }
             | Output::SendDigit { .. }
             | Output::Registration(_)

@@ -34,7 +34,7 @@ impl Calls {
     pub fn dismiss_supervisor(&mut self, call: CallId, now: Now) -> bool {
         let leg = self.supervisor_of(call);
         let is_sought = self.calls.get_mut(&call).is_some_and(|it| it.aside.take().is_some());
-        self.drop_dialled(call, true, now);
+        self.drop_dialled(call, true, EndCause::Cancelled, now);
         if let Some(leg) = leg.filter(|it| self.legs.get(it).is_some_and(|it| it.is_answered())) {
             self.end_leg(leg, &Refusal::Declined, Some(EndCause::HungUp), now);
         } else if is_sought {

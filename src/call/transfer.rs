@@ -124,7 +124,7 @@ impl Calls {
     /// What the side of `party` has to call to reach `target`.
     fn refer_to(&self, target: &Target, party: &Party) -> Option<String> {
         let uri = match &target.to {
-            Destination::Agent(_) => return None,
+            Destination::Agent(_) | Destination::Room(_) => return None,
             Destination::User(name) => {
                 let contact = self.own_uri(party.flow)?;
                 Uri::sip(Some(name), &contact.host()?.to_string(), contact.port()).ok()?

@@ -4,16 +4,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::config::Redirects;
 use super::servers::{CallerId, Seeker};
 use super::{Calls, Output, TrunkAdmission};
 use crate::auth::{DigestAccount, GaveUp};
+use crate::dialog::Peer;
 use crate::dialog::offer_answer::Capabilities;
 use crate::identity::{AccountId, LegId};
-use crate::limits::{TRUNK_REFRESH_S, TRUNK_RETRY_S};
+use crate::limits::{TRUNK_OPTIONS_MS_MAX, TRUNK_REFRESH_S, TRUNK_RETRY_S};
 use crate::locate::{Hop, NotLocated, Target};
 use crate::registrar::{Failure, Registration, RegistrationConfig, RegistrationState, RegistrationStats, Server};
 use crate::route::{Network, TrunkName};
@@ -29,9 +29,10 @@ pub struct TrunkConfig {
     pub name: TrunkName,
     /// Whose it is.
     pub account: AccountId,
-    /// The domain, as a URI without a user: what is called and registered with.
-    pub domain: Uri,
-    /// Where its servers are looked for, the preferred ones first: the domain itself, gateways, or a proxy.
+    /// The domain, as a URI without a user: what is called and registered with; `None` if it registers with us.
+    pub domain: Option<Uri>,
+    /// Where its servers are looked for, the preferred ones first: the domain itself, gateways, or a proxy; none if it
+    /// registers with us.
     pub gateways: Vec<Uri>,
     /// The proxy that stands on the Route of every request.
     pub proxy: Option<Uri>,
@@ -131,8 +132,10 @@ pub struct GatewayState {
 pub(super) struct Trunks {
     all: Vec<Trunk>,
     deadlines: Deadlines<usize>,
-    /// What our requests are for, and where they went.
+    /// What our requests are for, and whom they ask.
     requests: BTreeMap<TransactionId, (usize, Sent, Flow)>,
+    /// When OPTIONS that are not answered are given up.
+    patience: Deadlines<TransactionId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,9 +174,20 @@ impl Trunk {
         self.config.sources.iter().copied().chain(of_servers).collect()
     }
 
+    /// What tells it from others at its address, and what our media sessions can do for it.
+    fn peer(&self) -> Peer {
+        let config = &self.config;
+        Peer {
+            sources: self.sources().iter().map(Network::range).collect(),
+            servers: self.hops.iter().map(|it| it.remote).collect(),
+            calls: config.username.iter().chain(&config.caller_id).cloned().collect(),
+            capabilities: config.capabilities.clone(),
+        }
+    }
+
     /// Our URI there, or that of another user.
     fn address(&self, user: Option<&str>) -> Option<Uri> {
-        let domain = &self.config.domain;
+        let domain = self.config.domain.as_ref()?;
         let uri = Uri::sip(user, &domain.host()?.to_string(), domain.port()).ok()?;
         match domain.transport() {
             Some(transport) => uri.with_param("transport", Some(transport)).ok(),
@@ -192,7 +206,8 @@ impl Trunks {
     pub(super) fn new(configs: Vec<TrunkConfig>, now: Now) -> Self {
         let mut deadlines = Deadlines::new();
         let trunk = |(index, config): (usize, TrunkConfig)| {
-            deadlines.set(index, Some(now.instant));
+            let refresh_at = (!config.gateways.is_empty()).then_some(now.instant);
+            deadlines.set(index, refresh_at);
             Trunk {
                 config,
                 hops: vec![],
@@ -200,14 +215,14 @@ impl Trunks {
                 registration: None,
                 told: None,
                 is_lost_told: false,
-                refresh_at: Some(now.instant),
+                refresh_at,
                 ping_at: None,
                 calls_in: 0,
                 calls_out: 0,
             }
         };
         let all = configs.into_iter().enumerate().map(trunk).collect();
-        Self { all, deadlines, requests: BTreeMap::new() }
+        Self { all, deadlines, requests: BTreeMap::new(), patience: Deadlines::new() }
     }
 
     /// From where each trunk calls, as far as that is known before its servers are found.
@@ -215,17 +230,27 @@ impl Trunks {
         self.all.iter().map(|it| (it.config.name.clone(), it.sources()))
     }
 
-    /// The trunks that have capabilities of their own, and what is known of their addresses before they are found.
-    pub(super) fn profiles(&self) -> Vec<(usize, Vec<RangeInclusive<IpAddr>>, Capabilities)> {
-        let own = |(index, it): (usize, &Trunk)| {
-            let sources = it.sources().iter().map(Network::range).collect();
-            Some((index, sources, it.config.capabilities.as_deref()?.clone()))
-        };
-        self.all.iter().enumerate().filter_map(own).collect()
+    /// The trunks as peers, and what is known of their addresses before they are found.
+    pub(super) fn peers(&self) -> Vec<(usize, Peer)> {
+        self.all.iter().map(Trunk::peer).enumerate().collect()
+    }
+
+    pub(super) fn index_of(&self, name: &TrunkName) -> Option<usize> {
+        self.all.iter().position(|it| it.config.name == *name)
+    }
+
+    pub(super) fn name_of(&self, index: usize) -> Option<&TrunkName> {
+        self.all.get(index).map(|it| &it.config.name)
+    }
+
+    /// The trunks with such an admission.
+    pub(super) fn admitting(&self, admits: impl Fn(&TrunkAdmission) -> bool) -> Vec<usize> {
+        let all = self.all.iter().enumerate();
+        all.filter(|(_, it)| admits(&it.config.admission)).map(|(index, _)| index).collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        self.deadlines.next().into_iter().chain(self.patience.next()).min()
     }
 
     /// How many registrars are being told that we are gone.
@@ -239,11 +264,6 @@ impl Trunks {
 
     fn of(&self, name: &TrunkName) -> Option<&Trunk> {
         self.all.iter().find(|it| it.config.name == *name)
-    }
-
-    /// The first trunk with such an admission.
-    pub(super) fn admitting(&self, admits: impl Fn(&TrunkAdmission) -> bool) -> Option<&TrunkName> {
-        self.all.iter().find(|it| admits(&it.config.admission)).map(|it| &it.config.name)
     }
 
     pub(super) fn admitting_of(&self, name: &TrunkName) -> Option<&TrunkAdmission> {
@@ -287,17 +307,32 @@ impl Trunks {
         match from {
             CallerId::Uri(uri) => Some(uri.clone()),
             CallerId::User(user) => trunk.address(Some(user)),
-            CallerId::OfTrunk => {
-                let config = &trunk.config;
-                trunk.address(config.caller_id.as_deref().or(config.username.as_deref()))
-            }
+            CallerId::OfTrunk => trunk.address(self.own_user(name)),
         }
     }
 
     /// As whom calls of others go over the trunk, if that is configured.
-    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<Uri> {
-        let trunk = self.of(name)?;
-        trunk.address(Some(trunk.config.caller_id.as_deref()?))
+    pub(super) fn caller_id(&self, name: &TrunkName) -> Option<&str> {
+        self.of(name)?.config.caller_id.as_deref()
+    }
+
+    /// As whom we call over the trunk who name nobody.
+    pub(super) fn own_user(&self, name: &TrunkName) -> Option<&str> {
+        let config = &self.of(name)?.config;
+        config.caller_id.as_deref().or(config.username.as_deref())
+    }
+
+    /// A user at the trunk, or at our own place `here` if it has none.
+    pub(super) fn user_at(&self, name: &TrunkName, user: Option<&str>, here: &Uri) -> Option<Uri> {
+        let at_trunk = self.of(name)?.address(user);
+        at_trunk.or_else(|| Uri::sip(user, &here.host()?.to_string(), here.port()).ok())
+    }
+
+    /// The account and the user as which it registers with us.
+    pub(super) fn registering_as(&self, name: &TrunkName) -> Option<(&AccountId, &str)> {
+        let config = &self.of(name)?.config;
+        let (user, _) = config.admission.account.as_ref().filter(|_| config.admission.by_registration)?;
+        Some((&config.account, user))
     }
 
     /// The Route of a call over the trunk: what its registrar wants, else its proxy.
@@ -320,10 +355,18 @@ impl Trunks {
         self.of(name).map_or(Redirects::Refused, |it| it.config.redirects)
     }
 
-    /// Whether `uri` is at the trunk: at its domain or one of its gateways.
+    /// Whether `uri` is at the trunk: at its domain or one of its gateways. A port that is another trunk's is not.
     pub(super) fn is_at(&self, name: &TrunkName, uri: &Uri) -> bool {
         let is_same = |it: &Uri| it.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
-        self.of(name).is_some_and(|it| is_same(&it.config.domain) || it.config.gateways.iter().any(is_same))
+        let has_port = |it: &&Trunk| {
+            let mut places = it.config.domain.iter().chain(&it.config.gateways);
+            places.any(|it| is_same(it) && it.port() == uri.port())
+        };
+        let has = |it: &Trunk| it.config.name == *name;
+        if self.all.iter().any(|it| !has(it) && has_port(&it)) && !self.all.iter().any(|it| has(it) && has_port(&it)) {
+            return false;
+        }
+        self.of(name).is_some_and(|it| it.config.domain.iter().chain(&it.config.gateways).any(is_same))
     }
 
     /// Whether a trunk names its transport.
@@ -369,22 +412,37 @@ impl Calls {
             is_resting: self.servers.locator.rests_until(hop.kind, hop.remote, now).is_some(),
             lives: trunk.lives.get(&hop.remote).copied(),
         };
+        let in_order = |trunk: &Trunk| {
+            let mut hops = trunk.hops.clone();
+            self.servers.locator.sort(&mut hops, now);
+            hops
+        };
         let state = |it: &Trunk| TrunkState {
             name: it.config.name.clone(),
             registration: it.registration(),
             registration_failures: it.registration.as_ref().map(|it| it.failures().clone()).unwrap_or_default(),
             registers: it.config.register_s.is_some(),
-            gateways: it.hops.iter().map(|hop| gateway(it, hop)).collect(),
+            gateways: in_order(it).iter().map(|hop| gateway(it, hop)).collect(),
             calls: (it.calls_in, it.calls_out),
         };
         self.trunks.all.iter().map(state).collect()
     }
 
-    /// The trunk that has a server or calls from there.
-    pub(super) fn trunk_at(&self, ip: IpAddr) -> Option<&TrunkName> {
+    /// The trunk that has a server there, or else one at the same address, or that calls from it.
+    pub(super) fn trunk_at(&self, remote: SocketAddr) -> Option<&TrunkName> {
+        let is_there = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote == remote);
+        let is_near = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == remote.ip());
+        let exact = self.trunks.all.iter().find(is_there).map(|it| &it.config.name);
+        let near = || self.trunks.all.iter().find(is_near).map(|it| &it.config.name);
+        exact.or_else(|| self.config.routes.trunks_of(remote.ip()).next()).or_else(near)
+    }
+
+    /// Whether trunks have servers there or call from there, and `name` is none of them.
+    pub(super) fn is_of_others(&self, ip: IpAddr, name: Option<&TrunkName>) -> bool {
         let has = |it: &&Trunk| it.hops.iter().any(|hop| hop.remote.ip() == ip);
-        let of_server = || self.trunks.all.iter().find(has).map(|it| &it.config.name);
-        self.config.routes.trunk_of(ip).or_else(of_server)
+        let servers = self.trunks.all.iter().filter(has).map(|it| &it.config.name);
+        let mut there = servers.chain(self.config.routes.trunks_of(ip)).peekable();
+        there.peek().is_some() && !there.any(|it| Some(it) == name)
     }
 
     /// Whether nobody on the way can read the signalling of a leg.
@@ -392,21 +450,32 @@ impl Calls {
         self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_secure())
     }
 
+    /// Whether a browser may be at the other end of a leg: its signalling goes over a websocket.
+    pub fn may_be_browser(&self, leg: LegId) -> bool {
+        self.legs.get(&leg).is_some_and(|it| it.party.flow.kind.is_websocket())
+    }
+
     /// The trunk that `uri` belongs to, by its domain, and the ways to its servers, of which there is at least one.
-    pub(super) fn trunk_towards(&self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
+    pub(super) fn trunk_towards(&mut self, uri: &Uri, now: Now) -> Option<(TrunkName, Vec<Flow>)> {
         let is_there = |it: &&Trunk| {
-            let domain = &it.config.domain;
-            let is_same_host = domain.host().zip(uri.host()).is_some_and(|(one, two)| one.same(two));
-            is_same_host && (domain.port() == uri.port() || uri.port().is_none())
+            let hosts = it.config.domain.as_ref().and_then(Uri::host).zip(uri.host());
+            hosts.is_some_and(|(one, two)| one.same(two))
         };
-        let trunk = self.trunks.all.iter().find(is_there)?;
-        let mut hops = trunk.hops.clone();
+        let has_port = |it: &&Trunk| it.config.domain.as_ref().and_then(Uri::port) == uri.port();
+        let mut there = self.trunks.all.iter().filter(is_there);
+        let exact = there.clone().find(has_port);
+        let trunk = exact.or_else(|| there.next().filter(|_| uri.port().is_none()))?;
+        let (name, mut hops) = (trunk.config.name.clone(), trunk.hops.clone());
         self.servers.locator.sort(&mut hops, now);
-        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).collect();
-        (!flows.is_empty()).then(|| (trunk.config.name.clone(), flows))
+        let flows = self.flows_to(&hops, Some(&name));
+        (!flows.is_empty()).then_some((name, flows))
     }
 
     pub(super) fn handle_trunk_timeout(&mut self, now: Now) {
+        while let Some(id) = self.trunks.patience.pop_due(now.instant) {
+            self.dialogs.abandon_alone(id);
+            self.handle_trunk_response(id, None, now);
+        }
         while let Some(index) = self.trunks.deadlines.pop_due(now.instant) {
             let Some(trunk) = self.trunks.all.get_mut(index) else {
                 continue;
@@ -452,11 +521,10 @@ impl Calls {
             trunk.ping_at = trunk.config.ping_every.map(|_| now.instant);
         }
         let sources = trunk.sources();
-        if let Some(capabilities) = trunk.config.capabilities.as_deref().cloned() {
-            self.dialogs.set_profile(index, sources.iter().map(Network::range).collect(), capabilities);
-        }
+        self.dialogs.set_peer(index, trunk.peer());
         self.config.routes.set_trunk_sources(name.clone(), sources);
-        let flows = self.flows_to(&hops, Some(&name));
+        // Calls come over the connection that registers: it is one of ours.
+        let flows: Vec<_> = hops.iter().filter_map(|it| self.direct_flow_to(it, Some(&name))).collect();
         self.register_at(index, &flows, now);
         self.pursue_trunk(index, now);
     }
@@ -499,6 +567,8 @@ impl Calls {
         {
             let via = self.dialogs.next_via(register.flow);
             let request = register.request(&via).ok();
+            // Nobody waits for the answer of a server that was left.
+            self.trunks.requests.retain(|_, it| (it.0, it.1) != (index, Sent::Register));
             let sent = request.and_then(|it| self.dialogs.send_alone(register.flow, it, now));
             match sent {
                 Some(id) => {
@@ -539,8 +609,13 @@ impl Calls {
         let route = proxy_route(&trunk.config);
         let hops = trunk.hops.clone();
         let is_asked = |flow: &Flow| self.trunks.requests.values().any(|it| *it == (index, Sent::Options, *flow));
-        let flows: Vec<_> = hops.iter().filter_map(|it| self.servers.flow_to(it)).filter(|it| !is_asked(it)).collect();
-        for flow in flows {
+        let way = |hop: &Hop| {
+            let server = self.servers.flow_to(hop)?;
+            let reusable = hop.server_name.as_ref().and_then(|it| self.dialogs.reusable(server, it));
+            Some((server, reusable.unwrap_or(server)))
+        };
+        let ways: Vec<_> = hops.iter().filter_map(way).filter(|it| !is_asked(&it.0)).collect();
+        for (server, flow) in ways {
             let (tag, call_id) = self.dialogs.fresh_names();
             let (via, contact) = (self.dialogs.next_via(flow), self.dialogs.contact_of(flow));
             let mut builder = Request::builder(Method::Options, &domain)
@@ -557,13 +632,16 @@ impl Calls {
                 builder = builder.header(name, value);
             }
             if let Some(id) = builder.build().ok().and_then(|it| self.dialogs.send_alone(flow, it, now)) {
-                self.trunks.requests.insert(id, (index, Sent::Options, flow));
+                self.trunks.requests.insert(id, (index, Sent::Options, server));
+                let until = now.instant + Duration::from_millis(TRUNK_OPTIONS_MS_MAX);
+                self.trunks.patience.set(id, Some(until));
             }
         }
     }
 
     /// The outcome of a REGISTER or OPTIONS of ours.
     pub(super) fn handle_trunk_response(&mut self, id: TransactionId, response: Option<&Response>, now: Now) {
+        self.trunks.patience.set(id, None);
         let Some((index, sent, flow)) = self.trunks.requests.remove(&id) else {
             return;
         };
@@ -591,6 +669,9 @@ impl Calls {
             (Sent::Options, _) if lives => {
                 let before = trunk.lives.insert(flow.remote, true);
                 event = (before == Some(false)).then_some(TrunkEvent::Up(flow.remote));
+                if let Some(registration) = trunk.registration.as_mut().filter(|_| event.is_some()) {
+                    registration.handle_server_up(flow, now);
+                }
             }
             (Sent::Options, _) => {
                 let before = trunk.lives.insert(flow.remote, false);

@@ -84,6 +84,9 @@ impl Calls {
                 if users.digest.informs() {
                     reply = reply.header(HeaderName::AuthenticationInfo, granted.authentication_info(b""));
                 }
+                if users.registrar.is_kept_alive(flow) {
+                    self.dialogs.expect_keep_alives(flow, now);
+                }
                 self.dialogs.note_known(flow.remote.ip(), now);
                 self.dialogs.respond(id, request, reply, now);
             }

@@ -83,6 +83,14 @@ impl Clip {
         u64::try_from(self.samples.len()).unwrap_or(u64::MAX) * 1_000 / u64::from(self.rate.hz())
     }
 
+    /// Fills a frame with what comes at `from`, and with silence after the end.
+    pub fn once(&self, from: usize) -> Frame {
+        let mut frame = Frame::silence(self.rate);
+        let rest = self.samples.get(from..).unwrap_or_default();
+        frame.samples_mut().iter_mut().zip(rest).for_each(|(to, sample)| *to = *sample);
+        frame
+    }
+
     /// Fills a frame with what comes at `from`, going round at the end.
     pub fn round(&self, from: usize) -> Frame {
         let mut frame = Frame::silence(self.rate);
@@ -136,7 +144,9 @@ mod tests {
         let clip = Clip::new(&[1, 2, 3], 8_000, RATE).unwrap();
         let frame = clip.round(7);
         assert_eq!(&frame.samples()[..5], &[2, 3, 1, 2, 3]);
+        assert_eq!(clip.once(1).samples()[..4], [2, 3, 0, 0]);
         let nothing = Clip::new(&[], 8_000, RATE).unwrap();
+        assert_eq!(nothing.once(1), Frame::silence(RATE));
         assert_eq!(nothing.round(5), Frame::silence(RATE));
     }
 }

@@ -9,7 +9,7 @@ use super::reading::{Section, nearest};
 use super::recordings::Recording;
 use super::trunks::Trunk;
 use super::users::User;
-use super::{Origin, Places};
+use super::{Origin, Places, Room};
 use crate::identity::Secret;
 use crate::limits;
 use crate::sip::Uri;
@@ -181,6 +181,8 @@ pub enum Number {
     Agent(String),
     /// `user`: it exists, and is called wherever it is registered.
     User(String),
+    /// `room`: it exists.
+    Room(String),
     /// `uri`: it is called at our cost.
     Uri(Uri),
     /// `trunk`, which exists, and `dial`: the number that is called over it at our cost; the same one if not given.
@@ -190,7 +192,7 @@ pub enum Number {
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Agent(name) | Self::User(name) => f.write_str(name),
+            Self::Agent(name) | Self::User(name) | Self::Room(name) => f.write_str(name),
             Self::Uri(uri) => f.write_str(uri.as_str()),
             Self::Trunk(trunk, number) => write!(f, "{number} over {trunk}"),
         }
@@ -219,18 +221,22 @@ pub(super) fn read_agents(
     agents
 }
 
-pub(super) fn read_numbers(
-    root: &Section<'_>,
-    agents: &BTreeMap<String, Agent>,
-    users: &BTreeMap<String, User>,
-    trunks: &BTreeMap<String, Trunk>,
-) -> BTreeMap<String, Number> {
+/// What numbers may lead to.
+#[derive(Clone, Copy)]
+pub(super) struct Answering<'a> {
+    pub(super) agents: &'a BTreeMap<String, Agent>,
+    pub(super) users: &'a BTreeMap<String, User>,
+    pub(super) rooms: &'a BTreeMap<String, Room>,
+    pub(super) trunks: &'a BTreeMap<String, Trunk>,
+}
+
+pub(super) fn read_numbers(root: &Section<'_>, answering: &Answering<'_>) -> BTreeMap<String, Number> {
     let mut numbers = BTreeMap::new();
     for (number, section) in root.sections("numbers") {
         if let Err(message) = check_number(&number) {
             section.complain_of_section(&message);
         }
-        if let Some(to) = read_number(&section, &number, agents, users, trunks) {
+        if let Some(to) = read_number(&section, &number, answering) {
             numbers.insert(number, to);
         }
         section.finish();
@@ -238,20 +244,16 @@ pub(super) fn read_numbers(
     numbers
 }
 
-fn read_number(
-    section: &Section<'_>,
-    number: &str,
-    agents: &BTreeMap<String, Agent>,
-    users: &BTreeMap<String, User>,
-    trunks: &BTreeMap<String, Trunk>,
-) -> Option<Number> {
-    const KEYS: [&str; 4] = ["agent", "user", "uri", "trunk"];
+fn read_number(section: &Section<'_>, number: &str, answering: &Answering<'_>) -> Option<Number> {
+    const KEYS: [&str; 5] = ["agent", "user", "room", "uri", "trunk"];
+    let Answering { agents, users, rooms, trunks } = answering;
     let (trunk, dial) = (section.text("trunk"), section.text("dial"));
-    let (agent, user, uri) = (section.text("agent"), section.text("user"), section.parsed("uri", parse_callee));
+    let (agent, user, room) = (section.text("agent"), section.text("user"), section.text("room"));
+    let uri = section.parsed("uri", parse_callee);
     match KEYS.iter().filter(|it| section.origin(it).is_some()).count() {
-        0 => section.complain_of_section("`agent`, `user`, `uri` or `trunk` is missing"),
+        0 => section.complain_of_section("`agent`, `user`, `room`, `uri` or `trunk` is missing"),
         1 => (),
-        _ => section.complain_of_section("`agent`, `user`, `uri` and `trunk` exclude each other"),
+        _ => section.complain_of_section("`agent`, `user`, `room`, `uri` and `trunk` exclude each other"),
     }
     if let Some(agent) = agent {
         if !agents.contains_key(&agent) {
@@ -264,6 +266,12 @@ fn read_number(
             section.complain("user", "there is no such user: add it as [users.NAME]");
         }
         return Some(Number::User(user));
+    }
+    if let Some(room) = room {
+        if !rooms.contains_key(&room) {
+            section.complain("room", "there is no such room: add it as [rooms.NAME]");
+        }
+        return Some(Number::Room(room));
     }
     if let Some(trunk) = trunk {
         if !trunks.contains_key(&trunk) {

@@ -15,6 +15,7 @@ mod network;
 mod operation;
 mod reading;
 mod recordings;
+mod rooms;
 mod show;
 mod sip;
 mod sip_limits;
@@ -35,10 +36,11 @@ use written::{Malformed, Origin, Table};
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, TransferBy, Turns};
 pub use capture::{Capture, Homer};
-pub use media::{Media, TrunkMedia};
+pub use media::{Keys, Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
+pub use rooms::Room;
 pub use sip::{Sip, TransfersFor};
 pub use sip_limits::SipLimits;
 pub use sounds::Sounds;
@@ -67,6 +69,8 @@ pub struct Config {
     pub numbers: BTreeMap<String, Number>,
     /// `[users.NAME]`, by name.
     pub users: BTreeMap<String, User>,
+    /// `[rooms.NAME]`, by name.
+    pub rooms: BTreeMap<String, Room>,
     /// `[trunks.NAME]`, by name.
     pub trunks: BTreeMap<String, Trunk>,
     /// `[dns]`
@@ -138,7 +142,9 @@ impl Config {
         let sip = Sip::read(&sip_section, &agents, &places);
         let rtp = Rtp::read(&rtp_section, &sip.advertise);
         let trunks = trunks::read_trunks(&root, &users, &places);
-        let numbers = agents::read_numbers(&root, &agents, &users, &trunks);
+        let rooms = rooms::read_rooms(&root, &users, &places);
+        let answering = agents::Answering { agents: &agents, users: &users, rooms: &rooms, trunks: &trunks };
+        let numbers = agents::read_numbers(&root, &answering);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", |section| Media::read(section, &rtp.ports), &mut finish);
@@ -166,6 +172,7 @@ impl Config {
             agents,
             numbers,
             users,
+            rooms,
             trunks,
             dns,
             speech,
@@ -542,16 +549,22 @@ mod tests {
             "[trunks.acme]\nuri = 'sip:sip.acme.example'\nusername = 'u'\npassword_env = 'P'\nregister = true\n\
              sources = ['203.0.113.0/24', '2001:db8::1']\noptions_s = 30\n\
              [trunks.pbx]\ngateways = ['sip:10.0.0.1;transport=tcp', 'sips:10.0.0.2']\nrealm = 'asterisk'\n\
+             [trunks.branch.inbound]\nusername = 'b'\npassword = 'x'\nregistration = true\n\
              [dns]\nservers = ['127.0.0.1:5300', '::1']",
             &[("P", "secret")],
         )
         .unwrap();
+        let branch = &config.trunks["branch"];
+        assert_eq!((&branch.domain, branch.gateways.len(), branch.inbound.address), (&None, 0, false));
         let acme = &config.trunks["acme"];
         assert_eq!((acme.realms.as_slice(), acme.gateways.len()), (&["sip.acme.example".to_owned()][..], 1));
         assert_eq!((acme.register, acme.expires.as_secs(), acme.sources.len()), (true, 3_600, 2));
         assert_eq!(acme.options_every, Some(std::time::Duration::from_secs(30)));
         let pbx = &config.trunks["pbx"];
-        assert_eq!((pbx.domain.to_string().as_str(), pbx.gateways.len()), ("sip:10.0.0.1;transport=tcp", 2));
+        assert_eq!(
+            (pbx.domain.as_ref().map(crate::sip::Uri::as_str), pbx.gateways.len()),
+            (Some("sip:10.0.0.1;transport=tcp"), 2)
+        );
         assert_eq!((pbx.realms.as_slice(), pbx.register), (&["asterisk".to_owned()][..], false));
         let servers: Vec<_> = config.dns.servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["127.0.0.1:5300", "[::1]:53"]);
@@ -566,9 +579,11 @@ mod tests {
                 "hookswitch.toml:3: [trunks.a] sources = \"10.0.0.0/33\": expected an address or a network such as \
                  203.0.113.0/24",
                 "hookswitch.toml:4: [trunks.a] transport = \"sctp\": expected udp, tcp or tls",
-                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing",
+                "hookswitch.toml:5: [trunks.b] `uri` or `gateways` is missing; without them it has to register with us \
+                 (`registration`, `username` and `password` of `inbound`)",
                 "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
+                "hookswitch.toml:6: [trunks.b] register = true: `uri` or `gateways` says where; both are missing",
                 "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
                  127.0.0.1",
             ],
@@ -607,15 +622,15 @@ format = "xml"
             &[],
             &[
                 "hookswitch.toml:3: [sip] there is no key `lisen`; did you mean `listen`? Keys: advertise, \
-                 authentication_info, digest, expose_headers, limits, listen, max_calls, next_hop_ms, open, open_agent, \
-                 origins, pass_headers, realm, redirects, ring_ms, tls, transfers, user_agent",
+                 auth_int, authentication_info, digest, expose_headers, limits, listen, max_calls, next_hop_ms, nonce_s, \
+                 open, open_agent, origins, pass_headers, realm, redirects, ring_ms, tls, transfers, user_agent",
                 "hookswitch.toml:4: [sip] max_calls = \"many\": expected a whole number from 1 to 100000",
                 "hookswitch.toml:5: [sip] open = a list: udp://0.0.0.0:5061 is not in `listen`",
                 "hookswitch.toml:8: [rtp] ports = \"16385-20000\": expected an even first and an odd last port of 1024 to \
                  65535, such as \"16384-32767\"; each call leg takes two",
                 "hookswitch.toml:9: [rtp] inactivity_s = 0: expected a whole number from 1 to 86400",
                 "hookswitch.toml:11: there is no section [htp]; did you mean [http]? Sections: agents, capture, data, dns, \
-                 drain, http, log, media, numbers, recordings, rtp, sip, sounds, speech, trunks, users",
+                 drain, http, log, media, numbers, recordings, rooms, rtp, sip, sounds, speech, trunks, users",
                 "hookswitch.toml:15: [agents.reception] pathway = \"nowhere.toml\": there is no such file, seen from the \
                  directory of this file; builtin:demo is the built-in one",
                 "hookswitch.toml:16: [agents.reception] voice = 7: expected text in quotes",
@@ -635,7 +650,7 @@ format = "xml"
     fn a_name_that_resembles_nothing_gets_the_list_alone() {
         let expected = [
             "hookswitch.toml:1: there is no section [billing]. Sections: agents, capture, data, dns, drain, http, log, media, \
-             numbers, recordings, rtp, sip, sounds, speech, trunks, users",
+             numbers, recordings, rooms, rtp, sip, sounds, speech, trunks, users",
             "hookswitch.toml:3: [drain] there is no key `grace`. Keys: limit_s",
         ];
         check_error("[billing]\n[drain]\ngrace = 4", &[], &expected);
@@ -863,9 +878,37 @@ advertise = ["10.0.0.1=203.0.113.1:5070", "203.0.113.9", "2001:db8::9"]
     }
 
     #[test]
+    fn a_room_has_digits_to_press_and_somebody_to_wait_for() {
+        let text = "[users.100]\npassword = 'x'\n[rooms.den]\npin = '4711'\nmoderator_pin_env = 'THEIRS'\n\
+                    moderators = ['100']\nwait_for_moderator = true\nmusic = 'none'\n[numbers.700]\nroom = 'den'";
+        let config = parse(text, &[("THEIRS", "998877")]).unwrap();
+        assert_eq!(config.numbers["700"], Number::Room("den".to_owned()));
+        let rules = &config.rooms["den"].rules;
+        assert_eq!(rules.moderator_pin.as_ref().map(Secret::reveal), Some("998877"));
+        assert_eq!((rules.members_max, rules.moderators.len(), &config.rooms["den"].music), (32, 1, &None));
+        let shown = format!("{config:?} {config}");
+        assert!(!shown.contains("4711") && !shown.contains("998877"), "{shown}");
+        check_error(
+            "[rooms.a]\npin = '12'\n[rooms.b]\nend_with_moderator = true\nmax_members = 1\n[rooms.'c c']\n\
+             moderators = ['x']\npin = '1234'\nmoderator_pin = '1234'\n[numbers.1]\nroom = 'd'",
+            &[],
+            &[
+                "hookswitch.toml:2: [rooms.a] pin: expected 4 to 16 digits in quotes",
+                "hookswitch.toml:3: [rooms.b] nobody can be its moderator: `moderator_pin` or `moderators` is missing",
+                "hookswitch.toml:5: [rooms.b] max_members = 1: expected a whole number from 2 to 200",
+                "hookswitch.toml:6: [rooms.\"c c\"] the name of a room is 1 to 64 letters, digits, `-` and `_`",
+                "hookswitch.toml:7: [rooms.\"c c\"] moderators = \"x\": there is no such user: add it as [users.NAME]",
+                "hookswitch.toml:9: [rooms.\"c c\"] moderator_pin: it is the same as `pin`",
+                "hookswitch.toml:11: [numbers.1] room = \"d\": there is no such room: add it as [rooms.NAME]",
+            ],
+        );
+    }
+
+    #[test]
     fn what_is_shown_is_a_configuration_that_says_the_same() {
         for config in [
             parse("", &[]).unwrap(),
+            parse("[rooms.a]\nmusic = 'none'\ntones = false\n[numbers.7]\nroom = 'a'", &[]).unwrap(),
             parse(
                 "[sip]\nopen = true\nadvertise = '192.0.2.1:5070'\nuser_agent = 'a \"b\" \\ c'\n[speech]\ndecoders = 3",
                 &[],

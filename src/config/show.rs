@@ -3,9 +3,10 @@
 use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
+use super::rooms::NO_MUSIC;
 use super::{
     Advertise, Agent, Brain, Capture, Config, Listener, LogFormat, Model, Number, OnFax, OnMachine, Pathway, Recording,
-    RecordingPlace, Recordings, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
+    RecordingPlace, Recordings, Room, Secret, Sip, SipTls, Sounds, TlsClients, Trunk, TrunkInbound,
 };
 use crate::sip::Uri;
 
@@ -39,14 +40,7 @@ impl Display for Config {
         for (name, agent) in &self.agents {
             shown.agent(name, agent);
         }
-        for (number, to) in &self.numbers {
-            shown.section(&format!("numbers.{}", quoted(number)));
-            shown.number(to);
-        }
-        for (name, user) in &self.users {
-            shown.section(&format!("users.{}", quoted(name)));
-            shown.secret("password", Some(&user.password));
-        }
+        shown.inside(self);
         for (name, trunk) in &self.trunks {
             shown.trunk(name, trunk);
         }
@@ -92,12 +86,44 @@ impl Shown {
         match to {
             Number::Agent(agent) => self.text("agent", agent),
             Number::User(user) => self.text("user", user),
+            Number::Room(room) => self.text("room", room),
             Number::Uri(uri) => self.text("uri", uri.as_str()),
             Number::Trunk(trunk, dial) => {
                 self.text("trunk", trunk);
                 self.text("dial", dial);
             }
         }
+    }
+
+    /// Numbers, and whom they lead to in the house.
+    fn inside(&mut self, config: &Config) {
+        for (number, to) in &config.numbers {
+            self.section(&format!("numbers.{}", quoted(number)));
+            self.number(to);
+        }
+        for (name, user) in &config.users {
+            self.section(&format!("users.{}", quoted(name)));
+            self.secret("password", Some(&user.password));
+        }
+        for (name, room) in &config.rooms {
+            self.room(name, room);
+        }
+    }
+
+    fn room(&mut self, name: &str, room: &Room) {
+        let rules = &room.rules;
+        self.section(&format!("rooms.{}", quoted(name)));
+        self.plain("max_members", rules.members_max);
+        self.secret("pin", rules.pin.as_ref());
+        self.secret("moderator_pin", rules.moderator_pin.as_ref());
+        self.list("moderators", rules.moderators.iter());
+        self.plain("muted_on_entry", rules.mutes_on_entry);
+        self.plain("wait_for_moderator", rules.waits_for_moderator);
+        self.plain("end_with_moderator", rules.ends_with_moderator);
+        self.plain("tones", room.tones);
+        self.text("music", room.music.as_deref().unwrap_or(NO_MUSIC));
+        self.text("prompt", &room.prompt);
+        self.plain("record", room.record);
     }
 
     fn sip(&mut self, sip: &Sip) {
@@ -111,6 +137,8 @@ impl Shown {
         self.text("realm", &sip.realm);
         self.list("digest", sip.digest.iter().map(|it| it.as_str()));
         self.plain("authentication_info", sip.authentication_info);
+        self.plain("auth_int", sip.auth_int);
+        self.plain("nonce_s", sip.nonce_lifetime.as_secs());
         self.plain("max_calls", sip.calls_max);
         self.milliseconds("next_hop_ms", sip.next_hop_after);
         self.text("user_agent", &sip.user_agent);
@@ -184,8 +212,10 @@ impl Shown {
 
     fn trunk(&mut self, name: &str, trunk: &Trunk) {
         self.section(&format!("trunks.{}", quoted(name)));
-        self.text("uri", trunk.domain.as_str());
-        self.list("gateways", trunk.gateways.iter());
+        if let Some(domain) = &trunk.domain {
+            self.text("uri", domain.as_str());
+            self.list("gateways", trunk.gateways.iter());
+        }
         let texts = [
             ("outbound_proxy", trunk.outbound_proxy.as_ref().map(Uri::as_str)),
             ("transport", trunk.transport.as_deref()),
@@ -209,8 +239,8 @@ impl Shown {
         if let Some(ptime_ms) = media.ptime_ms {
             self.plain("ptime_ms", ptime_ms);
         }
-        if let Some(events) = media.telephone_events {
-            self.text("dtmf", if events { "events" } else { "tones" });
+        if let Some(keys) = media.keys {
+            self.text("dtmf", keys.name());
         }
         if let Some(srtp) = media.srtp {
             self.text("srtp", srtp.as_str());

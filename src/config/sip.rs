@@ -31,6 +31,10 @@ pub struct Sip {
     /// `authentication_info`: whether telephones that register get the proof that we know their password, too, and the next
     /// nonce in time (RFC 7616 §3.5).
     pub authentication_info: bool,
+    /// `auth_int`: whether they may protect the bodies of their requests, too (`qop=auth-int`).
+    pub auth_int: bool,
+    /// `nonce_s`: for how long a nonce may be used.
+    pub nonce_lifetime: Duration,
     /// `max_calls`: further ones are refused with 503.
     pub calls_max: u32,
     /// `next_hop_ms`: after so long without an answer a call goes to the next server as well, if there is one.
@@ -102,6 +106,10 @@ impl Sip {
             realm: section.parsed("realm", parse_realm).unwrap_or_else(|| "hookswitch".to_owned()),
             digest: read_digest(section),
             authentication_info: section.boolean("authentication_info").unwrap_or(false),
+            auth_int: section.boolean("auth_int").unwrap_or(false),
+            nonce_lifetime: Duration::from_secs(
+                section.number("nonce_s", 2..=86_400).map_or(limits::NONCE_S_MAX, u64::from),
+            ),
             calls_max: section.number("max_calls", 1..=limits::CALLS_CONFIGURED_MAX).unwrap_or(1000),
             next_hop_after: Duration::from_millis(next_hop_ms),
             user_agent: section.parsed("user_agent", parse_user_agent).unwrap_or_else(|| USER_AGENT.to_owned()),

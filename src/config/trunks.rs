@@ -22,9 +22,9 @@ use crate::sip::{Uri, is_quotable};
 /// `[trunks.NAME]`: a carrier or PBX.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trunk {
-    /// `uri`, or the first of `gateways`: what is called and registered with.
-    pub domain: Uri,
-    /// `gateways`: where its servers are looked for, the preferred ones first; `uri` if none are written.
+    /// `uri`, or the first of `gateways`: what is called and registered with. `None` only if it registers with us.
+    pub domain: Option<Uri>,
+    /// `gateways`: where its servers are looked for, the preferred ones first; `uri`, if there is one, if none are written.
     pub gateways: Vec<Uri>,
     /// `outbound_proxy`: where everything goes instead, with a Route through it.
     pub outbound_proxy: Option<Uri>,
@@ -105,23 +105,24 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
     if gateways.len() > limits::TRUNK_GATEWAYS_MAX {
         section.complain("gateways", &format!("at most {} are used", limits::TRUNK_GATEWAYS_MAX));
     }
-    if section.origin("uri").is_none() && section.origin("gateways").is_none() {
-        section.complain_of_section("`uri` or `gateways` is missing");
+    let inbound = TrunkInbound::read(section, places);
+    let comes_to_us = inbound.registration && inbound.account.is_some();
+    let has_place = section.origin("uri").is_some() || section.origin("gateways").is_some();
+    if !has_place && !comes_to_us {
+        section.complain_of_section(
+            "`uri` or `gateways` is missing; without them it has to register with us (`registration`, `username` and \
+             `password` of `inbound`)",
+        );
     }
     let outbound_proxy = section.parsed("outbound_proxy", parse_uri);
-    let username = section.parsed("username", parse_quotable);
-    let password = places.secret(section, "password", "password_env");
-    if username.is_none() && section.origin("username").is_none() {
-        for key in ["password", "password_env"] {
-            if section.origin(key).is_some() {
-                section.complain_of_section(&format!("`{key}` is given, but no `username`"));
-            }
-        }
-    }
+    let (username, password) = read_credentials(section, places);
     let realms = section.list("realm", parse_quotable);
     let register = section.boolean("register").unwrap_or(false);
     if register && section.origin("username").is_none() {
         section.complain("register", "`username` says who is registered; it is missing");
+    }
+    if register && !has_place {
+        section.complain("register", "`uri` or `gateways` says where; both are missing");
     }
     let expires_s = section.number("expires_s", 30..=86_400).unwrap_or(3_600);
     let transport = section.parsed("transport", |text| match text {
@@ -134,12 +135,15 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
     });
     let caller_id = section.parsed("caller_id", |text| check_number(text).map(|()| text.to_owned()));
     let options_s = section.number("options_s", 0..=3_600).unwrap_or(0);
-    let domain = uri.or_else(|| gateways.first().cloned())?;
+    let domain = uri.or_else(|| gateways.first().cloned());
+    if domain.is_none() && (has_place || !comes_to_us) {
+        return None;
+    }
     if gateways.is_empty() {
-        gateways.push(domain.clone());
+        gateways.extend(domain.clone());
     }
     let realms = realms.unwrap_or_else(|| {
-        let hosts = gateways.iter().chain([&domain]).chain(&outbound_proxy).filter_map(Uri::host);
+        let hosts = gateways.iter().chain(&domain).chain(&outbound_proxy).filter_map(Uri::host);
         let mut hosts: Vec<_> = hosts.map(|it| it.to_string()).collect();
         hosts.sort();
         hosts.dedup();
@@ -159,11 +163,25 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         has_exact_media: read_media_addresses(section).unwrap_or(false),
         caller_id,
         media: TrunkMedia::read(section),
-        inbound: TrunkInbound::read(section, places),
+        inbound,
         tls: TrunkTls::read(section, places),
         follows_redirects: read_redirects(section),
         options_every: (options_s > 0).then(|| Duration::from_secs(options_s.into())),
     })
+}
+
+/// As whom it is called and registered with.
+fn read_credentials(section: &Section<'_>, places: &Places<'_>) -> (Option<String>, Option<Secret>) {
+    let username = section.parsed("username", parse_quotable);
+    let password = places.secret(section, "password", "password_env");
+    if username.is_none() && section.origin("username").is_none() {
+        for key in ["password", "password_env"] {
+            if section.origin(key).is_some() {
+                section.complain_of_section(&format!("`{key}` is given, but no `username`"));
+            }
+        }
+    }
+    (username, password)
 }
 
 /// Whether media come from where their descriptions say.

@@ -1,6 +1,9 @@
 //! How dialogs and calls end, and what the sides say about it (RFC 3326).
 
+use std::borrow::Cow;
+
 use crate::sip::Headers;
+use crate::transport::refusal::Refusal;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub enum EndCause {
     HungUp,
     /// The caller gave up before the answer.
     Cancelled,
+    /// Of several who were called, another one answered.
+    AnsweredElsewhere,
     /// The called side refused.
     Rejected,
     /// The called side did not answer in time, or nothing of it was heard at all.
@@ -78,6 +83,7 @@ impl EndCause {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::HungUp | Self::Cancelled => "Q.850;cause=16;text=\"Normal call clearing\"",
+            Self::AnsweredElsewhere => "SIP;cause=200;text=\"Call completed elsewhere\"",
             Self::NoAnswer => "Q.850;cause=19;text=\"No answer from user\"",
             Self::Rejected => "Q.850;cause=21;text=\"Call rejected\"",
             Self::NoMediaPort | Self::Overloaded => "Q.850;cause=42;text=\"Switching equipment congestion\"",
@@ -87,11 +93,20 @@ impl EndCause {
         }
     }
 
+    /// The same, unless the other side of the call told another cause of it.
+    pub(crate) fn reason_told(self, refusal: &Refusal) -> Cow<'static, str> {
+        if let Refusal::Relayed(_, Some(cause)) = refusal {
+            return format!("Q.850;cause={cause}").into();
+        }
+        self.reason().into()
+    }
+
     /// As the journal and metrics write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::HungUp => "hung_up",
             Self::Cancelled => "cancelled",
+            Self::AnsweredElsewhere => "answered_elsewhere",
             Self::Rejected => "rejected",
             Self::NoAnswer => "no_answer",
             Self::NotAcknowledged => "not_acknowledged",

@@ -11,6 +11,7 @@ mod in_dialog;
 mod inspection;
 pub(crate) mod invite;
 pub mod offer_answer;
+mod peers;
 mod session;
 pub mod session_timer;
 mod shared;
@@ -20,7 +21,6 @@ pub mod transfer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +30,7 @@ use self::end::{End, EndCause, Reason};
 use self::inspection::Body;
 use self::invite::uac::Invitation;
 use self::offer_answer::{Capabilities, MediaDescription};
+pub(crate) use self::peers::Peer;
 use self::session::{Session, State};
 use self::session_timer::SessionTimers;
 use self::shared::Shared;
@@ -193,6 +194,11 @@ impl Dialogs {
         self.shared.transactions.note_known(source, now);
     }
 
+    /// The peer of a stream has agreed to keep it alive.
+    pub(crate) fn expect_keep_alives(&mut self, flow: Flow, now: Now) {
+        self.shared.transactions.expect_keep_alives(flow, now);
+    }
+
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.shared.transactions.transport().identity(flow)
@@ -291,15 +297,33 @@ impl Dialogs {
         Some(self.sessions.get(&id)?.invites.first()?.request.headers().call_id())
     }
 
-    /// What our media sessions can do for `peer`, a number that stands for all who are at these addresses, from the next
-    /// INVITE on. Of several at one address, the first counts.
-    pub(crate) fn set_profile(
+    /// What is known of the peer of this number, from the next INVITE on.
+    pub(crate) fn set_peer(&mut self, index: usize, peer: Peer) {
+        self.shared.peers.set(index, peer);
+    }
+
+    /// Who of these peers sent `request` over `flow`, as its port and the called number tell; of equals the first.
+    pub(crate) fn nearest_peer(&self, among: Vec<usize>, flow: Flow, request: &Request) -> Option<usize> {
+        self.shared.peers.nearest(among.into_iter(), flow, Some(request))
+    }
+
+    /// Those of these peers who listen at the other end of `flow`, or all if nobody does.
+    pub(crate) fn peers_listening(&self, among: Vec<usize>, flow: Flow, request: &Request) -> Vec<usize> {
+        self.shared.peers.listening(among, flow, request)
+    }
+
+    /// Says whose a call is that came in and got no response yet, if that is another peer than its address seemed to tell.
+    /// What is agreed on with it then, if it holds an offer.
+    pub(crate) fn assign(
         &mut self,
-        peer: usize,
-        sources: Vec<RangeInclusive<IpAddr>>,
-        capabilities: Capabilities,
-    ) {
-        self.shared.set_profile(peer, sources, capabilities);
+        id: DialogId,
+        peer: Option<usize>,
+        media: Option<MediaDescription>,
+    ) -> Result<Option<MediaDescription>, Refusal> {
+        match self.sessions.get_mut(&id) {
+            Some(session) if self.shared.peers.of_session(id) != peer => session.assign(peer, &mut self.shared),
+            Some(_) | None => Ok(media),
+        }
     }
 
     /// The Call-ID of a session that has a dialog.
@@ -372,6 +396,16 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
     }
 
+    /// Tells the peer of an answered call of a key that is pressed on our side.
+    pub(crate) fn press(&mut self, id: DialogId, digit: Digit, now: Now) {
+        self.with(id, now, |session, shared| session.press(digit, shared, now));
+    }
+
+    /// What our media sessions can do for the peer of a call.
+    pub(crate) fn capabilities(&self, id: DialogId) -> &Capabilities {
+        self.shared.capabilities(self.shared.peers.of_session(id))
+    }
+
     /// Tells the peer of a call that our media session has moved, as soon as it can be told.
     pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
         self.with(id, now, |session, shared| session.move_media(local, shared, now));
@@ -387,18 +421,15 @@ impl Dialogs {
             }
             State::Calling(_) => {
                 outcome = HangUp::Pending;
-                session.cancel(cause, shared, now);
+                session.cancel(&cause.reason_told(refusal), shared, now);
             }
             State::Confirmed(confirmed) => {
                 session.is_end_told = true;
                 if confirmed.unacknowledged.is_some() {
                     confirmed.hangs_up = Some(cause);
                     confirmed.timer = None;
-                } else if let Refusal::Relayed(_, Some(told)) = refusal {
-                    // What the other side of the call said of it.
-                    session.send_bye_because(&format!("Q.850;cause={told}"), shared, now);
                 } else {
-                    session.send_bye(cause, shared, now);
+                    session.send_bye_because(&cause.reason_told(refusal), shared, now);
                 }
             }
             State::Ended(_) => (),

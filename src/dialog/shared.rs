@@ -1,12 +1,11 @@
 //! What all sessions share: the transaction layer below, and who waits for which transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
-use std::ops::RangeInclusive;
 
 use super::credentials::OwnCredentials;
 use super::inspection::SDP;
 use super::offer_answer::Capabilities;
+use super::peers::Peers;
 use super::session_timer::Terms;
 use super::state::Dialog;
 use super::{DialogId, DialogsConfig, Event, ServerEvent};
@@ -27,8 +26,7 @@ const SUPPORTED_WITH_REPLACES: &str = "100rel, norefersub, replaces, timer";
 pub(super) struct Shared {
     pub(super) transactions: Transactions,
     pub(super) config: DialogsConfig,
-    /// What our media sessions can do for certain peers, by a number of each.
-    profiles: BTreeMap<usize, (Vec<RangeInclusive<IpAddr>>, Capabilities)>,
+    pub(super) peers: Peers,
     pub(super) events: VecDeque<Event>,
     pub(super) server_events: VecDeque<ServerEvent>,
     /// 2xx of ours that wait for their ACK.
@@ -62,6 +60,8 @@ pub(super) enum Purpose {
     Refer,
     /// To tell how a transfer goes that the peer asked for.
     Notify,
+    /// To tell of a key.
+    Info,
 }
 
 impl Purpose {
@@ -72,29 +72,16 @@ impl Purpose {
 }
 
 impl Shared {
-    /// What our media sessions can do for whoever is at the other end of `flow`.
-    pub(super) fn capabilities(&self, flow: Flow) -> &Capabilities {
-        let peer = flow.remote.ip().to_canonical();
-        let mut profiles = self.profiles.values();
-        let own = profiles.find(|(sources, _)| sources.iter().any(|it| it.contains(&peer)));
-        own.map_or(&self.config.capabilities, |(_, it)| it)
-    }
-
-    /// See [`super::Dialogs::set_profile`].
-    pub(super) fn set_profile(
-        &mut self,
-        peer: usize,
-        sources: Vec<RangeInclusive<IpAddr>>,
-        capabilities: Capabilities,
-    ) {
-        self.profiles.insert(peer, (sources, capabilities));
+    /// What our media sessions can do for that peer.
+    pub(super) fn capabilities(&self, peer: Option<usize>) -> &Capabilities {
+        self.peers.capabilities(peer).unwrap_or(&self.config.capabilities)
     }
 
     pub(super) fn new(transactions: Transactions, config: DialogsConfig) -> Self {
         Self {
             transactions,
             config,
-            profiles: BTreeMap::new(),
+            peers: Peers::default(),
             events: VecDeque::new(),
             server_events: VecDeque::new(),
             unacknowledged: 0,
@@ -128,6 +115,7 @@ impl Shared {
     pub(super) fn forget_session(&mut self, dialog: DialogId) {
         self.credentials.forget_session(dialog);
         self.pinned.remove(&dialog);
+        self.peers.forget(dialog);
     }
 
     /// Counts what was dropped.

@@ -32,6 +32,13 @@ impl Dialogs {
         Some(id)
     }
 
+    /// Gives up on a request of [`Self::send_alone`]: nothing is told of it any more.
+    pub(crate) fn abandon_alone(&mut self, id: TransactionId) {
+        if self.shared.standalone.remove(&id) {
+            self.shared.transactions.abandon(id);
+        }
+    }
+
     pub(super) fn handle_standalone_response(&mut self, id: TransactionId, response: &Response) {
         if response.status().is_final() && self.shared.standalone.remove(&id) {
             self.shared.server_events.push_back(ServerEvent::Response { id, response: Some(response.clone()) });

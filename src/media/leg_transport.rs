@@ -51,16 +51,19 @@ impl LegTransport {
         Some(Self::WebRtc(Box::new(peer)))
     }
 
-    /// Takes what signalling has agreed on last. A browser stays what it is. The same keys change nothing: what has been sent and received under them
-    /// stays known.
-    pub fn update(&mut self, keys: Option<&Keys>, now: Instant) {
-        match (self, keys) {
-            (Self::Srtp { outbound, inbound }, Some(keys)) => {
+    /// Takes what signalling has agreed on last. The same keys change nothing: what has been sent and received under them
+    /// stays known, as does a browser that is still the same. Whether that could be done; else it takes a new transport.
+    #[must_use]
+    pub fn update(&mut self, keys: Option<&Keys>, browser: Option<&Browser>, now: Instant) -> bool {
+        match (self, keys, browser) {
+            (Self::WebRtc(peer), _, Some(browser)) => peer.update(&browser.parameters),
+            (Self::Srtp { outbound, inbound }, Some(keys), None) => {
                 outbound.rekey(&keys.ours);
                 inbound.rekey(&keys.theirs, &keys.their_identifier, now);
+                true
             }
-            (Self::WebRtc(_), _) => (),
-            (transport @ (Self::Plain | Self::Srtp { .. }), keys) => *transport = Self::new(keys),
+            (Self::Plain, None, None) => true,
+            (Self::Plain | Self::Srtp { .. } | Self::WebRtc(_), ..) => false,
         }
     }
 
@@ -122,20 +125,22 @@ mod tests {
             check(&mut here, &mut there, 1, true);
             check(&mut there, &mut here, 1, true);
             // The same keys once more: what was sent stays sent.
-            here.update(Some(&ours), now());
+            assert!(here.update(Some(&ours), None, now()));
             check(&mut here, &mut there, 2, true);
             let mut again = packet(2);
             assert_eq!(here.protect(&mut again, 32), Err(Unprotected));
             // Another key on our side only is not understood; told of it, the peer understands.
             let (fresh, fresh_there) = keys(suite, 2);
-            here.update(Some(&fresh), now());
+            assert!(here.update(Some(&fresh), None, now()));
             check(&mut here, &mut there, 3, false);
-            there.update(Some(&fresh_there), now());
+            assert!(there.update(Some(&fresh_there), None, now()));
             check(&mut here, &mut there, 4, true);
             // And back to plain RTP, if signalling says so.
-            here.update(None, now());
+            assert!(!here.update(None, None, now()));
+            here = LegTransport::new(None);
             check(&mut here, &mut there, 5, false);
-            there.update(None, now());
+            assert!(!there.update(None, None, now()));
+            there = LegTransport::new(None);
             check(&mut here, &mut there, 6, true);
         }
     }

@@ -14,12 +14,20 @@ use crate::codec::{Clip, SampleRate};
 /// | `ringback:DE`, `busy:DE`, `congestion:DE` | the tones of a country, ISO 3166-1 |
 /// | `beep` | what an answering machine says before it records |
 /// | `special-information` | what comes before an announcement of the network |
+/// | `joined`, `left`, `muted`, `unmuted` | what happens in a conference room |
+/// | `enter-pin`, `wrong-pin` | what is heard at its door |
 pub fn by_name(name: &str, rate: SampleRate) -> Option<Clip> {
     match name.split_once(':') {
         None => match name {
             "hold-music" => hold_music(rate).ok(),
             "beep" => tone(BEEP, rate),
             "special-information" => tone(SPECIAL_INFORMATION, rate),
+            "joined" => tone(&[Piece::tone(440, 100), Piece::tone(660, 140)], rate),
+            "left" => tone(&[Piece::tone(660, 100), Piece::tone(440, 140)], rate),
+            "enter-pin" => tone(ENTER_PIN, rate),
+            "wrong-pin" => tone(&[Piece::tone(300, 200), Piece::silence(60), Piece::tone(300, 200)], rate),
+            "muted" => tone(&[Piece::tone(520, 80), Piece::tone(390, 80)], rate),
+            "unmuted" => tone(&[Piece::tone(390, 80), Piece::tone(520, 80)], rate),
             _ => None,
         },
         Some((kind, country)) => {
@@ -47,6 +55,9 @@ fn tone(pieces: &[Piece], rate: SampleRate) -> Option<Clip> {
     Clip::new(&samples, rate.hz(), rate).ok()
 }
 
+/// Three short notes.
+const ENTER_PIN: &[Piece] =
+    &[Piece::tone(520, 90), Piece::silence(60), Piece::tone(520, 90), Piece::silence(60), Piece::tone(780, 160)];
 /// As loud as networks send tones.
 const LEVEL_DB: f32 = -13.0;
 
@@ -65,6 +76,12 @@ mod tests {
             ("ringback:US", 6_000),
             ("busy:GB", 750),
             ("congestion:FR", 500),
+            ("joined", 240),
+            ("left", 240),
+            ("enter-pin", 460),
+            ("wrong-pin", 460),
+            ("muted", 160),
+            ("unmuted", 160),
         ] {
             for rate in [SampleRate::Hz8000, SampleRate::Hz16000] {
                 assert_eq!(by_name(name, rate).map(|it| it.duration_ms()), Some(ms), "{name}");

@@ -3,3 +3,4 @@
 pub mod calls;
 #[cfg(feature = "server")]
 pub mod problem;
+pub mod rooms;

@@ -8,6 +8,8 @@
 //! | 408, 5xx, no answer, 3xx  | the next server; after the last one, a pause that doubles from 30 s to 30 min   |
 //! | any other                 | the same pause                                                                  |
 //!
+//! A server that turns out not to live is left for the next one; one that lives again and is preferred is returned to.
+//!
 //! A redirection is not followed: credentials go to the servers that they were configured for.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -76,6 +78,8 @@ pub struct Registration {
     /// The proxies that the registrar wants on the way of our calls (RFC 3608).
     service_route: Vec<NameAddr>,
     gave_up: Option<GaveUp>,
+    /// A server that lives again, and is to be asked once the pending answer is there.
+    returns_to: Option<Flow>,
     is_stopping: bool,
     outputs: VecDeque<Register>,
     stats: RegistrationStats,
@@ -193,6 +197,7 @@ impl Registration {
             bound: None,
             service_route: vec![],
             gave_up: None,
+            returns_to: None,
             is_stopping: false,
             outputs: VecDeque::new(),
             stats: RegistrationStats::default(),
@@ -277,12 +282,45 @@ impl Registration {
         }
     }
 
-    /// The server at the other end of `flow` does not live any more: if it is the one that has us, the next one is asked.
+    /// The server at the other end of `flow` does not live any more: if it is the one that has us or is being asked, the next
+    /// one is asked.
     pub fn handle_server_down(&mut self, flow: Flow, now: Now) {
         let has_others = self.config.servers.len() > 1;
-        if has_others && self.server() == Some(flow) && self.pending.is_none() && !self.is_stopping {
+        if !has_others || self.server() != Some(flow) || self.is_stopping {
+            return;
+        }
+        if self.pending.is_some() {
+            self.handle_server_failed(Failure::NoAnswer, None, now);
+        } else {
             self.stats.failovers += 1;
             self.advance_server();
+            self.again_at = Some(now.instant);
+        }
+    }
+
+    /// The server at the other end of `flow` lives again: it is asked if it is preferred to the one that was asked last, or
+    /// if that has not accepted us. Credentials that were refused are not tried again for it.
+    pub fn handle_server_up(&mut self, flow: Flow, now: Now) {
+        self.returns_to = (!self.is_stopping).then_some(flow);
+        if self.pending.is_none() {
+            self.return_to_server(now);
+        }
+    }
+
+    fn return_to_server(&mut self, now: Now) {
+        let Some(flow) = self.returns_to.take() else {
+            return;
+        };
+        let Some(index) = self.config.servers.iter().position(|it| it.flow == flow) else {
+            return;
+        };
+        let is_wanted = match self.state {
+            RegistrationState::Registered => index < self.server,
+            RegistrationState::Failed(_) => true,
+            RegistrationState::NotRegistered | RegistrationState::Pending | RegistrationState::AuthFailed => false,
+        };
+        if is_wanted && !self.is_stopping {
+            self.server = index;
             self.again_at = Some(now.instant);
         }
     }
@@ -414,6 +452,7 @@ impl Registration {
         }
         let pause = self.share_of(granted, 80, 90);
         self.again_at = Some(now.instant + pause);
+        self.return_to_server(now);
     }
 
     /// RFC 3261 §10.2.4: the time that our Contact has got. Border controllers write their own in its place.
@@ -517,6 +556,9 @@ impl Registration {
         // Everybody else was told the same time.
         let pause = if pause < least { least + self.share_of(least, 0, 10) } else { pause };
         self.again_at = Some(now.instant + pause);
+        if least_s.is_none() {
+            self.return_to_server(now);
+        }
     }
 
     fn finish_stopping(&mut self, now: Now) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::auth::Authenticated;
 use crate::identity::{AccountId, Pii};
-use crate::limits::{BINDING_CONTACT_BYTES_MAX, BINDINGS_MAX, BINDINGS_PER_USER_MAX, PATH_HOPS_MAX};
+use crate::limits::{BINDING_CONTACT_BYTES_MAX, BINDINGS_MAX, BINDINGS_PER_USER_MAX, FLOW_TIMER_S, PATH_HOPS_MAX};
 use crate::sip::{Contacts, HeaderName, NameAddr, Request, Response, ResponseBuilder, StatusCode, Uri, is_quotable};
 use crate::timer::{Deadlines, Now};
 use crate::transport::{Flow, TransportKind};
@@ -256,6 +256,13 @@ impl Registrar {
         targets.into_iter().map(|it| it.1).collect()
     }
 
+    /// Whether the peer of the connection `flow` was told to keep it alive (RFC 5626 §4.4): it is one of a device's flows.
+    pub fn is_kept_alive(&self, flow: Flow) -> bool {
+        let first = (flow, Key { account: AccountId(String::new()), user: "".into() });
+        let of_flow = self.by_flow.range(first..).take_while(|it| it.0 == flow);
+        of_flow.map(|(_, key)| key).any(|it| self.users.get(it).is_some_and(|it| keeps_alive(it, flow)))
+    }
+
     /// Who registered over the connection `flow` for itself, without a proxy in between.
     pub fn users_on(&self, flow: Flow) -> impl Iterator<Item = (&AccountId, &str)> {
         let first = (flow, Key { account: AccountId(String::new()), user: "".into() });
@@ -344,7 +351,7 @@ impl Registrar {
             }
         }
         self.settle(&key);
-        Ok(self.accept(&key, request, now))
+        Ok(self.accept(&key, request, flow, now))
     }
 
     fn is_ours(&self, uri: &Uri) -> bool {
@@ -486,7 +493,7 @@ impl Registrar {
     }
 
     /// §10.3, step 8: all bindings that the user has now.
-    fn accept(&self, key: &Key, request: &Request, now: Now) -> ResponseBuilder {
+    fn accept(&self, key: &Key, request: &Request, flow: Flow, now: Now) -> ResponseBuilder {
         let mut reply = Response::reply(request, StatusCode::OK);
         let bindings = self.users.get(key).map_or(&[][..], Vec::as_slice);
         for binding in bindings {
@@ -494,6 +501,9 @@ impl Registrar {
         }
         if bindings.iter().any(|it| it.outbound.is_some() && *it.call_id == *request.headers().call_id()) {
             reply = reply.header(HeaderName::Require, "outbound");
+            if keeps_alive(bindings, flow) {
+                reply = reply.header(HeaderName::FlowTimer, FLOW_TIMER_S);
+            }
         }
         // RFC 3327 §5.3.
         reply.copy(request.headers(), &HeaderName::Path).header(HeaderName::Supported, "path, outbound")
@@ -552,6 +562,12 @@ impl Binding {
         }
         shown
     }
+}
+
+/// Whether one of them has this stream for a flow of its own, without a proxy in between, who would have to keep it alive.
+fn keeps_alive(bindings: &[Binding], flow: Flow) -> bool {
+    let is_own = |it: &Binding| it.flow == flow && it.outbound.is_some() && it.path.is_empty();
+    flow.kind.is_stream() && bindings.iter().any(is_own)
 }
 
 /// Whether what is sent to the device comes to it on the flow that its REGISTER took (RFC 5626 §6): it came to us directly, or

@@ -20,6 +20,10 @@ pub struct AgentName(pub String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrunkName(pub String);
 
+/// The name of a conference room, as the configuration writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomName(pub String);
+
 /// Who answers, and the account that the call belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -34,6 +38,8 @@ pub struct Target {
 pub enum Destination {
     /// To an agent of ours.
     Agent(AgentName),
+    /// Into a room, where it is mixed with others.
+    Room(RoomName),
     /// To a user, wherever it is registered.
     User(String),
     /// Out of the house, which may cost money.
@@ -106,14 +112,14 @@ impl Routes {
         self.trunks.insert(trunk, networks);
     }
 
-    /// The trunk that `source` belongs to.
-    pub fn trunk_of(&self, source: IpAddr) -> Option<&TrunkName> {
-        self.trunks.iter().find(|(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
+    /// The trunks that `source` belongs to, by their names.
+    pub fn trunks_of(&self, source: IpAddr) -> impl Iterator<Item = &TrunkName> {
+        self.trunks.iter().filter(move |(_, it)| it.iter().any(|it| it.contains(source))).map(|(name, _)| name)
     }
 
     /// Whether `source` is known, by itself or as that of a trunk.
     pub fn is_known(&self, source: IpAddr) -> bool {
-        self.sources.iter().any(|it| it.contains(source)) || self.trunk_of(source).is_some()
+        self.sources.iter().any(|it| it.contains(source)) || self.trunks_of(source).next().is_some()
     }
 
     /// Makes `name` a user, whom other users of the account can call by that name.
@@ -121,9 +127,9 @@ impl Routes {
         self.users.insert((account, name.to_owned()));
     }
 
-    /// Who calls from `source`, as far as its address tells.
+    /// Who calls from `source`, as far as its address tells: of several trunks, the first by its name.
     pub fn caller(&self, source: IpAddr) -> Caller {
-        match self.trunk_of(source) {
+        match self.trunks_of(source).next() {
             Some(trunk) => Caller::Trunk(trunk.clone()),
             None if self.is_known(source) => Caller::Known,
             None => Caller::Stranger,
@@ -325,6 +331,7 @@ mod tests {
     fn check(routes: &Routes, admission: &Admission, caller: &Caller, user: &str, expected: Result<&str, Refusal>) {
         let found = routes.route(admission, caller, user).map(|it| match it.to {
             Destination::Agent(name) => format!("agent {}", name.0),
+            Destination::Room(name) => format!("room {}", name.0),
             Destination::User(name) => format!("user {name}"),
             Destination::Uri(uri) => format!("uri {uri}"),
             Destination::Trunk(trunk, number) => format!("trunk {} {number}", trunk.0),

@@ -35,6 +35,7 @@ use crate::server::media_link::{self, LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
+use crate::server::rooms::{Rooms, member};
 use crate::server::sip_worker::{Command, NewCall, Signal};
 use crate::server::sounds::Sounds;
 use crate::server::{clock, entropy, logging, task};
@@ -65,12 +66,18 @@ pub(crate) struct Shared {
     pub(crate) recordings: Arc<Recordings>,
     /// What agents may play.
     pub(crate) sounds: Arc<Sounds>,
+    /// Where calls are mixed.
+    pub(crate) rooms: Rooms,
 }
 
 /// Starts an actor for every new call until the SIP worker is gone.
 pub(crate) async fn run_all(mut new_calls: mpsc::Receiver<NewCall>, shared: Shared) {
     while let Some(new) = new_calls.recv().await {
         let span = logging::call_span(new.call);
+        if let Some(room) = new.party.room.clone() {
+            task::spawn("room-member", member::run(room, new, shared.clone()).instrument(span));
+            continue;
+        }
         match new.link.is_some() {
             true => task::spawn("call-actor", run(new, shared.clone()).instrument(span)),
             false => task::spawn("call-attendant", attendant::run(new, shared.clone()).instrument(span)),

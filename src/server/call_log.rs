@@ -228,6 +228,7 @@ impl CallLog {
             | Event::Transfer { .. }
             | Event::RecordingConsent { .. }
             | Event::Recording(_)
+            | Event::Room { .. }
             | Event::Note { .. }
             | Event::Unknown(_) => (),
         }
@@ -322,7 +323,7 @@ pub(crate) fn ended(end: call::End, agent: Option<EndCause>) -> Event {
 fn cause(end: call::End) -> EndCause {
     match end.cause {
         call::EndCause::HungUp => EndCause::HangUp,
-        call::EndCause::Cancelled => EndCause::Cancelled,
+        call::EndCause::Cancelled | call::EndCause::AnsweredElsewhere => EndCause::Cancelled,
         call::EndCause::Rejected => match end.sip_status {
             Some(404) => EndCause::UnknownNumber,
             Some(403) => EndCause::NotAllowed,

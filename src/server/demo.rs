@@ -192,6 +192,7 @@ impl<'a> Caller<'a> {
             | Event::Transfer { .. }
             | Event::RecordingConsent { .. }
             | Event::Recording(_)
+            | Event::Room { .. }
             | Event::Note { .. }
             | Event::Settled
             | Event::Unknown(_) => (),

@@ -18,7 +18,7 @@ use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
 use crate::registrar::RegistrationState;
-use crate::route::{Admission, TrunkName};
+use crate::route::{Admission, RoomName, TrunkName};
 use crate::server::call_log::CallLog;
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
@@ -285,6 +285,13 @@ impl EndpointHandle {
         placed.await.ok()
     }
 
+    /// The same, for somebody who is to be in a room.
+    pub(crate) async fn invite(&self, order: Order, room: RoomName) -> Option<CallId> {
+        let (reply, placed) = oneshot::channel();
+        self.worker.send(Command::Invite(Box::new(order), room, reply)).await.ok()?;
+        placed.await.ok()
+    }
+
     /// Refuses new calls from here on.
     pub(crate) async fn drain(&self) {
         // A worker that is gone takes no calls either.
@@ -327,6 +334,7 @@ impl EndpointHandle {
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
             rtp.packets_unauthenticated += value(&worker.unauthenticated);
             rtp.packets_replayed += value(&worker.replayed);
+            rtp.packets_unsent += value(&worker.send_failures);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
         }

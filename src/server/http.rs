@@ -1,4 +1,4 @@
-//! The HTTP server: `/healthz`, `/readyz` and `/metrics`.
+//! The HTTP server: `/healthz`, `/readyz`, `/metrics` and `/openapi.json`.
 //!
 //! Clients are hostile here too. The number of connections is bounded, and a connection beyond the bound is closed at
 //! once; a client has a bounded time for the head of its request (and between two requests), for reading the answer and
@@ -30,6 +30,7 @@ use crate::limits;
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::health::Health;
 use crate::server::metrics::Metrics;
+use crate::server::openapi;
 use crate::server::{clock, task};
 
 /// A socket that is listened on, before anything is served.
@@ -64,7 +65,8 @@ pub enum HttpError {
 pub fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
     let metrics = Router::new().route("/metrics", get(show_metrics)).with_state(metrics);
     let health = Router::new().route("/readyz", get(show_readiness)).with_state(health);
-    Router::new().route("/healthz", get(show_health)).merge(metrics).merge(health)
+    let free = Router::new().route("/healthz", get(show_health)).route("/openapi.json", get(openapi::show));
+    free.merge(metrics).merge(health)
 }
 
 /// `routes`, for whoever shows one of `keys`.

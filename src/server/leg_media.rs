@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::codec::AudioCodec;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::media::{Browser, RemoteMedia, TelephoneEventFormat, host_behind_nat};
+use crate::server::media_worker::Means;
 use crate::webrtc::{Format, FormatKind};
 
 /// The peer's side of a leg's media. `signalling` is the host its SIP messages come from, where it may turn out to be if
@@ -30,8 +31,13 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
     }
 }
 
+/// How the packets of the leg are carried, and whether keys are left to signalling.
+pub(crate) fn means(description: &MediaDescription, tells_keys: bool) -> Means {
+    Means { keys: description.keys.clone(), browser: browser(description), tells_keys }
+}
+
 /// The browser that the peer is, if it is one. A codec that browsers do not have leaves only the events.
-pub(crate) fn browser(description: &MediaDescription) -> Option<Box<Browser>> {
+fn browser(description: &MediaDescription) -> Option<Box<Browser>> {
     let parameters = *description.webrtc.clone()?;
     let kind = match description.codec {
         AudioCodec::Opus => Some(FormatKind::Opus),

@@ -23,6 +23,7 @@ use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
 use crate::registrar::RegistrarStats;
 use crate::server::recordings::RecordingsSnapshot;
+use crate::server::rooms::RoomsSnapshot;
 use crate::server::task;
 use crate::timer::Now;
 
@@ -50,6 +51,8 @@ pub struct Snapshot {
     pub recordings: RecordingsSnapshot,
     /// Supervisors who hear a call or are called for that, and the total of those who came to hear one.
     pub supervisors: (u64, u64),
+    /// Conference rooms.
+    pub rooms: RoomsSnapshot,
     /// Users: where they are, and what they showed of themselves.
     pub users: UsersSnapshot,
     /// Captured SIP messages.
@@ -177,6 +180,8 @@ pub struct RtpSnapshot {
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
     pub packets_replayed: u64,
+    /// Total of packets that the system did not send, for want of a way there, say.
+    pub packets_unsent: u64,
     /// Legs whose SRTP keys were told over signalling that others can read.
     pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
@@ -448,6 +453,7 @@ impl Page {
         self.journal(&snapshot.journal);
         self.recordings(&snapshot.recordings);
         self.supervisors(snapshot.supervisors);
+        self.rooms(&snapshot.rooms);
         self.users(&snapshot.users);
         self.capture(&snapshot.capture);
     }
@@ -565,9 +571,10 @@ impl Page {
             ([("what", "unmatched")], rtp.packets_unmatched),
             ([("what", "unauthenticated")], rtp.packets_unauthenticated),
             ([("what", "replayed")], rtp.packets_replayed),
+            ([("what", "unsent")], rtp.packets_unsent),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            on a shared port from where nobody is expected, not protected with the peer's key, come before.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before, not sent by the system.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let help = "Legs whose SRTP keys were told over signalling that others can read.";
         self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);
@@ -604,6 +611,16 @@ impl Page {
         let help = "Supervisors who hear a call, or are called for that.";
         self.value("hookswitch_supervisors", GAUGE, help, now);
         self.value("hookswitch_supervisions_total", COUNTER, "Supervisors who came to hear a call.", total);
+    }
+
+    fn rooms(&mut self, rooms: &RoomsSnapshot) {
+        self.value("hookswitch_rooms", GAUGE, "Conference rooms with somebody in them.", rooms.occupied);
+        self.value("hookswitch_room_members", GAUGE, "Members of all conference rooms.", rooms.members);
+        self.value("hookswitch_room_entries_total", COUNTER, "Callers who came into a room.", rooms.entered);
+        let help = "Callers who did not come into a room, and wrong PINs, by reason.";
+        let refused =
+            rooms.refused.iter().filter(|it| !it.0.is_empty()).map(|(why, count)| ([("reason", *why)], *count));
+        self.family("hookswitch_room_refusals_total", COUNTER, help, refused);
     }
 
     fn recordings(&mut self, recordings: &RecordingsSnapshot) {

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use crate::codec::SampleRate;
 use crate::identity::{CallId, Pii};
-use crate::route::AgentName;
+use crate::route::{AgentName, RoomName};
 use crate::server::media_link::TaskEnd;
 use crate::server::sip_worker::Signal;
 
@@ -26,10 +26,14 @@ pub(crate) struct NewCall {
 }
 
 /// Between whom a call is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Party {
     /// Who talks in it; `None` for one of the test phone.
     pub(crate) agent: Option<AgentName>,
+    /// The room that it is for.
+    pub(crate) room: Option<RoomName>,
+    /// The user who has shown to call.
+    pub(crate) user: Option<String>,
     /// Who calls.
     pub(crate) from: Pii<String>,
     /// Who is called.

@@ -3,7 +3,8 @@
 //! whose peer offers one that is taken gets ports of its own.
 //!
 //! What we offer names our port before the peer's address is known. Should its answer name an address that is taken, the
-//! call fails, and what is offered to that host later names ports of its own.
+//! leg moves to ports of its own, which its peer is told of by another offer, and so do those that are offered to that host
+//! later from the beginning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -106,6 +107,13 @@ impl SharedPorts {
             self.ambiguous.insert(peer.to_canonical());
         }
         taken
+    }
+
+    /// A leg gets ports of its own; the local address of those that it had. `None` if it shares none.
+    pub(crate) fn leave(&mut self, leg: LegId) -> Option<IpAddr> {
+        let held = self.legs.remove(&leg)?;
+        self.give_back(&held);
+        Some(held.pair.rtp_address().ip())
     }
 
     /// A leg is over, or has not come to be.

@@ -21,13 +21,13 @@ use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
     TrunkTls, User,
 };
-use crate::dialog::offer_answer::{Capabilities, Preference};
+use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
-use crate::route::{Admission, AgentName, Destination, Network, Routes, Target, TrunkName};
+use crate::route::{Admission, AgentName, Destination, Network, RoomName, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError};
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
@@ -42,6 +42,7 @@ use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{self, Recordings, RecordingsError};
+use crate::server::rooms::{self, RoomSoundMissing, Rooms};
 use crate::server::shared_ports::SharedPortsConfig;
 use crate::server::sip_worker::NewCall;
 use crate::server::sounds::{CallSounds, SoundMissing, Sounds, UnknownCountry};
@@ -106,6 +107,9 @@ pub enum StartError {
     /// Music on hold.
     #[error(transparent)]
     HoldMusic(#[from] SoundMissing),
+    /// What is heard in a conference room.
+    #[error(transparent)]
+    RoomSound(#[from] RoomSoundMissing),
     /// The HTTP listener does not tell its address.
     #[error("the HTTP listener has no address: {0}")]
     HttpAddress(std::io::Error),
@@ -145,6 +149,7 @@ impl System {
 
         let writer = task::spawn("journal", writer.run());
         let Endpoint { listening, handle, new_calls } = endpoint;
+        let rooms = start_rooms(&config, &sounds, &recordings, &handle, &metrics)?;
         let shared = Shared {
             agents,
             log: log.clone(),
@@ -152,6 +157,7 @@ impl System {
             worker: handle.worker.clone(),
             recordings: Arc::clone(&recordings),
             sounds,
+            rooms: rooms.clone(),
         };
         spawn_actors(new_calls, shared);
         let speech = speech.map(|(server, _)| server);
@@ -166,7 +172,7 @@ impl System {
         recordings.spawn(&group);
         let counted = Arc::clone(&recordings);
         metrics.add_source(move |snapshot| snapshot.recordings = counted.snapshot());
-        let routes = api_routes(&config, &handle, &log, &journal, recordings);
+        let routes = api_routes(&config, &handle, &log, &journal, recordings, rooms);
         let api = http::api(routes, api_keys);
         http.serve(http::router(metrics, Arc::clone(&health)).merge(api), &group);
         Ok(Self {
@@ -246,6 +252,19 @@ impl System {
     }
 }
 
+fn start_rooms(
+    config: &Config,
+    sounds: &Sounds,
+    recordings: &Arc<Recordings>,
+    handle: &EndpointHandle,
+    metrics: &Metrics,
+) -> Result<Rooms, RoomSoundMissing> {
+    let rooms = Rooms::new(&config.rooms, sounds, Arc::clone(recordings), handle.worker.clone())?;
+    let counted = rooms.clone();
+    metrics.add_source(move |snapshot| snapshot.rooms = counted.snapshot());
+    Ok(rooms)
+}
+
 /// What is served to whoever shows a key.
 fn api_routes(
     config: &Config,
@@ -253,17 +272,21 @@ fn api_routes(
     log: &CallLog,
     journal: &Journal,
     recordings: Arc<Recordings>,
+    rooms: Rooms,
 ) -> Router {
     let originator = Originator {
         endpoint: handle.clone(),
         agents: config.agents.keys().cloned().collect(),
         trunks: config.trunks.keys().cloned().collect(),
     };
+    let trunks = config.trunks.keys().cloned().collect();
+    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), trunks };
     let seen = log.clone();
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
     calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
         .merge(originate::routes(originator))
         .merge(live_calls::routes(live))
+        .merge(rooms::http::routes(desk))
         .merge(recordings::http::routes(journal.clone(), recordings))
 }
 
@@ -442,7 +465,7 @@ fn capabilities(media: &config::Media) -> Capabilities {
     Capabilities {
         codecs: media.codecs.clone(),
         preference: if media.prefers_ours { Preference::Ours } else { Preference::Theirs },
-        telephone_events: true,
+        keys: Keys::Events,
         comfort_noise: media.comfort_noise,
         ptime_ms: media.ptime_ms,
         srtp: media.srtp,
@@ -458,7 +481,11 @@ fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities
         codecs: trunk.codecs.clone().unwrap_or(general.codecs),
         // Who writes an order for one carrier means it.
         preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
-        telephone_events: trunk.telephone_events.unwrap_or(general.telephone_events),
+        keys: match trunk.keys {
+            Some(config::Keys::Events) | None => general.keys,
+            Some(config::Keys::Tones) => Keys::Tones,
+            Some(config::Keys::Info) => Keys::Info,
+        },
         ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
         srtp: trunk.srtp.unwrap_or(general.srtp),
         ..general
@@ -524,6 +551,7 @@ pub(crate) fn target(to: &Number) -> Target {
     let to = match to {
         Number::Agent(agent) => Destination::Agent(AgentName(agent.clone())),
         Number::User(user) => Destination::User(user.clone()),
+        Number::Room(room) => Destination::Room(RoomName(room.clone())),
         Number::Uri(uri) => Destination::Uri(uri.clone()),
         Number::Trunk(trunk, dial) => Destination::Trunk(TrunkName(trunk.clone()), dial.clone()),
     };
@@ -540,6 +568,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         digest: DigestServerConfig {
             algorithms: config.sip.digest.clone(),
             informs: config.sip.authentication_info,
+            auth_int: config.sip.auth_int,
+            nonce_lifetime: config.sip.nonce_lifetime,
             ..DigestServerConfig::new(config.sip.realm.clone())
         },
         registrar: RegistrarConfig::default(),

@@ -210,6 +210,16 @@ impl Uri {
         Self::parse(&format!("{before};{name}{value}{headers}"))
     }
 
+    /// Of another user at the same place; a SIP URI. Headers are left out.
+    pub fn with_user(&self, user: &str) -> Result<Self, UriError> {
+        let host = self.host().ok_or(UriError("no host"))?;
+        let uri = Self::sip(Some(user), &host.to_string(), self.port())?;
+        let (_, rest) = uri.as_str().split_once(':').ok_or(UriError("no scheme"))?;
+        let params = self.params().as_str();
+        let separator = if params.is_empty() { "" } else { ";" };
+        Self::parse(&format!("{}:{rest}{separator}{params}", self.scheme_str()))
+    }
+
     /// Without the parameters of this name.
     #[must_use]
     pub fn without_param(&self, name: &str) -> Self {

@@ -30,7 +30,7 @@ pub(crate) enum Output {
     Transmit(Bytes),
     /// Hand the response to the transaction user.
     Response(Response),
-    /// Timer B fired before any response.
+    /// Timer B fired before any response, or the flow is gone over which one could come.
     Timeout,
 }
 
@@ -94,15 +94,20 @@ impl ClientInvite {
         }
     }
 
-    /// The flow cannot carry the INVITE. A call that rings already outlives its connection: the peer answers over
-    /// another one, to the address in the Via (RFC 3261 §18.2.2).
+    /// The flow cannot carry the INVITE, or is gone. A call that rings already outlives its connection: the peer answers over
+    /// another one, to the address in the Via (RFC 3261 §18.2.2). The client of a websocket cannot (RFC 7118 §5.1).
     pub(crate) fn handle_send_failed(&mut self) {
+        let outlives = matches!(self.state, State::Proceeding) && !self.transport.is_websocket();
         match self.state {
-            State::Calling { .. } => {
+            State::Calling { .. } | State::Proceeding if !outlives => {
                 self.state = State::Terminated;
                 self.outputs.push_back(Output::Timeout);
             }
-            State::Proceeding | State::Accepted { .. } | State::Completed { .. } | State::Terminated => (),
+            State::Calling { .. }
+            | State::Proceeding
+            | State::Accepted { .. }
+            | State::Completed { .. }
+            | State::Terminated => (),
         }
     }
 
@@ -148,6 +153,11 @@ impl ClientInvite {
     /// The INVITE, from which a CANCEL is made (RFC 3261 §9.1).
     pub(crate) const fn invite(&self) -> &Request {
         &self.invite
+    }
+
+    /// The INVITE as written, while nothing has come for it.
+    pub(crate) fn unanswered(&self) -> Option<Bytes> {
+        matches!(self.state, State::Calling { .. }).then(|| self.invite.to_bytes())
     }
 
     /// Whether the owner may drop the transaction.
@@ -234,7 +244,18 @@ mod tests {
         );
     }
 
-    /// Runs one transaction on simulated time: `responses` are milliseconds and a status.
+    #[test]
+    fn a_call_that_rings_outlives_its_connection_but_not_its_websocket() {
+        check(
+            TransportKind::Tcp,
+            "100 180; 600 0; 900 200",
+            "0.000 > INVITE\n0.100 ^ 180\n0.900 ^ 200\n32.900 terminated M",
+        );
+        check(TransportKind::Ws, "100 180; 600 0", "0.000 > INVITE\n0.100 ^ 180\n0.600 ^ Timeout\n0.600 terminated");
+        check(TransportKind::Udp, "600 0", "0.000 > INVITE\n0.500 > INVITE\n0.600 ^ Timeout\n0.600 terminated");
+    }
+
+    /// Runs one transaction on simulated time: `responses` are milliseconds and a status, 0 for a flow that fails.
     #[track_caller]
     fn check(transport: TransportKind, responses: &str, expected: &str) {
         let start = Now::origin().instant;
@@ -265,7 +286,10 @@ mod tests {
                 (Some(next), timer) if timer.is_none_or(|(timer, _)| next <= timer) => {
                     now = next;
                     let status = inputs.next().expect("peeked").1.parse().expect("a number");
-                    machine.handle_response(response(status), now);
+                    match status {
+                        0 => machine.handle_send_failed(),
+                        status => machine.handle_response(response(status), now),
+                    }
                 }
                 (_, Some((next, timer))) => {
                     now = next;

@@ -127,6 +127,11 @@ impl ClientNonInvite {
         }
     }
 
+    /// The request, while nothing has come for it.
+    pub(crate) fn unanswered(&self) -> Option<Bytes> {
+        matches!(self.state, State::Trying { .. }).then(|| self.request.clone())
+    }
+
     /// Whether the owner may drop the transaction.
     pub(crate) fn is_terminated(&self) -> bool {
         matches!(self.state, State::Terminated)

@@ -4,6 +4,7 @@
 //! §17.2.3), answers merged requests with 482 (§8.2.2.2) and requests beyond its limit with 503, and keeps every
 //! machine's deadline in one ordered table.
 
+mod again;
 mod by_size;
 mod client_invite;
 mod client_non_invite;
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use self::again::Again;
 use self::by_size::{Fallback, UdpOnly};
 use self::client_invite::ClientInvite;
 use self::client_non_invite::ClientNonInvite;
@@ -94,6 +96,8 @@ struct Transaction {
     machine: Machine,
     /// What is counted for a message this transaction sends.
     method: Method,
+    /// Where its request goes if its connection is lost.
+    again: Again,
 }
 
 /// The machines. An INVITE is kept until something was sent for it: a 100 is made from it.
@@ -169,6 +173,11 @@ impl Transactions {
         self.transport.note_known(source, now);
     }
 
+    /// The peer of a stream has agreed to keep it alive.
+    pub(crate) fn expect_keep_alives(&mut self, flow: Flow, now: Now) {
+        self.transport.expect_keep_alives(flow, now);
+    }
+
     /// Bytes of a stream came.
     pub(crate) fn handle_segment(&mut self, flow: Flow, data: &[u8], now: Now) {
         self.transport.handle_segment(flow, data, now);
@@ -177,17 +186,24 @@ impl Transactions {
 
     /// The peer closed a stream, or it broke.
     pub(crate) fn handle_disconnected(&mut self, flow: Flow, now: Now) {
+        let was_ours = self.transport.is_ours(flow);
         self.transport.handle_disconnected(flow);
-        self.handle_send_failed(flow, now);
+        self.handle_lost(flow, Some(was_ours), now);
     }
 
     /// What was last written to the flow did not get out (RFC 3261 §17.1.4).
     pub(crate) fn handle_send_failed(&mut self, flow: Flow, now: Now) {
+        self.handle_lost(flow, None, now);
+    }
+
+    /// Nothing that waits for an answer on this flow gets one there. `was_ours` says whether we had opened the connection, if
+    /// there was one.
+    fn handle_lost(&mut self, flow: Flow, was_ours: Option<bool>, now: Now) {
         let first = (flow, TransactionId(0));
         let last = (flow, TransactionId(u64::MAX));
         let ids: Vec<_> = self.clients_by_flow.range(first..=last).map(|(_, id)| *id).collect();
         for id in ids {
-            if self.fall_back(id, now) {
+            if self.fall_back(id, now) || was_ours.is_some_and(|it| self.send_again(id, it, now)) {
                 self.settle(id, now);
                 continue;
             }
@@ -246,6 +262,7 @@ impl Transactions {
         let method = request.method().clone();
         let is_invite = method == Method::Invite;
         let key = ClientKey::of_request(&request).ok_or(TooManyTransactions)?;
+        let again = Again::of(&request, flow);
         if !self.has_room(!is_invite) {
             self.transport.stats_mut().count_dropped(Dropped::TooManyTransactions);
             return Err(TooManyTransactions);
@@ -257,7 +274,7 @@ impl Transactions {
             let machine = ClientNonInvite::new(request.to_bytes(), flow.kind, now.instant);
             Machine::ClientNonInvite { machine, flow, key: key.clone() }
         };
-        let id = self.insert(machine, method);
+        let id = self.insert(machine, method, again);
         self.clients.insert(key, id);
         self.clients_by_flow.insert((flow, id));
         self.settle(id, now);
@@ -358,7 +375,7 @@ impl Transactions {
     fn drain_transport(&mut self, now: Now) {
         while let Some(output) = self.transport.poll_output() {
             match output {
-                transport::Output::Closed { flow } => self.handle_send_failed(flow, now),
+                transport::Output::Closed { flow, was_ours } => self.handle_lost(flow, Some(was_ours), now),
                 transport::Output::Request { flow, request, path } => self.handle_request(flow, request, path, now),
                 transport::Output::Response { response } => self.handle_response(response, now),
             }
@@ -426,7 +443,7 @@ impl Transactions {
             let machine = ServerNonInvite::new(flow.kind, now.instant);
             Machine::ServerNonInvite { machine, path, key: key.clone(), origin: origin.clone() }
         };
-        let id = self.insert(machine, method);
+        let id = self.insert(machine, method, Again::Never);
         self.servers.insert(key, id);
         if let Some(origin) = origin {
             self.origins.insert(origin, id);
@@ -535,10 +552,10 @@ impl Transactions {
         }
     }
 
-    fn insert(&mut self, machine: Machine, method: Method) -> TransactionId {
+    fn insert(&mut self, machine: Machine, method: Method, again: Again) -> TransactionId {
         let id = TransactionId(self.next_id);
         self.next_id += 1;
-        self.machines.insert(id, Transaction { machine, method });
+        self.machines.insert(id, Transaction { machine, method, again });
         id
     }
 

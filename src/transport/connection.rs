@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Dropped, PeerIdentity, TransportKind};
-use crate::limits::{STREAM_PING_MS, STREAM_PONG_MS_MAX, STREAM_STALL_MS_MAX};
+use crate::limits::{FLOW_GRACE_S, FLOW_TIMER_S, STREAM_PING_MS, STREAM_PONG_MS_MAX, STREAM_STALL_MS_MAX};
 use crate::sip::StreamFramer;
 
 /// What a connection wants at its deadline.
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     /// By when the message that has begun must be whole.
     stalled_at: Option<Instant>,
     ping: Ping,
+    /// When nothing has come for too long from a peer that agreed to keep the connection alive.
+    silent_at: Option<Instant>,
 }
 
 /// Whose turn it is.
@@ -43,7 +45,7 @@ impl Connection {
     pub(super) fn new(kind: TransportKind, is_ours: bool, identity: PeerIdentity, now: Instant) -> Self {
         let is_pinged = is_ours && kind.is_stream();
         let ping = if is_pinged { Ping::Due { at: now + PING_AFTER, answers: false } } else { Ping::Theirs };
-        Self { framer: StreamFramer::new(), identity, stalled_at: None, ping }
+        Self { framer: StreamFramer::new(), identity, stalled_at: None, ping, silent_at: None }
     }
 
     /// One that the peer opened, without a certificate.
@@ -53,6 +55,16 @@ impl Connection {
 
     pub(super) const fn identity(&self) -> &PeerIdentity {
         &self.identity
+    }
+
+    /// Whether we opened it; a websocket never.
+    pub(super) fn is_ours(&self) -> bool {
+        self.ping != Ping::Theirs
+    }
+
+    /// The peer has agreed to keep it alive (RFC 5626 §4.4).
+    pub(super) fn expect_keep_alives(&mut self, now: Instant) {
+        self.silent_at = Some(now + SILENCE_MAX);
     }
 
     /// The framer, to be given back with [`Self::handle_segment`].
@@ -68,6 +80,7 @@ impl Connection {
             self.stalled_at = Some(now + Duration::from_millis(STREAM_STALL_MS_MAX));
         }
         self.framer = framer;
+        self.silent_at = self.silent_at.map(|_| now + SILENCE_MAX);
         self.ping = match self.ping {
             Ping::Theirs => Ping::Theirs,
             Ping::Due { answers, .. } => Ping::Due { at: now + PING_AFTER, answers },
@@ -78,6 +91,9 @@ impl Connection {
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
         if self.stalled_at.is_some_and(|it| it <= now) {
             return Some(Due::Close(Dropped::StreamStalled));
+        }
+        if self.silent_at.is_some_and(|it| it <= now) {
+            return Some(Due::Close(Dropped::FlowSilent));
         }
         match self.ping {
             Ping::Due { at, answers } if at <= now => {
@@ -99,11 +115,12 @@ impl Connection {
             Ping::Due { at, .. } => Some(at),
             Ping::Sent { until, .. } => Some(until),
         };
-        self.stalled_at.into_iter().chain(ping).min()
+        self.stalled_at.into_iter().chain(ping).chain(self.silent_at).min()
     }
 }
 
 const PING_AFTER: Duration = Duration::from_millis(STREAM_PING_MS);
+const SILENCE_MAX: Duration = Duration::from_secs(FLOW_TIMER_S as u64 + FLOW_GRACE_S);
 
 #[cfg(test)]
 mod tests {
@@ -128,6 +145,22 @@ mod tests {
         for (kind, is_ours) in [(TransportKind::Tcp, false), (TransportKind::Tls, false), (TransportKind::Wss, true)] {
             let connection = Connection::new(kind, is_ours, PeerIdentity::default(), start);
             assert_eq!(connection.poll_timeout(), None, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn who_promised_to_keep_a_connection_alive_and_does_not_is_gone() {
+        let start = Now::origin().instant;
+        let at = |second: u64| start + Duration::from_secs(second);
+        let mut connection = Connection::accepted(TransportKind::Tcp, start);
+        connection.expect_keep_alives(at(10));
+        for (second, expected) in [(145, None), (235, None), (279, None), (280, Some(Due::Close(Dropped::FlowSilent)))]
+        {
+            if second == 145 {
+                let framer = connection.take_framer();
+                connection.handle_segment(framer, true, false, at(second));
+            }
+            assert_eq!(connection.handle_timeout(at(second)), expected, "{second}");
         }
     }
 

@@ -65,8 +65,8 @@ pub(crate) enum Wire {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "it is moved once, and a request is the common case")]
 pub(crate) enum Output {
-    /// A connection is being dropped.
-    Closed { flow: Flow },
+    /// A connection is being dropped, which we had opened if `was_ours`.
+    Closed { flow: Flow, was_ours: bool },
     /// A request came, with `received` and `rport` in its top Via, and the way its responses go.
     Request { flow: Flow, request: Request, path: ReplyPath },
     /// A response came.
@@ -210,6 +210,14 @@ impl Transport {
         self.sources.note_known(source, now.instant);
     }
 
+    /// The peer of a stream has agreed to keep it alive (RFC 5626 §4.4): one that does not is taken for dead.
+    pub(crate) fn expect_keep_alives(&mut self, flow: Flow, now: Now) {
+        if let Some(connection) = self.connections.get_mut(&flow).filter(|_| flow.kind.is_stream()) {
+            connection.expect_keep_alives(now.instant);
+            self.deadlines.set(flow, connection.poll_timeout());
+        }
+    }
+
     /// Who is at the other end of `flow`, as its certificate shows.
     pub(crate) fn identity(&self, flow: Flow) -> Option<&PeerIdentity> {
         self.connections.get(&flow).map(Connection::identity).filter(|it| !it.is_empty())
@@ -300,6 +308,11 @@ impl Transport {
     /// Whether a stream is open, as far as is known here: something came in on it.
     pub(crate) fn has_stream(&self, flow: Flow) -> bool {
         self.connections.contains_key(&flow)
+    }
+
+    /// Whether a stream is open that we opened.
+    pub(crate) fn is_ours(&self, flow: Flow) -> bool {
+        self.connections.get(&flow).is_some_and(Connection::is_ours)
     }
 
     /// How many streams are held.
@@ -398,9 +411,10 @@ impl Transport {
 
     fn close(&mut self, flow: Flow, reason: Dropped) {
         self.stats.count_dropped(reason);
+        let was_ours = self.is_ours(flow);
         self.handle_disconnected(flow);
         self.wire.push_back(Wire::Close { flow });
-        self.outputs.push_back(Output::Closed { flow });
+        self.outputs.push_back(Output::Closed { flow, was_ours });
     }
 }
 

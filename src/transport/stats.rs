@@ -31,6 +31,8 @@ pub enum Dropped {
     StreamStalled,
     /// A connection of ours whose peer no longer answers pings: closed.
     PingUnanswered,
+    /// A connection whose peer does not keep it alive as it agreed to: closed.
+    FlowSilent,
     /// A message beyond the rate of its source.
     SourceTooFast,
     /// A request beyond the rate of a source that is not known.
@@ -57,13 +59,14 @@ pub enum Dropped {
 
 impl Dropped {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Garbage,
         Self::Malformed,
         Self::FramingLost,
         Self::TooManyStreams,
         Self::StreamStalled,
         Self::PingUnanswered,
+        Self::FlowSilent,
         Self::SourceTooFast,
         Self::UnknownSourceTooFast,
         Self::StrayResponse,
@@ -86,6 +89,7 @@ impl Dropped {
             Self::TooManyStreams => "too_many_streams",
             Self::StreamStalled => "stream_stalled",
             Self::PingUnanswered => "ping_unanswered",
+            Self::FlowSilent => "flow_silent",
             Self::SourceTooFast => "source_too_fast",
             Self::UnknownSourceTooFast => "unknown_source_too_fast",
             Self::StrayResponse => "stray_response",

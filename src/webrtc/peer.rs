@@ -57,6 +57,10 @@ pub struct Peer {
     expected: Vec<u32>,
     packets: VecDeque<(Header, Arc<[u8]>)>,
     datagrams: VecDeque<Transmit>,
+    /// What was agreed on last.
+    parameters: Parameters,
+    /// It has been reached: what is sent goes where it was until it is found elsewhere.
+    was_reached: bool,
     is_lost: bool,
 }
 
@@ -76,7 +80,11 @@ impl Peer {
             .clear_codecs()
             .clear_extension_map()
             .set_reordering_size_audio(0);
-        for format in formats {
+        // What is agreed on may change, and what is to be carried is said only here: Opus is what changes to a number of its own.
+        let is_free = |it: &u8| formats.iter().all(|format| format.payload_type != *it);
+        let of_opus = |payload_type| Format { payload_type, kind: FormatKind::Opus, clock_hz: 48_000 };
+        let others = STATIC_FORMATS.into_iter().chain(DYNAMIC_PAYLOAD_TYPES.map(of_opus));
+        for format in formats.iter().copied().chain(others.filter(|it| is_free(&it.payload_type))) {
             let (codec, channels) = match format.kind {
                 FormatKind::Opus => (Codec::Opus, Some(2)),
                 FormatKind::Pcmu => (Codec::PCMU, None),
@@ -106,10 +114,34 @@ impl Peer {
             expected: vec![],
             packets: VecDeque::new(),
             datagrams: VecDeque::new(),
+            parameters: parameters.clone(),
+            was_reached: false,
             is_lost: false,
         };
         peer.drain();
         Some(peer)
+    }
+
+    /// Takes what was agreed on anew. Other ICE credentials on both sides are a restart (RFC 8445 §9): DTLS and SRTP stay, what
+    /// is sent goes where the browser was until it has proved to be elsewhere. Whether that could be done: a browser with
+    /// another certificate is another [`Peer`].
+    pub fn update(&mut self, parameters: &Parameters) -> bool {
+        let before = &self.parameters;
+        if (&parameters.identity, parameters.their_fingerprint) != (&before.identity, before.their_fingerprint) {
+            return false;
+        }
+        let is_restart = parameters.ours != before.ours;
+        let mut direct = self.rtc.direct_api();
+        direct.set_local_ice_credentials(credentials(&parameters.ours));
+        direct.set_remote_ice_credentials(credentials(&parameters.theirs));
+        if let Some(candidate) = Candidate::host(self.local, "udp").ok().filter(|_| is_restart) {
+            // What was known of ways to it counts no more: it names the one it wants again.
+            direct.invalidate_candidate(&candidate);
+            self.rtc.add_local_candidate(candidate);
+        }
+        self.parameters = parameters.clone();
+        self.drain();
+        true
     }
 
     /// Takes a datagram from the socket.
@@ -138,7 +170,8 @@ impl Peer {
         let Ok(Packet { header, payload }) = Packet::parse(packet) else {
             return;
         };
-        if !self.rtc.is_connected() {
+        self.was_reached |= self.rtc.is_connected();
+        if !self.was_reached {
             return;
         }
         let index = match self.sent {
@@ -263,6 +296,15 @@ fn is_rtp(datagram: &[u8]) -> bool {
 fn credentials(from: &IceCredentials) -> IceCreds {
     IceCreds { ufrag: from.user.clone(), pass: from.password.clone() }
 }
+
+/// RFC 3551 §6, of those that browsers have.
+const STATIC_FORMATS: [Format; 4] = [
+    Format { payload_type: 0, kind: FormatKind::Pcmu, clock_hz: 8_000 },
+    Format { payload_type: 8, kind: FormatKind::Pcma, clock_hz: 8_000 },
+    Format { payload_type: 9, kind: FormatKind::G722, clock_hz: 8_000 },
+    Format { payload_type: 13, kind: FormatKind::ComfortNoise, clock_hz: 8_000 },
+];
+const DYNAMIC_PAYLOAD_TYPES: std::ops::RangeInclusive<u8> = 96..=127;
 
 /// The one stream; what the descriptions call it is their affair.
 fn mid() -> Mid {

@@ -39,6 +39,40 @@ fn packets_travel_both_ways() {
 }
 
 #[test]
+fn a_restart_finds_the_browser_elsewhere_and_loses_nothing_of_what_is_sent() {
+    let mut pair = Pair::new(true);
+    for _ in 0..100 {
+        pair.step();
+    }
+    pair.ours.send(&packet(1), pair.now);
+    pair.browser_sends(1);
+    pair.step();
+    let before = pair.parameters.clone();
+    let mut rng = ChaCha12Rng::seed_from_u64(9);
+    pair.parameters.ours = IceCredentials::random(&mut rng);
+    pair.parameters.theirs = IceCredentials::random(&mut rng);
+    assert!(pair.ours.update(&pair.parameters.clone()));
+    // The answer is on its way: the browser is still where it was.
+    pair.ours.send(&packet(2), pair.now);
+    pair.step();
+    pair.restart_browser();
+    let mut sequence = 2;
+    for _ in 0..100 {
+        sequence += 1;
+        pair.ours.send(&packet(sequence), pair.now);
+        pair.browser_sends(sequence.into());
+        pair.step();
+    }
+    assert!(!pair.ours.is_lost());
+    assert_eq!(pair.heard_there.last(), Some(&sequence), "{:?}", pair.heard_there);
+    assert_eq!(pair.heard_here.last(), Some(&sequence), "{:?}", pair.heard_here);
+    assert_eq!(pair.sent_to, elsewhere(), "media still go to where the browser was");
+    // Another certificate is another browser.
+    let other = Parameters { their_fingerprint: Identity::generate().unwrap().fingerprint(), ..before };
+    assert!(!pair.ours.update(&other));
+}
+
+#[test]
 fn another_certificate_than_signalled_gets_nothing() {
     let mut pair = Pair::new(false);
     for _ in 0..100 {
@@ -74,6 +108,11 @@ struct Pair {
     browser: Rtc,
     heard_here: Vec<u16>,
     heard_there: Vec<u16>,
+    parameters: Parameters,
+    /// Where the browser is.
+    address: SocketAddr,
+    /// Where media went last.
+    sent_to: SocketAddr,
     now: Instant,
 }
 
@@ -102,7 +141,18 @@ impl Pair {
         direct.expect_stream_rx(Ssrc::from(9), None, mid(), None);
         let parameters = Parameters { identity, ours: here, theirs: there, their_fingerprint };
         let ours = Peer::new(&parameters, &FORMATS, our_address(), now).unwrap();
-        Self { ours, browser, heard_here: vec![], heard_there: vec![], now }
+        let address = browser_address();
+        Self { ours, browser, heard_here: vec![], heard_there: vec![], parameters, address, sent_to: address, now }
+    }
+
+    /// The browser has other credentials and another address.
+    fn restart_browser(&mut self) {
+        let mut direct = self.browser.direct_api();
+        direct.set_local_ice_credentials(creds(&self.parameters.theirs));
+        direct.set_remote_ice_credentials(creds(&self.parameters.ours));
+        direct.invalidate_candidate(&Candidate::host(browser_address(), "udp").unwrap());
+        self.address = elsewhere();
+        self.browser.add_local_candidate(Candidate::host(self.address, "udp").unwrap());
     }
 
     fn browser_sends(&mut self, index: u64) {
@@ -128,7 +178,7 @@ impl Pair {
                         if (128..192).contains(&it.contents[0]) {
                             self.ours.handle_datagram(stranger(), &it.contents, self.now);
                         }
-                        self.ours.handle_datagram(browser_address(), &it.contents, self.now);
+                        self.ours.handle_datagram(it.source, &it.contents, self.now);
                     }
                     Output::Event(Event::RtpPacket(it)) => self.heard_there.push(it.header.sequence_number),
                     Output::Event(_) | Output::Timeout(_) => (),
@@ -140,8 +190,11 @@ impl Pair {
                 self.heard_here.push(Packet::parse(&buffer[..len]).unwrap().header.sequence);
             }
             while let Some((to, len)) = self.ours.poll_transmit(&mut buffer) {
-                assert_eq!(to, browser_address());
+                assert!([browser_address(), elsewhere()].contains(&to));
                 is_idle = false;
+                if (128..192).contains(&buffer[0]) {
+                    self.sent_to = to;
+                }
                 let receive = Receive::new(Protocol::Udp, our_address(), to, &buffer[..len]).unwrap();
                 self.browser.handle_input(Input::Receive(self.now, receive)).unwrap();
             }
@@ -173,6 +226,10 @@ fn our_address() -> SocketAddr {
 
 fn browser_address() -> SocketAddr {
     "192.0.2.9:40000".parse().unwrap()
+}
+
+fn elsewhere() -> SocketAddr {
+    "192.0.2.9:40002".parse().unwrap()
 }
 
 fn stranger() -> SocketAddr {

@@ -1,6 +1,6 @@
 //! A carrier of a few lines: a UDP socket that takes requests, and answers as a test says.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
@@ -21,9 +21,19 @@ pub(crate) struct Received {
 
 impl Carrier {
     pub(crate) fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::start_on(Ipv4Addr::LOCALHOST)
+    }
+
+    /// At an address of its own, such as 127.0.0.2.
+    pub(crate) fn start_on(ip: Ipv4Addr) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
         let address = socket.local_addr().unwrap();
         Self { socket, address }
+    }
+
+    /// Its socket, to send with.
+    pub(crate) fn socket(&self) -> UdpSocket {
+        self.socket.try_clone().unwrap()
     }
 
     pub(crate) fn uri(&self) -> String {
@@ -38,6 +48,15 @@ impl Carrier {
 
     /// The same, if it comes.
     pub(crate) fn next_if_any(&self, method: &str, limit: Duration) -> Option<Received> {
+        self.next_that(limit, |it| it == method)
+    }
+
+    /// The next request, whatever it is.
+    pub(crate) fn next_any(&self, limit: Duration) -> Option<Received> {
+        self.next_that(limit, |_| true)
+    }
+
+    fn next_that(&self, limit: Duration, is_wanted: impl Fn(&str) -> bool) -> Option<Received> {
         let end = Instant::now() + limit;
         let mut buffer = [0; 65_536];
         while Instant::now() < end {
@@ -47,7 +66,7 @@ impl Carrier {
                 continue;
             };
             let message = Message::parse(&buffer[..length]);
-            if message.method() == Some(method) {
+            if message.method().is_some_and(&is_wanted) {
                 return Some(Received { message, from });
             }
         }
@@ -61,22 +80,7 @@ impl Carrier {
 
     /// The same, with SDP.
     pub(crate) fn answer_with(&self, request: &Received, status: &str, headers: &[&str], sdp: &str) {
-        let mut text = format!("SIP/2.0 {status}\r\n");
-        for name in ["Via", "From", "Call-ID", "CSeq"] {
-            for value in request.message.all(name) {
-                text.push_str(&format!("{name}: {value}\r\n"));
-            }
-        }
-        let to = request.message.header("To").unwrap();
-        let tag = if to.contains("tag=") { "" } else { ";tag=carrier" };
-        text.push_str(&format!("To: {to}{tag}\r\n"));
-        for header in headers {
-            text.push_str(&format!("{header}\r\n"));
-        }
-        if !sdp.is_empty() {
-            text.push_str("Content-Type: application/sdp\r\n");
-        }
-        text.push_str(&format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+        let text = request.message.answer(status, headers, sdp);
         self.socket.send_to(text.as_bytes(), request.from).unwrap();
     }
 
@@ -89,7 +93,7 @@ impl Carrier {
         let request = |method: &str, branch: &str, sdp: &str| {
             format!(
                 "{method} {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-{branch}-{cseq}\r\nMax-Forwards: 70\r\n\
-                 From: {};tag=carrier\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n{contact}\r\n\
+                 From: {};tag=called\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n{contact}\r\n\
                  Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
                 self.address,
                 header("To"),
@@ -120,7 +124,7 @@ impl Carrier {
         let header = |name: &str| invite.message.header(name).unwrap();
         let target = header("Contact").split('<').nth(1).unwrap().split('>').next().unwrap();
         let text = format!(
-            "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\nFrom: {};tag=carrier\r\n\
+            "BYE {target} SIP/2.0\r\nVia: SIP/2.0/UDP {};branch=z9hG4bK-bye\r\nMax-Forwards: 70\r\nFrom: {};tag=called\r\n\
              To: {}\r\nCall-ID: {}\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
             self.address,
             header("To"),

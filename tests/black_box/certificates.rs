@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use crate::sip_phone::{ANSWER_MAX, Wire};
 
@@ -77,7 +77,22 @@ impl Authority {
         while connection.is_handshaking() {
             connection.complete_io(&mut stream).map_err(|error| error.to_string())?;
         }
-        let stream = Box::new(StreamOwned::new(connection, stream));
-        Ok(Wire::Tls { stream, received: vec![] })
+        let socket = stream.try_clone().unwrap();
+        Ok(Wire::Tls { stream: Box::new(StreamOwned::new(connection, stream)), socket, received: vec![] })
+    }
+
+    /// The other side of a connection that was accepted, as `own`.
+    pub(crate) fn accept(mut stream: TcpStream, own: &Issued) -> Wire {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let key = PrivateKeyDer::try_from(own.secret.clone()).unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(vec![own.chain.der().clone()], key).unwrap();
+        let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream).unwrap();
+        }
+        let socket = stream.try_clone().unwrap();
+        Wire::Tls { stream: Box::new(StreamOwned::new(connection, stream)), socket, received: vec![] }
     }
 }

@@ -66,11 +66,21 @@ impl Server {
 
     /// As [`Server::start`], where no file may grow beyond so many kilobytes: a disk that is full.
     pub(crate) fn start_on_full_disk(kilobytes: u32, keys: &[(&str, &str)]) -> Self {
+        // Without the signal, writing fails.
+        Self::start_limited(&format!("trap '' XFSZ; ulimit -f {}", kilobytes * 2), keys)
+    }
+
+    /// As [`Server::start`], with no more than so many files and sockets open at a time.
+    pub(crate) fn start_with_few_files(files: u32, keys: &[(&str, &str)]) -> Self {
+        Self::start_limited(&format!("ulimit -n {files}"), keys)
+    }
+
+    /// After `limits`, in the words of the shell.
+    fn start_limited(limits: &str, keys: &[(&str, &str)]) -> Self {
         let (home, sip, http) = (Home::new(), free_port(), free_port());
         let plain = serve(&home, &Self::configuration(), sip, http, keys);
         let mut command = Command::new("sh");
-        // Without the signal, writing fails.
-        command.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", kilobytes * 2));
+        command.arg("-c").arg(format!("{limits}; exec \"$0\" \"$@\""));
         command.arg(plain.get_program()).args(plain.get_args()).current_dir(home.path());
         for (name, value) in plain.get_envs() {
             match value {
@@ -134,6 +144,19 @@ impl Server {
             more.is_empty()
         });
         assert!(settled, "still held after {limit:?}: {more:?}\n{}", self.log());
+    }
+
+    /// The CPU time that it has used so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id())).unwrap();
+        // The name in brackets may hold spaces; user and system time are the 12th and 13th after it, in hundredths.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        Duration::from_millis(10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()))
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.child.id())).unwrap().count()
     }
 
     /// Has it look at its files again.
@@ -210,7 +233,9 @@ fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, 
     command.env("HOOKSWITCH_DATA__DIRECTORY", home.data());
     command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(60));
     for (key, value) in keys {
-        command.env(format!("HOOKSWITCH_{key}"), value);
+        // What all programs take from their environment is named as they do.
+        let is_common = key.starts_with("AWS_");
+        command.env(if is_common { (*key).to_owned() } else { format!("HOOKSWITCH_{key}") }, value);
     }
     command
 }

@@ -1,11 +1,10 @@
 //! A telephone of a few lines, to call the server with: one socket, one call, messages as text.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConnection, StreamOwned};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, HandshakeError, WebSocket};
 
@@ -19,9 +18,14 @@ pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 pub(crate) enum Wire {
     Udp { socket: UdpSocket, server: SocketAddr },
     Tcp { stream: TcpStream, received: Vec<u8> },
-    Tls { stream: Box<StreamOwned<ClientConnection, TcpStream>>, received: Vec<u8> },
+    Tls { stream: Box<dyn Secured>, socket: TcpStream, received: Vec<u8> },
     Ws { socket: Box<WebSocket<TcpStream>> },
 }
+
+/// A stream in TLS, of either side.
+pub(crate) trait Secured: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Secured for T {}
 
 impl Wire {
     pub(crate) fn udp(server: SocketAddr) -> Self {
@@ -29,9 +33,34 @@ impl Wire {
     }
 
     pub(crate) fn tcp(server: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&server, ANSWER_MAX).unwrap();
+        Self::of_stream(TcpStream::connect_timeout(&server, ANSWER_MAX).unwrap())
+    }
+
+    pub(crate) fn of_stream(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self::Tcp { stream, received: vec![] }
+    }
+
+    /// Closes a connection.
+    pub(crate) fn close(&mut self) {
+        match self {
+            Self::Tcp { stream, .. } | Self::Tls { socket: stream, .. } => stream.shutdown(Shutdown::Both).unwrap(),
+            Self::Udp { .. } | Self::Ws { .. } => unreachable!(),
+        }
+    }
+
+    /// The next request of `method`, whatever comes before it.
+    #[track_caller]
+    pub(crate) fn request(&mut self, method: &str) -> Message {
+        let end = Instant::now() + ANSWER_MAX;
+        let mut skipped = vec![];
+        while let Some(message) = self.receive(end.saturating_duration_since(Instant::now())) {
+            if message.method() == Some(method) {
+                return message;
+            }
+            skipped.push(message.start);
+        }
+        panic!("no {method}; there were {skipped:?}");
     }
 
     /// A websocket to `server`, as a page of `origin` opens it; the status if it is refused.
@@ -57,7 +86,7 @@ impl Wire {
         match self {
             Self::Udp { socket, .. } => socket.local_addr().unwrap(),
             Self::Tcp { stream, .. } => stream.local_addr().unwrap(),
-            Self::Tls { stream, .. } => stream.sock.local_addr().unwrap(),
+            Self::Tls { socket, .. } => socket.local_addr().unwrap(),
             Self::Ws { socket } => socket.get_ref().local_addr().unwrap(),
         }
     }
@@ -117,8 +146,8 @@ impl Wire {
                     stream.set_read_timeout(Some(left)).unwrap();
                     stream.read(&mut buffer)
                 }
-                Self::Tls { stream, .. } => {
-                    stream.sock.set_read_timeout(Some(left)).unwrap();
+                Self::Tls { stream, socket, .. } => {
+                    socket.set_read_timeout(Some(left)).unwrap();
                     stream.read(&mut buffer)
                 }
                 Self::Ws { socket } => {
@@ -224,14 +253,28 @@ impl Message {
     }
 
     /// A response to it, as the one who is called.
-    fn reply(&self, status: &str) -> String {
+    pub(crate) fn reply(&self, status: &str) -> String {
+        self.answer(status, &[], "")
+    }
+
+    /// The same; `headers` are whole lines, and a body is SDP.
+    pub(crate) fn answer(&self, status: &str, headers: &[&str], sdp: &str) -> String {
         let mut text = format!("SIP/2.0 {status}\r\n");
-        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+        for name in ["Via", "From", "Call-ID", "CSeq"] {
             for value in self.all(name) {
                 text.push_str(&format!("{name}: {value}\r\n"));
             }
         }
-        text + "Content-Length: 0\r\n\r\n"
+        let to = self.header("To").unwrap();
+        let tag = if to.contains("tag=") { "" } else { ";tag=called" };
+        text.push_str(&format!("To: {to}{tag}\r\n"));
+        for header in headers {
+            text.push_str(&format!("{header}\r\n"));
+        }
+        if !sdp.is_empty() {
+            text.push_str("Content-Type: application/sdp\r\n");
+        }
+        text + &format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len())
     }
 }
 
@@ -239,11 +282,13 @@ impl Message {
 pub(crate) struct Phone {
     pub(crate) wire: Wire,
     pub(crate) media: RtpPeer,
-    server: SocketAddr,
+    pub(crate) server: SocketAddr,
     call_id: String,
     tag: String,
     peer_tag: Option<String>,
-    number: String,
+    pub(crate) number: String,
+    /// Its Contact, if that is not its address.
+    pub(crate) contact: Option<String>,
     pub(crate) cseq: u32,
     /// Of the SDP, counted up with each.
     sdp_version: u32,
@@ -269,6 +314,7 @@ impl Phone {
             tag: format!("tag-{unique}"),
             peer_tag: None,
             number: "100".to_owned(),
+            contact: None,
             cseq: 0,
             sdp_version: 0,
         }
@@ -338,7 +384,15 @@ impl Phone {
         self.invited()
     }
 
-    fn send_invite(&mut self, headers: &[&str], offer: &str) {
+    /// Calls `number`, and does not wait for what comes of it.
+    pub(crate) fn begin_call(&mut self, number: &str) {
+        self.number = number.to_owned();
+        let offer = self.sdp("sendrecv");
+        self.send_invite(&[], &offer);
+    }
+
+    /// Sends an INVITE, and does not wait for what comes of it.
+    pub(crate) fn send_invite(&mut self, headers: &[&str], offer: &str) {
         self.cseq += 1;
         let mut headers = headers.to_vec();
         headers.push("Content-Type: application/sdp");
@@ -379,8 +433,14 @@ impl Phone {
     /// Sends a request inside the dialog, or outside while there is none, and returns the final response.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, headers: &[&str]) -> Message {
+        self.ask_with(method, headers, "")
+    }
+
+    /// The same, with a body.
+    #[track_caller]
+    pub(crate) fn ask_with(&mut self, method: &str, headers: &[&str], body: &str) -> Message {
         self.cseq += 1;
-        let request = self.request(method, headers, "");
+        let request = self.request(method, headers, body);
         self.wire.send(request.as_bytes());
         self.final_response(method)
     }
@@ -412,6 +472,8 @@ impl Phone {
     pub(crate) fn request(&self, method: &str, headers: &[&str], body: &str) -> String {
         let Self { server, number, call_id, tag, cseq, .. } = self;
         let (local, transport) = (self.wire.host(), self.wire.name());
+        let contact = format!("<sip:tester@{local};transport={}>", transport.to_lowercase());
+        let contact = self.contact.as_ref().unwrap_or(&contact);
         let to_tag = self.peer_tag.as_ref().map_or_else(String::new, |it| format!(";tag={it}"));
         let mut text = format!(
             "{method} sip:{number}@{server} SIP/2.0\r\n\
@@ -421,9 +483,8 @@ impl Phone {
              To: <sip:{number}@{server}>{to_tag}\r\n\
              Call-ID: {call_id}\r\n\
              CSeq: {cseq} {method}\r\n\
-             Contact: <sip:tester@{local};transport={}>\r\n",
+             Contact: {contact}\r\n",
             self.branch(method),
-            transport.to_lowercase(),
         );
         for header in headers {
             text.push_str(header);
@@ -460,6 +521,19 @@ impl Phone {
             }
         }
         panic!("no answer to {method} after {ANSWER_MAX:?}");
+    }
+
+    /// The next request of the server with this method, which is answered with `status`.
+    #[track_caller]
+    pub(crate) fn asked(&mut self, method: &str, status: &str) -> Message {
+        let end = Instant::now() + ANSWER_MAX;
+        while let Some(message) = self.wire.receive(end.saturating_duration_since(Instant::now())) {
+            if message.method() == Some(method) {
+                self.wire.send(message.reply(status).as_bytes());
+                return message;
+            }
+        }
+        panic!("no {method} after {ANSWER_MAX:?}");
     }
 
     /// Stays on the line for `limit`, or until the server hangs up, which is answered.

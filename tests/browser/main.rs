@@ -1,24 +1,41 @@
 //! A browser as a telephone: SIP over a websocket (RFC 7118), media by ICE and DTLS-SRTP. `run.mjs` drives a headless
-//! Chromium; `scripts/setup.sh run test` installs it and Node.js. The agent is the server's own.
+//! Chromium; `scripts/setup.sh run test` installs it and Node.js. It calls the server's own agent ([`calls`]), or registers
+//! and is called ([`called`]).
 #![cfg(feature = "server")]
 #![expect(clippy::disallowed_methods, reason = "real programs are waited for on a real clock")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail anywhere")]
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic, reason = "a test may fail anywhere")]
 #![expect(clippy::print_stderr, reason = "a test that fails shows what the programs said")]
 #![expect(clippy::indexing_slicing, reason = "a test may fail anywhere")]
 
 #[path = "../peers/authority.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod authority;
+#[path = "../black_box/carrier.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod carrier;
+#[path = "../black_box/coded_voice.rs"]
+mod coded_voice;
 #[path = "../black_box/http_client.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod http_client;
+#[path = "../black_box/rtp_peer.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod rtp_peer;
 #[path = "../black_box/server_process.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod server_process;
+#[path = "../black_box/sip_phone.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod sip_phone;
+#[path = "../black_box/tone_peer.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod tone_peer;
+
+mod called;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use authority::Secured;
@@ -46,9 +63,7 @@ enum Socket {
 }
 
 fn calls(socket: Socket, parameters: &[&str]) {
-    // A browser wants the machine for itself: audio of two at a time has gaps.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock();
+    let _alone = alone();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (ws, wss) = (free_port(), free_port());
     let menu = root.join("sipp-scenarios/menu.toml");
@@ -64,11 +79,22 @@ fn calls(socket: Socket, parameters: &[&str]) {
     );
     let before = secured.server.metrics();
     let sip = if socket == Socket::Plain { format!("ws://127.0.0.1:{ws}") } else { format!("wss://127.0.0.1:{wss}") };
-    let mut command = Command::new("node");
-    command.arg(root.join("tests/browser/run.mjs")).arg(format!("sip={sip}")).args(parameters);
-    command.arg(format!("certificate={}", secured.certificate.display()));
-    let mut browser = Process::start(&mut command);
+    let mut browser = browser(&secured, &sip, parameters);
     let status = browser.exit_status(Duration::from_secs(90));
     assert!(status.success(), "{}", browser.log.text());
     secured.server.settles(&before, Duration::from_secs(20));
+}
+
+/// A browser that has the page of these parameters open.
+fn browser(secured: &Secured, sip: &str, parameters: &[&str]) -> Process {
+    let mut command = Command::new("node");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/run.mjs");
+    command.arg(script).arg(format!("sip={sip}")).args(parameters);
+    Process::start(command.arg(format!("certificate={}", secured.certificate.display())))
+}
+
+/// A browser wants the machine for itself: audio of two at a time has gaps.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }

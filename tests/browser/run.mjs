@@ -2,8 +2,9 @@
 //
 //     node run.mjs sip=wss://127.0.0.1:8443 to=sip:100@127.0.0.1 certificate=server.pem codec=opus ends=us
 //
-// The other words are parameters of the page (phone.js). Of `certificate`, the server is taken to be the one that it claims
-// to be. The exit status is 0 if the call went both ways and ended as `ends` says.
+// With page=called, it is that of called.html, which registers and is called. The other words are parameters of the page
+// (phone.js, called.js). Of `certificate`, the server is taken to be the one that it claims to be. The exit status is 0 if
+// the call went both ways and ended as `ends` says.
 import { spawn } from "node:child_process";
 import { X509Certificate, createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -11,7 +12,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { certificate, ...parameters } = Object.fromEntries(process.argv.slice(2).map((it) => it.split(/=(.*)/s)));
+const { certificate, page: name = "phone", ...parameters } = Object.fromEntries(process.argv.slice(2).map((it) => it.split(/=(.*)/s)));
 const limitMs = 60_000;
 const home = mkdtempSync(join(tmpdir(), "browser-"));
 let chromium;
@@ -53,12 +54,12 @@ const server = createServer((request, response) => {
       if (report.kind === "failed") {
         end(1);
       } else if (report.kind === "over") {
-        end(verdict(report));
+        end(name === "phone" ? verdict(report) : Number(report.by !== (parameters.ends ?? "us")));
       }
     });
     return;
   }
-  const files = { "/": ["phone.html", "text/html"], "/phone.js": ["phone.js", "text/javascript"] };
+  const files = { "/": [`${name}.html`, "text/html"], [`/${name}.js`]: [`${name}.js`, "text/javascript"] };
   const [file, type] = files[path] ?? [];
   if (!file) {
     response.writeHead(404).end();
@@ -82,14 +83,17 @@ server.listen(0, "127.0.0.1", () => {
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required", "--allow-loopback-in-peer-connection",
-    "--disable-features=WebRtcHideLocalIpsWithMdns", `--user-data-dir=${home}`, ...trusted(), page,
+    "--disable-features=WebRtcHideLocalIpsWithMdns", "--remote-debugging-pipe", `--user-data-dir=${home}`, ...trusted(), page,
   ];
-  chromium = spawn("chromium", flags, { stdio: process.env.VERBOSE ? "inherit" : "ignore" });
+  // It ends when nobody is left at the other end of its pipes, however this ends.
+  const stdio = process.env.VERBOSE ? "inherit" : "ignore";
+  chromium = spawn("chromium", flags, { stdio: [stdio, stdio, stdio, "pipe", "pipe"] });
   chromium.on("error", (error) => {
     console.log(`chromium does not start: ${error}; scripts/setup.sh run test installs it`);
     process.exit(1);
   });
 });
+process.on("SIGTERM", () => end(1));
 setTimeout(() => {
   console.log("nothing more happens");
   end(1);

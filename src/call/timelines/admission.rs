@@ -132,7 +132,7 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
     config.trunks = vec![TrunkConfig {
         name: TrunkName("acme".to_owned()),
         account: AccountId::default(),
-        domain: uri("sip:two.example"),
+        domain: Some(uri("sip:two.example")),
         gateways: vec![uri("sip:two.example")],
         proxy: None,
         transport: None,

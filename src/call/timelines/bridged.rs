@@ -417,6 +417,46 @@ fn why_one_side_hangs_up_the_other_is_told() {
 }
 
 #[test]
+fn why_the_caller_gives_up_the_called_side_is_told() {
+    for (told, passed_on, cause, kept) in [
+        ("SIP;cause=200;text=\"Call~completed~elsewhere\"", ELSEWHERE, "AnsweredElsewhere", " Sip(200)"),
+        ("Q.850;cause=27", "Q.850;cause=27", "Cancelled", " Q850(27)"),
+        ("SIP;cause=487", "Q.850;cause=16;text=\"Normal call clearing\"", "Cancelled", " Sip(487)"),
+    ] {
+        check_with(
+            |_| (),
+            &[HeaderName::Reason],
+            &format!(
+                "
+        0.000 < a INVITE to=300
+        0.000 # Offered
+        0.000 ! open-media 0
+        0.000 # Dialled 1
+        0.000 ! open-media 1
+        0.000 > b INVITE sendrecv v1
+        0.010 < b 180
+        0.010 # LegRinging 1
+        0.010 > a 180 INVITE
+        0.010 # Ringing
+        2.000 < a CANCEL h=Reason:{told}
+        2.000 > a 200 CANCEL
+        2.000 > a 487 INVITE
+        2.000 ! close-media 0
+        2.000 > b CANCEL Reason:{passed_on}
+        2.010 < a ACK hop
+        2.020 < b 200 method=CANCEL
+        2.030 < b 487
+        2.030 > b ACK
+        2.030 ! close-media 1
+        2.030 # LegEnded 1 {cause}
+        2.030 ! ended Cancelled Some(487) Remote{kept}
+        2.030 # Ended"
+            ),
+        );
+    }
+}
+
+#[test]
 fn only_what_is_allowed_crosses() {
     check_with(
         passes_fields,
@@ -473,8 +513,9 @@ fn only_what_is_allowed_crosses() {
 fn a_user_is_called_wherever_it_is_registered() {
     check_with(
         leads_to_a_user,
-        &[],
-        "
+        &[HeaderName::Reason],
+        &format!(
+            "
         0.000 < c REGISTER
         0.000 > c 401 REGISTER
         0.000 > c 200 REGISTER
@@ -499,7 +540,7 @@ fn a_user_is_called_wherever_it_is_registered() {
         3.000 < d 200 sdp=sendrecv
         3.000 > d ACK
         3.000 # LegAnswered 2
-        3.000 > c CANCEL
+        3.000 > c CANCEL Reason:{ELSEWHERE}
         3.000 ! update-media 2 192.0.2.13 send receive
         3.000 ! bridge 0 2
         3.000 # Bridged 0 2
@@ -510,18 +551,19 @@ fn a_user_is_called_wherever_it_is_registered() {
         3.010 < c 487
         3.010 > c ACK
         3.010 ! close-media 1
-        3.010 # LegEnded 1 Cancelled
+        3.010 # LegEnded 1 AnsweredElsewhere
         3.020 < a ACK
         5.000 < d BYE
         5.000 > d 200 BYE
         5.000 ! unbridge 2 0
         5.000 ! close-media 2
         5.000 # LegEnded 2 HungUp
-        5.000 > a BYE
+        5.000 > a BYE Reason:Q.850;cause=16;text=\"Normal call clearing\"
         5.000 ! close-media 0
         5.000 ! ended HungUp None Remote
         5.000 # Ended
-        5.010 < a 200 method=BYE",
+        5.010 < a 200 method=BYE"
+        ),
     );
 }
 
@@ -687,3 +729,5 @@ fn what_changes_on_one_side_changes_nothing_on_the_other() {
         9.010 < b 200 method=BYE",
     );
 }
+
+const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";

@@ -56,6 +56,34 @@ fn whoever_captures_is_told_whose_a_message_is_before_it_comes() {
 }
 
 #[test]
+fn a_room_rings_until_somebody_says_that_there_is_room() {
+    let room = |config: &mut crate::call::CallsConfig| {
+        let to = crate::route::Destination::Room(crate::route::RoomName("den".to_owned()));
+        let room = crate::route::Target { account: crate::identity::AccountId::default(), to };
+        config.listeners[0].1.unknown_numbers = Some(room);
+    };
+    let flow = "
+        0.000 < INVITE
+        0.000 # Offered
+        0.000 ! enter-room den
+        0.000 ! open-media send receive
+        0.000 > 180 INVITE
+        0.000 # Ringing
+        0.050 < media-opened
+        3.000 < answer
+        3.000 > 200 INVITE sendrecv v1
+        3.000 ! answered
+        3.000 # Answered Pcmu
+        3.060 < ACK
+        5.000 < BYE
+        5.000 > 200 BYE
+        5.000 ! close-media
+        5.000 ! ended HungUp None Remote
+        5.000 # Ended";
+    check_showing(&[], room, flow);
+}
+
+#[test]
 fn the_agent_hangs_up() {
     check(
         "

@@ -314,6 +314,7 @@ impl Peer {
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
+                Output::EnterRoom { room, .. } => format!("! enter-room {}", room.0),
                 Output::Answered { .. } => "! answered".to_owned(),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),

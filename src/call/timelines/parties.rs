@@ -320,6 +320,7 @@ impl Parties {
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
                 Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
+                Output::EnterRoom { room, .. } => format!("! enter-room {}", room.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
                 Output::Digit { digit, .. } => format!("! digit {digit}"),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),

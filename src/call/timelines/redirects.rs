@@ -59,7 +59,7 @@ fn the_preferred_address_is_called_first_and_the_others_after_it() {
         0.020 # LegEnded 2 Rejected
         0.020 # Dialled 3
         0.020 ! open-media 3
-        0.020 > d INVITE sendrecv v1 History-Info:<sip:300@192.0.2.1:5060>;index=1 History-Info:<sip:b@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1.1;mp=1 History-Info:<sip:d@192.0.2.13>;index=1.1.1;mp=1.1
+        0.020 > d INVITE sendrecv v1 History-Info:<sip:300@192.0.2.1:5060>;index=1 History-Info:<sip:b@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1.1;mp=1 History-Info:<sip:d@192.0.2.13>;index=1.1.2;mp=1.1
         0.030 < d 200 sdp=sendrecv
         0.030 > d ACK
         0.030 # LegAnswered 3
@@ -207,7 +207,7 @@ fn trunk(name: &str, host: &str, redirects: Redirects) -> TrunkConfig {
         name: TrunkName(name.to_owned()),
         account: AccountId::default(),
         gateways: vec![domain.clone()],
-        domain,
+        domain: Some(domain),
         proxy: None,
         transport: None,
         username: Some("us".to_owned()),

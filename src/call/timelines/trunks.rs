@@ -47,12 +47,12 @@ impl Peer {
     }
 }
 
-fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
+pub(super) fn trunk(change: impl FnOnce(&mut TrunkConfig)) -> impl FnOnce(&mut CallsConfig) {
     let uri = |it: &str| it.parse().expect("a URI");
     let mut trunk = TrunkConfig {
         name: TrunkName("acme".to_owned()),
         account: AccountId::default(),
-        domain: uri("sip:two.example"),
+        domain: Some(uri("sip:two.example")),
         gateways: vec![uri("sip:two.example")],
         proxy: None,
         transport: None,
@@ -213,6 +213,44 @@ fn servers_that_do_not_answer_options_are_down_until_they_do() {
 }
 
 #[test]
+fn a_registration_leaves_a_server_that_does_not_live_and_returns() {
+    check_showing(
+        &[],
+        trunk(|it| {
+            it.register_s = Some(600);
+            it.ping_every = Some(std::time::Duration::from_secs(40));
+            it.gateways = ["sip:192.0.2.20", "sip:192.0.2.21"].map(|it| it.parse().expect("a URI")).to_vec();
+        }),
+        "
+        0.000 > REGISTER to 192.0.2.20
+        0.000 > OPTIONS to 192.0.2.20
+        0.000 > OPTIONS to 192.0.2.21
+        0.000 < start
+        0.100 < 200 method=REGISTER
+        0.100 ! trunk Registered
+        0.200 < 200 method=OPTIONS
+        0.500 > OPTIONS to 192.0.2.20
+        1.500 > OPTIONS to 192.0.2.20
+        3.500 > OPTIONS to 192.0.2.20
+        4.000 ! trunk down 192.0.2.20
+        4.000 > REGISTER to 192.0.2.21
+        4.100 < 200 method=REGISTER
+        40.000 > OPTIONS to 192.0.2.20
+        40.000 > OPTIONS to 192.0.2.21
+        40.100 < 200 method=OPTIONS
+        40.500 > OPTIONS to 192.0.2.20
+        40.600 < 200 method=OPTIONS
+        40.600 ! trunk up 192.0.2.20
+        40.600 > REGISTER to 192.0.2.20
+        40.700 < 200 method=REGISTER
+        50.000 < drain
+        50.000 > REGISTER to 192.0.2.20
+        50.100 < 200 method=REGISTER
+        50.100 ! trunk NotRegistered",
+    );
+}
+
+#[test]
 fn a_trunk_is_known_by_its_address_only() {
     check_showing(
         &[],
@@ -269,7 +307,7 @@ fn a_call_of_ours_is_followed_where_its_trunk_points() {
         1.100 > INVITE sendrecv v1 To:<sip:a@192.0.2.9> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:a@192.0.2.9>;index=1.1;mp=1
         1.200 < 486
         1.200 > ACK To:<sip:a@192.0.2.9>;tag=peer
-        1.200 > INVITE sendrecv v1 To:<sip:+4930124@two.example> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:+4930124@two.example>;index=1.1;mp=1 to 192.0.2.20
+        1.200 > INVITE sendrecv v1 To:<sip:+4930124@two.example> History-Info:<sip:+4930123@192.0.2.1:5060?Reason=SIP%3Bcause%3D302>;index=1 History-Info:<sip:+4930124@two.example>;index=1.3;mp=1 to 192.0.2.20
         1.300 < 200 sdp=sendrecv
         1.300 > ACK To:<sip:+4930124@two.example>;tag=peer to 192.0.2.20
         1.300 ! update-media send receive

@@ -8,7 +8,7 @@ use crate::auth::{DigestAccount, DigestClient, DigestServerConfig, Exchange, Pro
 use crate::call::{CallsConfig, UsersConfig};
 use crate::identity::{AccountId, Secret};
 use crate::registrar::RegistrarConfig;
-use crate::route::Admission;
+use crate::route::{Admission, Destination, Target, TrunkName};
 use crate::sip::{HeaderName, Response};
 
 /// The peer as a user.
@@ -90,6 +90,47 @@ fn strangers_call_if_they_are_users() {
         1.000 ! ended HungUp None Remote
         1.000 # Ended",
     );
+}
+
+/// A user with two numbers of its own, who calls 100, which is out of the house.
+fn with_caller_ids(config: &mut CallsConfig) {
+    super::trunks::trunk(|it| it.caller_id = Some("+49301".to_owned()))(config);
+    users_only(config);
+    let own = ["+49305550", "+49305551"].map(str::to_owned).to_vec();
+    if let Some(users) = &mut config.users {
+        users.caller_ids.insert((AccountId::default(), "100".to_owned()), own);
+    }
+    let to = Destination::Trunk(TrunkName("acme".to_owned()), "+4940".to_owned());
+    config.routes.insert_number("100", Target { account: AccountId::default(), to });
+}
+
+#[test]
+fn a_user_calls_out_as_one_of_its_numbers() {
+    for (says, shown) in [
+        ("P-Preferred-Identity:<sip:+49305551@home.example>", "+49305551"),
+        ("P-Preferred-Identity:<sip:+4930110@home.example>", "+49305550"),
+        ("P-Asserted-Identity:<sip:+49305551@home.example>", "+49305550"),
+    ] {
+        let timeline = format!(
+            "
+        0.000 < start
+        0.000 < INVITE
+        0.000 > 401 INVITE
+        0.010 < ACK hop branch=1
+        0.100 < INVITE cseq=2 auth=secret h={says}
+        0.100 # Offered
+        0.100 ! open-media send receive
+        0.100 < media-opened
+        0.100 # Dialled
+        0.100 ! open-media
+        0.100 < media-opened
+        1.000 < drain"
+        );
+        let mut peer = Peer::new(with_caller_ids);
+        peer.run(&timeline);
+        let from = peer.received["INVITE"].headers().from().uri().user().map(str::to_owned);
+        assert_eq!(from.as_deref(), Some(shown), "{says}");
+    }
 }
 
 #[test]

@@ -199,6 +199,7 @@ impl Shell {
                 | Output::PlaySound { .. }
                 | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
+                | Output::EnterRoom { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
                 | Output::Transferred { .. }

@@ -57,7 +57,7 @@ impl Session {
         let cseq = invite.headers().cseq().number;
         if tag.is_empty() {
             // RFC 2543 let 1xx go without a tag; there is no dialog then.
-            return Some(negotiation.accept(response.body()).ok());
+            return Some(negotiation.clone().accept(response.body()).ok());
         }
         let index = match self.early.iter().position(|it| &*it.dialog.remote_tag == tag) {
             Some(index) => index,
@@ -118,7 +118,7 @@ impl Session {
             shared.respond(server, reply, now);
             self.early.retain(|it| !it.dialog.is_of(request));
             if self.early.is_empty() {
-                self.cancel(EndCause::HungUp, shared, now);
+                self.cancel(EndCause::HungUp.reason(), shared, now);
             }
             return;
         }

@@ -204,7 +204,7 @@ impl Session {
             return true;
         };
         let Pending { remote_tag, wanted, negotiation, .. } = pending;
-        let Some(negotiation) = negotiation else {
+        let Some(mut negotiation) = negotiation else {
             return true;
         };
         let agreed = response.filter(|it| it.status().is_success()).and_then(|it| negotiation.accept(it.body()).ok());
@@ -363,7 +363,7 @@ impl Session {
         let terms = Terms::granted(response.headers()).or_else(|| current.filter(|it| it.we_refresh));
         confirmed.timer = terms.map(|it| SessionTimer::start(it, now.instant));
         confirmed.reinvite.wanted.refresh = false;
-        let Some(negotiation) = pending.negotiation else {
+        let Some(mut negotiation) = pending.negotiation else {
             return;
         };
         confirmed.negotiation.remember(&negotiation);

@@ -251,7 +251,7 @@ impl Session {
         };
         it.provisionals.unconfirmed = None;
         shared.respond(server, reply, now);
-        if let Some(offered) = it.early_offer.take() {
+        if let Some(mut offered) = it.early_offer.take() {
             let Ok(agreed) = offered.accept(request.body()) else {
                 let refusal = Refusal::NotAcceptable(305, "No usable answer");
                 self.refuse_and_tell(&refusal, EndCause::NoCommonMedia, shared, now);
@@ -300,7 +300,7 @@ impl Incoming {
         if !is_reliable || self.early_offer.is_some() {
             return None;
         }
-        let mut negotiation = new_negotiation(local, self.dialog.flow, shared);
+        let mut negotiation = new_negotiation(self.id, local, self.dialog.flow, shared);
         let offer = negotiation.offer();
         self.early_offer = Some(negotiation);
         Some(offer)

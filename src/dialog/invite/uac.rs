@@ -47,6 +47,8 @@ pub(crate) struct Invitation {
     pub(crate) other_flows: Vec<Flow>,
     /// Whether it goes over these even if it is too large for UDP.
     pub(crate) keeps_transport: bool,
+    /// The peer that it is for; `None` for whoever is known to be there.
+    pub(crate) peer: Option<usize>,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
     /// Through how many more hops it may go.
@@ -74,8 +76,8 @@ pub(crate) struct Calling {
     refusals: u8,
     is_proceeding: bool,
     cancel: Cancel,
-    /// Why it is cancelled, if it is.
-    cancel_cause: EndCause,
+    /// The Reason of its CANCEL (RFC 3326).
+    cancel_reason: String,
     /// What the peer is to be told before or after its answer.
     pub(in crate::dialog) reinvite: Reinvite,
 }
@@ -133,7 +135,7 @@ impl Calling {
         if self.cancel == Cancel::Wanted && self.is_proceeding {
             self.cancel = Cancel::Sent { give_up_at: now.instant + T1.saturating_mul(64) };
             // Without room for the CANCEL the call ends when it is given up.
-            shared.transactions.cancel(self.client, self.cancel_cause.reason(), now).unwrap_or_default();
+            shared.transactions.cancel(self.client, &self.cancel_reason, now).unwrap_or_default();
         }
     }
 }
@@ -152,7 +154,9 @@ impl Session {
         if let Some(account) = account {
             shared.use_account(id, account);
         }
-        let mut negotiation = new_negotiation(local, flow, shared);
+        let peer = invitation.peer.or_else(|| shared.peers.at(flow, None).first().copied());
+        shared.peers.assign(id, peer);
+        let mut negotiation = new_negotiation(id, local, flow, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }
@@ -191,7 +195,7 @@ impl Session {
             refusals: 0,
             is_proceeding: false,
             cancel: Cancel::NotWanted,
-            cancel_cause: EndCause::Cancelled,
+            cancel_reason: String::new(),
             reinvite: Reinvite::default(),
         };
         let mut session = Self::new(id, &tag, State::Calling(Box::new(calling)));
@@ -200,12 +204,12 @@ impl Session {
     }
 
     /// Gives the call up before its answer. The end is told once it is certain.
-    pub(in crate::dialog) fn cancel(&mut self, cause: EndCause, shared: &mut Shared, now: Now) {
+    pub(in crate::dialog) fn cancel(&mut self, reason: &str, shared: &mut Shared, now: Now) {
         if let State::Calling(calling) = &mut self.state
             && calling.cancel == Cancel::NotWanted
         {
             calling.cancel = Cancel::Wanted;
-            calling.cancel_cause = cause;
+            reason.clone_into(&mut calling.cancel_reason);
             calling.pursue_cancel(shared, now);
         }
     }
@@ -431,7 +435,7 @@ impl Session {
         let agreed = early.as_ref().and_then(Early::agreed);
         // Peers leave the answer out of the 2xx after an 18x that had it, reliable or not.
         let preview = early.as_ref().and_then(|it| it.media.clone()).filter(|_| response.body().is_empty());
-        let offered = calling.negotiation;
+        let mut offered = calling.negotiation;
         let media = match agreed.or(preview) {
             Some(media) => Ok(media),
             None => offered.accept(response.body()),
@@ -447,6 +451,7 @@ impl Session {
             late_prack: None,
             asking: None,
             asked: None,
+            pressed: VecDeque::new(),
             hangs_up: None,
             owns_call_id: true,
         }));
@@ -564,4 +569,4 @@ const REPLACED: [HeaderName; 7] = [
 ];
 
 /// What other forks are told that answer, too.
-const ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
+const ELSEWHERE: &str = EndCause::AnsweredElsewhere.reason();

@@ -1,5 +1,6 @@
 //! An INVITE that comes in: RFC 3261 §13.3, its CANCEL (§9.2) and its ACK.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::reinvite::Reinvite;
@@ -22,6 +23,7 @@ use crate::transport::refusal::Refusal;
 /// A call that comes in and is not answered finally.
 #[derive(Debug)]
 pub(crate) struct Incoming {
+    pub(super) id: DialogId,
     pub(super) server: TransactionId,
     pub(super) request: Request,
     pub(in crate::dialog) dialog: Dialog,
@@ -53,13 +55,17 @@ impl Session {
         shared: &mut Shared,
     ) -> Result<Self, Refusal> {
         let timer = shared.config.session_timers.agree(request.headers(), None)?;
+        // Whose it is, the layer above may find out better: an offer is of use that is for one of them.
+        let mut likely = shared.peers.at(flow, Some(&request)).into_iter();
+        let mut peer = likely.next();
         let offer = match body {
             Body::Sdp => {
-                let capabilities = shared.capabilities(flow).clone();
-                let terms = capabilities.srtp_terms(flow.kind.is_secure());
-                let rng = shared.transactions.tokens().rng();
-                let offer = Offer::read(request.body(), &capabilities, terms, flow.local.ip(), rng);
-                Some(offer.map_err(|it| it.refusal())?)
+                let mut read = read_offer(&request, flow, peer, shared);
+                while let (Err(_), Some(other)) = (&read, likely.next()) {
+                    peer = Some(other);
+                    read = read_offer(&request, flow, peer, shared).or(read);
+                }
+                Some(read?)
             }
             Body::None | Body::Other => None,
         };
@@ -67,10 +73,12 @@ impl Session {
         let dialog = Dialog::from_request(&request, &tag, flow);
         let dialog = dialog.or(Err(Refusal::BadRequest("Missing Contact Or Malformed Record-Route")))?;
         let media = offer.as_ref().map(Offer::media);
+        shared.peers.assign(id, peer);
         shared.tell(Event::Offered(Box::new(Offered { dialog: id, flow, request: request.clone(), media, replaces })));
         let rseq = shared.transactions.tokens().rseq();
         let provisionals = Provisionals::new(request.headers(), shared.config.reliable_provisionals, rseq);
         let incoming = Incoming {
+            id,
             server,
             request,
             dialog,
@@ -86,6 +94,22 @@ impl Session {
         let mut session = Self::new(id, &tag, State::Incoming(Box::new(incoming)));
         session.server = Some(server);
         Ok(session)
+    }
+
+    /// It is the call of this peer: what can be agreed on with it may be something else.
+    pub(in crate::dialog) fn assign(
+        &mut self,
+        peer: Option<usize>,
+        shared: &mut Shared,
+    ) -> Result<Option<MediaDescription>, Refusal> {
+        shared.peers.assign(self.id, peer);
+        let State::Incoming(incoming) = &mut self.state else {
+            return Ok(None);
+        };
+        if incoming.offer.is_some() {
+            incoming.offer = Some(read_offer(&incoming.request, incoming.dialog.flow, peer, shared)?);
+        }
+        Ok(incoming.offer.as_ref().map(Offer::media))
     }
 
     /// Sends 180.
@@ -119,7 +143,7 @@ impl Session {
                 (negotiation, Some(answer).filter(|_| !is_agreed), Some(media), OfferInOk::None)
             }
             None => {
-                let mut negotiation = new_negotiation(local, dialog.flow, shared);
+                let mut negotiation = new_negotiation(self.id, local, dialog.flow, shared);
                 let description = negotiation.offer();
                 (negotiation, Some(description), None, OfferInOk::First)
             }
@@ -138,6 +162,7 @@ impl Session {
             late_prack,
             asking: None,
             asked: None,
+            pressed: VecDeque::new(),
             hangs_up: None,
             owns_call_id: false,
         }));
@@ -169,11 +194,11 @@ impl Session {
             return;
         };
         let cseq = request.headers().cseq().number;
-        let Some(awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
+        let Some(mut awaited) = confirmed.unacknowledged.take_if(|it| it.machine.is_acknowledged_by(cseq)) else {
             return;
         };
         shared.count_unacknowledged(true, false);
-        let answer = match &awaited.offer {
+        let answer = match &mut awaited.offer {
             OfferInOk::None => None,
             OfferInOk::First => Some(confirmed.negotiation.accept(request.body())),
             OfferInOk::Change(changed) => Some(changed.accept(request.body())),
@@ -235,17 +260,28 @@ impl Incoming {
     /// Answers the offer, if there is one and it is not answered yet.
     pub(super) fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
         if let (None, Some(offer)) = (&self.answered, &self.offer) {
-            let mut negotiation = new_negotiation(local, self.dialog.flow, shared);
+            let mut negotiation = new_negotiation(self.id, local, self.dialog.flow, shared);
             let (answer, media) = negotiation.answer(offer);
             self.answered = Some((negotiation, answer, media));
         }
     }
 }
 
-/// Our side of the offers and answers of a new dialog.
-pub(super) fn new_negotiation(local: SocketAddr, flow: Flow, shared: &mut Shared) -> Negotiation {
-    let session_id = shared.transactions.tokens().session_id();
-    let capabilities = shared.capabilities(flow).clone();
+/// The offer of an INVITE, as far as it is of use with that peer.
+fn read_offer(request: &Request, flow: Flow, peer: Option<usize>, shared: &mut Shared) -> Result<Offer, Refusal> {
+    let capabilities = shared.capabilities(peer).clone();
     let terms = capabilities.srtp_terms(flow.kind.is_secure());
-    Negotiation::new(capabilities, terms, session_id, local, shared.transactions.tokens().rng())
+    let rng = shared.transactions.tokens().rng();
+    let offer = Offer::read(request.body(), &capabilities, terms, flow.local.ip(), rng);
+    offer.map_err(|it| it.refusal())
+}
+
+/// Our side of the offers and answers of a new dialog.
+pub(super) fn new_negotiation(id: DialogId, local: SocketAddr, flow: Flow, shared: &mut Shared) -> Negotiation {
+    let session_id = shared.transactions.tokens().session_id();
+    let capabilities = shared.capabilities(shared.peers.of_session(id)).clone();
+    let terms = capabilities.srtp_terms(flow.kind.is_secure());
+    // Who is at the other end of a websocket is a browser, as far as is known before it says anything.
+    let is_browser = flow.kind.is_websocket();
+    Negotiation::new(capabilities, terms, session_id, local, is_browser, shared.transactions.tokens().rng())
 }

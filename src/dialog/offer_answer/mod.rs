@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 
-pub use self::capabilities::{Capabilities, Preference};
+pub use self::capabilities::{Capabilities, Keys, Preference};
 use self::encoding::{Encoding, Numbers};
 pub use self::media_description::{MediaDescription, TelephoneEvents};
 use self::security::OurLines;
@@ -32,7 +32,7 @@ use self::stream::Stream;
 pub(crate) use self::unusable::Unusable;
 use crate::codec::AudioCodec;
 use crate::sdp::{Direction, Media, SessionDescription};
-use crate::srtp::{Keys, MasterKey};
+use crate::srtp::{Keys as SrtpKeys, MasterKey};
 use crate::webrtc::{IceCredentials, Identity, Parameters};
 
 /// An offer of the peer that can be answered.
@@ -69,6 +69,8 @@ pub(crate) struct Negotiation {
     ours: OurLines,
     /// What a browser knows us by.
     credentials: Option<IceCredentials>,
+    /// What we know it by.
+    theirs: Option<IceCredentials>,
     /// The last description of ours, its version left out, as its hash: there are keys in the text.
     written: Option<u64>,
 }
@@ -118,7 +120,7 @@ impl Offer {
     }
 
     /// The keys of the stream, if it is secured: a suite that we have a key for keeps it.
-    fn keys(&self, ours: &OurLines) -> Option<Keys> {
+    fn keys(&self, ours: &OurLines) -> Option<SrtpKeys> {
         let line = self.stream.line.as_ref()?;
         let key = ours.of_suite(line.suite()).or(self.fresh_key.as_ref())?;
         Some(line.with(key.clone()))
@@ -134,19 +136,22 @@ impl Offer {
 }
 
 impl Negotiation {
-    /// Nothing is offered yet. `session_id` is random.
+    /// Nothing is offered yet. `session_id` is random; a peer that `is_browser` is offered what those take, if we can.
     pub(crate) fn new(
         capabilities: Capabilities,
         terms: SrtpTerms,
         session_id: u64,
         local: SocketAddr,
+        is_browser: bool,
         rng: &mut ChaCha12Rng,
     ) -> Self {
+        let is_browser = is_browser && capabilities.browsers.is_some();
         Self {
             capabilities,
             terms,
-            ours: OurLines::new(terms, rng),
-            credentials: None,
+            ours: if is_browser { OurLines::default() } else { OurLines::new(terms, rng) },
+            credentials: is_browser.then(|| IceCredentials::random(rng)),
+            theirs: None,
             session_id,
             version: 0,
             local,
@@ -207,8 +212,9 @@ impl Negotiation {
         let keys = offer.keys(&before);
         let line = offer.stream.line.as_ref().zip(keys.as_ref());
         self.ours = line.map_or_else(OurLines::default, |(line, keys)| OurLines::answer(line.tag(), keys.ours.clone()));
-        let webrtc = offer.webrtc(self.credentials.as_ref());
+        let webrtc = offer.webrtc(self.credentials_before(offer));
         self.credentials = webrtc.as_ref().map(|it| it.ours.clone());
+        self.theirs = webrtc.as_ref().map(|it| it.theirs.clone());
         let agreed = offer.stream.agreed(self.holds, &self.numbers, keys, webrtc);
         self.codec = Some(agreed.codec);
         self.index = offer.index;
@@ -220,10 +226,23 @@ impl Negotiation {
         (self.publish(&offer.description.timing), agreed)
     }
 
+    /// What the browser that makes `offer` knows us by already. One that has new credentials restarts ICE, and gets new ones
+    /// (RFC 8839 §4.4.1.1.1).
+    fn credentials_before(&self, offer: &Offer) -> Option<&IceCredentials> {
+        let theirs = offer.stream.browser.as_ref().map(|it| &it.credentials);
+        self.credentials.as_ref().filter(|_| self.written.is_some() && self.theirs.as_ref() == theirs)
+    }
+
     /// An offer: everything we can do.
     pub(crate) fn offer(&mut self) -> String {
         if self.streams.is_empty() {
-            self.streams.push(Media::new("audio", 0, self.terms.protocol(), vec![]));
+            let is_browser = self.credentials.is_some();
+            let protocol = if is_browser { browser::PROTOCOL } else { self.terms.protocol() };
+            let mut stream = Media::new("audio", 0, protocol, vec![]);
+            if is_browser {
+                stream.attributes.push("mid", browser::MID);
+            }
+            self.streams.push(stream);
         }
         let encodings = self.capabilities.encodings(self.codec);
         let formats: Vec<_> = encodings.into_iter().map(|it| (self.numbers.assign(it), it)).collect();
@@ -234,7 +253,7 @@ impl Negotiation {
 
     /// Takes the answer to our last offer. It may name more than was offered, of which nothing counts (RFC 3264 §6.1), and
     /// by other payload types.
-    pub(crate) fn accept(&self, body: &[u8]) -> Result<MediaDescription, Unusable> {
+    pub(crate) fn accept(&mut self, body: &[u8]) -> Result<MediaDescription, Unusable> {
         let description = SessionDescription::parse(body).or(Err(Unusable::Malformed))?;
         if description.media.len() != self.streams.len() {
             return Err(Unusable::Mismatch);
@@ -248,8 +267,12 @@ impl Negotiation {
         if keys.is_none() && offered.protocol.starts_with("RTP/S") {
             return Err(Unusable::NoKey);
         }
+        if stream.browser.is_some() != self.credentials.is_some() {
+            return Err(Unusable::Transport);
+        }
         let webrtc = self.credentials.as_ref().zip(self.capabilities.browsers.as_ref());
         let webrtc = webrtc.and_then(|(ours, identity)| stream.webrtc(identity, ours));
+        self.theirs = webrtc.as_ref().map(|it| it.theirs.clone());
         Ok(stream.agreed(self.holds, &self.numbers, keys, webrtc))
     }
 
@@ -464,7 +487,7 @@ mod tests {
         check(&silent, "0 97\na=rtpmap:97 CN/16000", "0");
         let opus = "96 13\na=rtpmap:96 opus/48000/2\na=fmtp:96 usedtx=1";
         check(&silent, opus, "96|rtpmap:96 opus/48000/2|OPUS 96;usedtx=1");
-        let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], telephone_events: false, ..silent };
+        let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], keys: Keys::Tones, ..silent };
         check(&only_ulaw, "9 8 0 101\na=rtpmap:101 telephone-event/8000", "0");
         let mut offering = our_side(only_ulaw);
         assert_eq!(short(&offering.offer()), "0 13|rtpmap:13 CN/8000|rtcp-mux");
@@ -646,7 +669,7 @@ mod tests {
     fn an_answer_must_fit_its_offer() {
         let mut ours = our_side(Capabilities::default());
         ours.offer();
-        let check = |body: &str, expected: Result<&str, Unusable>| {
+        let mut check = |body: &str, expected: Result<&str, Unusable>| {
             let found = ours.accept(&sdp(1, body)).map(|it| show(&it));
             assert_eq!(found, expected.map(str::to_owned), "{body}");
         };
@@ -756,7 +779,7 @@ mod tests {
 
     fn our_side(capabilities: Capabilities) -> Negotiation {
         let terms = capabilities.srtp_terms(false);
-        Negotiation::new(capabilities, terms, 7, local(), &mut rng())
+        Negotiation::new(capabilities, terms, 7, local(), false, &mut rng())
     }
 
     fn rng() -> ChaCha12Rng {

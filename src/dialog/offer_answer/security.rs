@@ -235,7 +235,7 @@ mod tests {
         }
         let guarded =
             Capabilities { srtp: SrtpPolicy::Preferred, srtp_keys_in_clear: false, ..Capabilities::default() };
-        let mut ours = Negotiation::new(guarded.clone(), guarded.srtp_terms(false), 7, local(), &mut rng());
+        let mut ours = Negotiation::new(guarded.clone(), guarded.srtp_terms(false), 7, local(), false, &mut rng());
         assert_eq!(crypto_lines(&ours.offer()).len(), 0);
     }
 
@@ -273,7 +273,7 @@ mod tests {
             let (first, agreed) = ours.answer(&read(policy, &sdp("RTP/SAVP", &[&format!("1 {CM}")])).unwrap());
             let (again, same) = ours.answer(&read(policy, &sdp("RTP/SAVP", &[&format!("1 {CM}")])).unwrap());
             assert_eq!((&first, &agreed), (&again, &same));
-            let (held, offer) = ours.changed(Some(true), None);
+            let (mut held, offer) = ours.changed(Some(true), None);
             assert_eq!(crypto_lines(&offer), crypto_lines(&first));
             let resumed = held.accept(&sdp("RTP/SAVP", &[&format!("1 {CM}")])).unwrap();
             assert_eq!(resumed.keys, agreed.keys);
@@ -311,7 +311,7 @@ mod tests {
     fn ours(policy: SrtpPolicy) -> Negotiation {
         let capabilities = Capabilities { srtp: policy, ..Capabilities::default() };
         let terms = capabilities.srtp_terms(false);
-        Negotiation::new(capabilities, terms, 7, local(), &mut rng())
+        Negotiation::new(capabilities, terms, 7, local(), false, &mut rng())
     }
 
     fn sdp(protocol: &str, lines: &[&str]) -> Vec<u8> {

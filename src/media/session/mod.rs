@@ -422,6 +422,11 @@ impl Session {
         self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate())
     }
 
+    /// Whether the peer may hear us, and we the peer.
+    pub fn directions(&self) -> (bool, bool) {
+        self.remote.map_or((false, false), |it| (it.send, it.receive))
+    }
+
     /// Our SSRC.
     pub const fn ssrc(&self) -> u32 {
         self.outgoing.ssrc()

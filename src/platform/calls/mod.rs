@@ -133,6 +133,13 @@ pub enum Event {
     },
     /// A recording is finished and kept.
     Recording(Recording),
+    /// The call has to do with a conference room.
+    Room {
+        /// The room.
+        room: String,
+        /// `entered`, `left`, `muted`, `unmuted`, `removed`, or `refused_full`, `refused_locked`, `refused_pin`.
+        what: String,
+    },
     /// Something that only people read, such as the nodes a pathway went through.
     Note {
         /// What it is about.

@@ -79,6 +79,9 @@ pub struct CallRecord {
     pub trunk: Option<String>,
     /// The agent that took part.
     pub agent: Option<String>,
+    /// The conference room that it was for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
     /// What else the INVITE told of the call, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, Pii<String>>,
@@ -138,6 +141,7 @@ impl CallRecord {
             source: None,
             trunk: None,
             agent: None,
+            room: None,
             details: BTreeMap::new(),
             started_unix_ms,
             answered_unix_ms: None,
@@ -203,6 +207,7 @@ impl Derivation {
                 record.media.push(report);
             }
             Event::Transfer { target, outcome } => record.transfers.push(Transfer { target, outcome }),
+            Event::Room { room, .. } => record.room = Some(room),
             Event::Recording(recording) => record.recordings.push(recording),
             // The first end counts: a hang-up that crosses ours changes nothing.
             Event::Ended { cause, initiator, sip_status } if record.ended_unix_ms.is_none() => {

@@ -61,6 +61,7 @@ impl Transcript {
                 | Event::Transfer { .. }
                 | Event::RecordingConsent { .. }
                 | Event::Recording(_)
+                | Event::Room { .. }
                 | Event::Note { .. }
                 | Event::Ended { .. }
                 | Event::Settled

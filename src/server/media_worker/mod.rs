@@ -10,8 +10,10 @@
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
 mod bridge;
+mod browser;
 mod metrics;
 mod relay;
+mod room;
 mod shared;
 mod slots;
 mod supervise;
@@ -33,23 +35,25 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
-use self::shared::SharedEnd;
+use self::room::{Cue, Room};
+pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
+use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::{LegCommand, WorkerEnd};
-use super::ports::LegSockets;
+use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
 use crate::identity::{CallId, LegId};
-use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX, RTP_DATAGRAM_BYTES_MAX};
-use crate::media::{Browser, LegTransport, RemoteMedia, Report, Session, SessionConfig};
+use crate::limits::{MEDIA_LEGS_PER_THREAD_MAX, MEDIA_ORDERS_MAX};
+use crate::media::{LegTransport, RemoteMedia, Report, Session, SessionConfig};
 use crate::rtp::Digit;
-use crate::srtp::Keys;
 use crate::timer::Now;
 
 /// All media threads. Dropping it ends them, and with them every leg.
@@ -64,15 +68,15 @@ pub struct MediaWorkers {
 pub struct OpenLeg {
     /// Comes back in [`MediaEvent`]. Legs of one call share a thread.
     pub leg: LegId,
+    /// The room that it may enter: legs of one room share a thread.
+    pub room: Option<RoomKey>,
     /// Its own are given back to their pool when the leg is closed. Shared ones are those of its thread
-    /// ([`MediaWorkers::thread_of`]).
+    /// ([`MediaWorkers::thread_for`]).
     pub sockets: LegSockets,
     /// What is known of the peer.
     pub session: SessionConfig,
-    /// The keys of its media, if they are secured.
-    pub keys: Option<Box<Keys>>,
-    /// The browser, if it is one.
-    pub browser: Option<Box<Browser>>,
+    /// How its packets are carried.
+    pub means: Means,
     /// The end of a [`super::media_link::link`].
     pub link: WorkerEnd,
     /// Records from the beginning.
@@ -104,6 +108,15 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
+    /// Its peer is to be told of a key ([`Means::tells_keys`]).
+    Pressed {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+        /// How long it was held, in milliseconds.
+        ms: u16,
+    },
 }
 
 /// [`MEDIA_ORDERS_MAX`] orders wait for the thread, or it has ended: this one was refused.
@@ -131,17 +144,17 @@ impl MediaWorkers {
     ///
     /// [`MediaBusy`].
     pub fn open(&self, open: OpenLeg) -> Result<MediaLeg, MediaBusy> {
-        let handle = self.workers.get(self.thread_of(open.leg.call)).ok_or(MediaBusy)?.handle.clone();
+        let handle = self.workers.get(self.thread_for(open.leg.call, open.room)).ok_or(MediaBusy)?.handle.clone();
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let abandoned = Arc::new(AtomicBool::new(false));
         handle.order(Order::Open { key, open: Box::new(open), abandoned: Arc::clone(&abandoned) })?;
         Ok(MediaLeg { key, handle, abandoned, is_closing: false })
     }
 
-    /// The thread on which the legs of a call are, counted from zero.
-    pub fn thread_of(&self, call: CallId) -> usize {
+    /// The thread on which the legs of a call are, counted from zero: that of its room, if it has one.
+    pub fn thread_for(&self, call: CallId, room: Option<RoomKey>) -> usize {
         let threads = u64::try_from(self.workers.len()).unwrap_or(1).max(1);
-        let hash = foldhash::fast::FixedState::default().hash_one(call);
+        let hash = room.map_or_else(|| foldhash::fast::FixedState::default().hash_one(call), |it| it.0);
         usize::try_from(hash % threads).unwrap_or(0)
     }
 
@@ -152,14 +165,14 @@ impl MediaWorkers {
 }
 
 impl MediaLeg {
-    /// Brings the session what signalling has agreed on ([`Session::update`]), and the keys of its media if they are
-    /// secured ([`LegTransport::update`]).
+    /// Brings the session what signalling has agreed on ([`Session::update`]), and its transport the keys of media that are
+    /// secured, or the browser that the peer is ([`LegTransport::update`]).
     ///
     /// # Errors
     ///
     /// [`MediaBusy`].
-    pub fn update(&self, remote: RemoteMedia, keys: Option<Box<Keys>>) -> Result<(), MediaBusy> {
-        self.handle.order(Order::Update { key: self.key, remote: Box::new(remote), keys })
+    pub fn update(&self, remote: RemoteMedia, means: Means) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Update { key: self.key, agreed: Box::new((remote, means)) })
     }
 
     /// Begins a recording, or ends one.
@@ -208,11 +221,13 @@ struct Handle {
 #[derive(Debug)]
 enum Order {
     Open { key: u64, open: Box<OpenLeg>, abandoned: Arc<AtomicBool> },
-    Update { key: u64, remote: Box<RemoteMedia>, keys: Option<Box<Keys>> },
+    Update { key: u64, agreed: Box<(RemoteMedia, Means)> },
     Record { key: u64, tap: Option<TapEnd> },
+    Move { key: u64, sockets: RtpSockets },
     Bridge { a: u64, b: u64 },
     Unbridge { key: u64 },
     Supervise { key: u64, speech: Option<Speech> },
+    Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
@@ -246,6 +261,7 @@ impl Worker {
                 vacant: vec![],
                 by_key: BTreeMap::new(),
                 supervisors: BTreeMap::new(),
+                rooms: BTreeMap::new(),
                 shared: vec![],
                 by_address: HashMap::default(),
                 metrics: Arc::clone(&metrics),
@@ -306,6 +322,7 @@ struct Legs {
     by_key: BTreeMap<u64, usize>,
     /// The supervisors of calls, by their keys.
     supervisors: BTreeMap<CallId, u64>,
+    rooms: BTreeMap<RoomKey, Room>,
     /// The ports that many legs share.
     shared: Vec<SharedEnd>,
     /// The place of the leg whose peer is at an address, by the token of the shared socket.
@@ -329,6 +346,8 @@ struct Leg {
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
     session: Session,
+    /// Keys are told by events of ours, and not sent.
+    tells_keys: bool,
     /// `None` once nobody is at the other end.
     link: Option<Box<WorkerEnd>>,
     tap: Option<TapEnd>,
@@ -352,6 +371,10 @@ struct Leg {
     voice: Option<Box<Voice>>,
     /// Of a supervisor's leg.
     desk: Option<Box<Desk>>,
+    /// The room that it is in.
+    room: Option<RoomKey>,
+    /// What its peer hears once, over everything else.
+    cue: Option<Box<Cue>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -368,15 +391,16 @@ impl Turn {
                 Err(error) => tracing::error!(%error, "epoll"),
             }
             let now = clock::now();
+            // First: packets may come under what has just been agreed.
+            if self.ready.contains(&WAKER_TOKEN) {
+                self.waker.clear();
+                self.take_orders(now);
+            }
             for index in 0..self.ready.len() {
                 let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
                 if token != WAKER_TOKEN {
                     self.legs.receive(token, &mut self.receive, &mut self.send, now);
                 }
-            }
-            if self.ready.contains(&WAKER_TOKEN) {
-                self.waker.clear();
-                self.take_orders(now);
             }
             self.legs.run_due_slots(&mut self.send, now);
             self.legs.run_due_rounds(&mut self.send, now);
@@ -396,27 +420,23 @@ impl Turn {
             };
             match order {
                 Order::Open { key, open, abandoned } => self.legs.open(key, *open, abandoned, now),
-                Order::Update { key, remote, keys } => {
-                    if let Some(leg) = self.legs.by_key(key) {
-                        leg.transport.update(keys.as_deref(), now.instant);
-                        leg.session.update(*remote, now);
-                    }
-                    self.legs.find_by_address(key, &remote);
-                    self.legs.settle(key, now);
-                }
+                Order::Update { key, agreed } => self.legs.update(key, *agreed, now),
                 Order::Record { key, tap } => {
                     if let Some(leg) = self.legs.by_key(key) {
                         leg.tap = tap;
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
+                Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
+                    let events = self.legs.events.clone();
                     if let Some(leg) = self.legs.by_key(key) {
-                        leg.send_digit(digit, ms);
+                        leg.send_digit(digit, ms, &events);
                     }
                     self.legs.settle(key, now);
                 }
@@ -436,17 +456,11 @@ impl Turn {
 
 impl Legs {
     fn open(&mut self, key: u64, open: OpenLeg, abandoned: Arc<AtomicBool>, now: Now) {
-        let OpenLeg { leg: id, sockets, session, keys, browser, link, tap, inactivity } = open;
+        let OpenLeg { leg: id, room: _, sockets, session, means, link, tap, inactivity } = open;
         let place = self.vacant.pop().unwrap_or(self.open.len());
-        let token = u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1;
+        let token = token_of_leg(place);
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
-        let transport = match browser {
-            Some(browser) => {
-                let local = sockets.rtp().local_addr().ok();
-                local.and_then(|it| LegTransport::to_browser(&browser, it, now.instant))
-            }
-            None => Some(LegTransport::new(keys.as_deref())),
-        };
+        let transport = means.open(&sockets, now);
         let added = match &sockets {
             LegSockets::Own(own) => {
                 let both = self.poll.add(own.rtp.as_fd(), token);
@@ -476,6 +490,7 @@ impl Legs {
             transport,
             browser_address: remote.map(|it| it.rtp),
             session,
+            tells_keys: means.tells_keys,
             link: Some(Box::new(link)),
             tap,
             inactivity,
@@ -489,6 +504,8 @@ impl Legs {
             watcher: None,
             voice: None,
             desk: None,
+            room: None,
+            cue: None,
             abandoned,
             published,
         };
@@ -528,6 +545,7 @@ impl Legs {
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
         let leg = self.open.get_mut(place)?.take()?;
         self.part(&leg, now);
+        self.leave_room(leg.key, leg.room);
         for address in leg.addresses.iter().flatten() {
             self.by_address.remove(address);
         }
@@ -600,9 +618,10 @@ impl Legs {
             return;
         }
         let unsettled = leg.partner.filter(|_| leg.relays_to.is_none()).map(|_| leg.key);
-        let (watcher, index, speaks) = (leg.watcher, leg.id.index, leg.desk.is_some());
+        let (watcher, index, speaks, room, key) = (leg.watcher, leg.id.index, leg.desk.is_some(), leg.room, leg.key);
         let other = leg.relays_to.filter(|_| leg.tap.is_some());
         let other_said = other.and_then(|it| self.overheard(it));
+        self.begin_round(room, key);
         let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
             return;
         };
@@ -616,6 +635,7 @@ impl Legs {
                 if let Some(watcher) = watcher {
                     self.tell_supervisor(watcher, index, &said);
                 }
+                self.say_in_room(room, key, said.heard.as_ref());
                 if let Some(frame) = said.heard.filter(|_| speaks) {
                     self.speak(place, &frame);
                 }
@@ -674,16 +694,17 @@ impl Leg {
                     self.session.clear();
                     false
                 }
-                LegCommand::Dtmf(digit, ms) => self.session.press(digit, ms).is_err(),
+                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
         self.play_sound();
         self.hear_call();
+        self.play_cue();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
-            transmit::send_to_browser(peer, &mut self.session, send, &self.sockets, now);
+            browser::send(peer, &mut self.session, send, &self.sockets, now);
         } else {
             self.transmit(send, metrics);
         }
@@ -740,12 +761,7 @@ impl Leg {
 
     fn receive(&mut self, from: SocketAddr, datagram: &mut [u8], is_rtcp: bool, now: Now) {
         if let (LegTransport::WebRtc(peer), Some(address)) = (&mut self.transport, self.browser_address) {
-            peer.handle_datagram(from, datagram, now.instant);
-            let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
-            while let Some(len) = peer.poll_packet(&mut packet) {
-                self.session.handle_rtp(address, packet.get(..len).unwrap_or_default(), now);
-            }
-            return;
+            return browser::receive(peer, &mut self.session, (from, address), datagram, now);
         }
         let Some(datagram) = self.unprotect(from, datagram, is_rtcp, now) else {
             return;
@@ -782,7 +798,7 @@ mod tests {
     use crate::server::media_link::{LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
-    use crate::srtp::{Inbound, MasterKey, Outbound, Suite};
+    use crate::srtp::{Inbound, Keys, MasterKey, Outbound, Suite};
 
     #[test]
     fn a_leg_sends_and_hears_until_it_is_closed() {
@@ -884,7 +900,7 @@ mod tests {
         phone.send(&[0xff; 160]);
         assert_eq!(bench.event(), MediaEvent::Inactive { leg: id });
         // Held, nothing is expected.
-        leg.update(RemoteMedia { send: false, ..phone.remote() }, None).unwrap();
+        leg.update(RemoteMedia { send: false, ..phone.remote() }, Means::default()).unwrap();
         leg.close().blocking_recv().unwrap();
         while let Ok(event) = bench.events.try_recv() {
             assert_eq!(event, MediaEvent::Inactive { leg: id });
@@ -955,13 +971,13 @@ mod tests {
             assert!(passed.iter().all(|it| it.0.ssrc == ssrc));
             match round {
                 0 => other.send_digit(Digit::from_char('5').unwrap(), 100).unwrap(),
-                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, None).unwrap(),
+                1 => leg.update(RemoteMedia { codec: AudioCodec::Pcma, ..caller.remote() }, Means::default()).unwrap(),
                 _ => leg.unbridge().unwrap(),
             }
             let next = std::iter::from_fn(|| Some(called.receive_whole())).find(|it| it.1.len() == 160).unwrap().0;
             let last = passed.last().unwrap().0;
             assert_eq!((next.ssrc, next.marker, next.sequence), (ssrc, true, last.sequence.wrapping_add(1)));
-            leg.update(caller.remote(), None).unwrap();
+            leg.update(caller.remote(), Means::default()).unwrap();
         }
         let report = leg.close().blocking_recv().unwrap();
         assert_eq!((report.received.packets, report.received.lost), (u64::from(caller.sequence), 0));
@@ -1161,11 +1177,11 @@ mod tests {
             let (task, link) = link(SampleRate::Hz8000);
             let session = SessionConfig { remote: Some(phone.remote()), hears_tones: false };
             let open = OpenLeg {
+                room: None,
                 leg: self.last_leg(),
                 sockets,
                 session,
-                keys: phone.keys.clone(),
-                browser: None,
+                means: Means { keys: phone.keys.clone(), ..Means::default() },
                 link,
                 tap: None,
                 inactivity,

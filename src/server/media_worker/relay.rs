@@ -205,6 +205,8 @@ impl Leg {
             && self.sound.is_none()
             && self.link.as_ref().is_none_or(|it| it.is_deserted())
             && !matches!(self.transport, LegTransport::WebRtc(_))
+            // Keys of the other side have to be heard.
+            && !self.tells_keys
     }
 
     /// 20 ms of a leg whose packets are passed on, for whoever wants to hear it. The other side has said `other`.

@@ -8,10 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Legs, SHARED_TOKEN, WorkerMetrics};
+use super::{Legs, MediaBusy, MediaLeg, Order, SHARED_TOKEN, WorkerMetrics};
 use crate::media::RemoteMedia;
 use crate::server::batched_udp::{ReceiveBatch, SendBatch};
-use crate::server::ports::{LegSockets, SharedPair};
+use crate::server::ports::{LegSockets, RtpSockets, SharedPair};
 use crate::timer::Now;
 
 /// A pair of shared ports, and what is to leave from the first of them.
@@ -19,6 +19,17 @@ use crate::timer::Now;
 pub(super) struct SharedEnd {
     pair: LegSockets,
     pub(super) send: SendBatch,
+}
+
+impl MediaLeg {
+    /// Gives the leg ports of its own in the place of shared ones.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn move_to(&self, sockets: RtpSockets) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Move { key: self.key, sockets })
+    }
 }
 
 impl Legs {
@@ -55,6 +66,26 @@ impl Legs {
             *slot = address.filter(|it| !self.by_address.contains_key(it));
             self.by_address.extend(slot.map(|it| (it, place)));
         }
+    }
+
+    /// From now on a leg is reached at its own sockets. Should they not be listened on, it hears nothing, and ends for that.
+    pub(super) fn move_to(&mut self, key: u64, sockets: RtpSockets) {
+        let Some(place) = self.by_key.get(&key).copied() else {
+            return;
+        };
+        let Some(leg) = self.open.get_mut(place).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        for before in leg.addresses.iter_mut().filter_map(Option::take) {
+            self.by_address.remove(&before);
+        }
+        let token = token_of_leg(place);
+        let added = self.poll.add(sockets.rtp.as_fd(), token);
+        if let Err(error) = added.and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1)) {
+            tracing::error!(%error, leg = %leg.id, "epoll");
+        }
+        leg.shared = None;
+        leg.sockets = LegSockets::Own(sockets);
     }
 
     /// Takes what waits on a shared socket, at most one batch.
@@ -105,6 +136,11 @@ pub(super) fn send_all(batch: &mut SendBatch, socket: &UdpSocket, metrics: &Work
 
 fn token_of(index: usize) -> u64 {
     SHARED_TOKEN | u64::try_from(index).unwrap_or(u64::MAX >> 3) << 1
+}
+
+/// Of the sockets of a leg that has its own.
+pub(super) fn token_of_leg(place: usize) -> u64 {
+    u64::try_from(place).unwrap_or(u64::MAX >> 1) << 1
 }
 
 fn canonical(address: SocketAddr) -> SocketAddr {

@@ -204,7 +204,7 @@ impl Leg {
 
     /// What was said in a tick, if somebody wants to know.
     pub(super) fn said(&self, heard: &Heard) -> Said {
-        if self.watcher.is_none() && self.desk.is_none() {
+        if self.watcher.is_none() && self.desk.is_none() && self.room.is_none() {
             return Said::default();
         }
         let played = self.session.played_frame().copied().filter(|_| self.has_agent());

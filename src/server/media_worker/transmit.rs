@@ -4,13 +4,8 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use super::{Leg, WorkerMetrics};
-use crate::limits::RTP_DATAGRAM_BYTES_MAX;
-use crate::media::{Session, TransmitKind};
-use crate::rtp::packet::is_rtcp;
+use crate::media::TransmitKind;
 use crate::server::batched_udp::SendBatch;
-use crate::server::ports::LegSockets;
-use crate::timer::Now;
-use crate::webrtc::Peer;
 
 impl Leg {
     /// Sends what its session has to send.
@@ -37,33 +32,6 @@ impl Leg {
             if send.send(socket.as_fd()) == 0 {
                 metrics.send_failures.fetch_add(1, Ordering::Relaxed);
             }
-        }
-    }
-}
-
-/// What the session says goes to the browser, and what that makes of it goes out; its RTCP is its own.
-pub(super) fn send_to_browser(
-    peer: &mut Peer,
-    session: &mut Session,
-    send: &mut SendBatch,
-    sockets: &LegSockets,
-    now: Now,
-) {
-    peer.handle_timeout(now.instant);
-    let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
-    while let Some(transmit) = session.poll_transmit(&mut packet) {
-        let packet = packet.get(..transmit.len).unwrap_or_default();
-        if !is_rtcp(packet) {
-            peer.send(packet, now.instant);
-        }
-    }
-    loop {
-        let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
-        if !is_queued || send.is_full() {
-            send.send(sockets.rtp().as_fd());
-        }
-        if !is_queued {
-            return;
         }
     }
 }

@@ -120,6 +120,11 @@ impl Target {
     pub(crate) async fn over(trunk: TrunkConfig, text: &str, dns: Vec<SocketAddr>) -> anyhow::Result<Self> {
         let uri = if text.contains(':') { Uri::parse(text) } else { Uri::sip(Some(text), "trunk.invalid", None) };
         let uri = uri.map_err(|error| anyhow::anyhow!("`{text}` cannot be called: {error}"))?;
+        anyhow::ensure!(
+            !trunk.gateways.is_empty(),
+            "the trunk {} has no `uri`: it registers with the server",
+            trunk.name.0
+        );
         let resolver = Resolver::new(&dns);
         let mut hops = vec![];
         for target in trunk.targets() {

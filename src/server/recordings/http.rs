@@ -105,9 +105,9 @@ impl Kept {
     async fn send(&self, call: CallId, recording: &Recording, range: Option<Range<u64>>) -> Result<Response, Problem> {
         let key = Key::parse(&recording.key).map_err(|_error| Problem::not_found("recording"))?;
         let options = GetOptions { range: range.clone().map(GetRange::Bounded), ..GetOptions::default() };
-        let got = self.recordings.store().get_opts(&key, options).await.map_err(|error| {
+        let got = self.recordings.get(&key, options).await.map_err(|error| {
             if matches!(error, object_store::Error::NotFound { .. }) {
-                return Problem::not_found("recording: it is deleted, or not uploaded yet");
+                return Problem::not_found("recording: it is deleted");
             }
             tracing::error!(%error, "a recording cannot be read");
             Problem::internal()

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use object_store::ObjectStore;
 use object_store::aws::AmazonS3Builder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
-use object_store::{BackoffConfig, RetryConfig};
+use object_store::{BackoffConfig, GetOptions, GetResult, ObjectStore, RetryConfig};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, oneshot};
 
@@ -134,10 +134,23 @@ impl Recordings {
         format: Format,
         rate: SampleRate,
     ) -> Result<(TapEnd, Underway), RecorderBusy> {
-        let key = key(account, call, ordinal, format);
+        let key = key(account, &call.to_string(), ordinal, format);
         let (tap, done) = self.recorder.record_as(&self.directory.join(&key), format, rate)?;
         let control = tap.control();
         Ok((tap, Underway { control, key, format, done }))
+    }
+
+    /// Begins the `ordinal`th recording of a room since it was empty, named after the call of whoever was the first.
+    pub(crate) fn begin_of_room(
+        &self,
+        account: &AccountId,
+        call: CallId,
+        ordinal: u32,
+    ) -> Result<(TapEnd, Underway), RecorderBusy> {
+        let key = key(account, &format!("{call}-room"), ordinal, Format::Wav);
+        let (tap, done) = self.recorder.record_as(&self.directory.join(&key), Format::Wav, SampleRate::Hz16000)?;
+        let control = tap.control();
+        Ok((tap, Underway { control, key, format: Format::Wav, done }))
     }
 
     /// Waits until the recording is finished, which it is soon after its tap is gone, and passes it on to where it is
@@ -172,9 +185,14 @@ impl Recordings {
         (Some(recording), error)
     }
 
-    /// Where recordings are kept.
-    pub(crate) const fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+    /// What is kept under `key`: here, as long as it waits to be uploaded.
+    pub(crate) async fn get(&self, key: &Key, options: GetOptions) -> Result<GetResult, object_store::Error> {
+        if let Some(waiting) = self.spool.as_ref().and_then(|it| it.store())
+            && let Ok(got) = waiting.get_opts(key, options.clone()).await
+        {
+            return Ok(got);
+        }
+        self.store.get_opts(key, options).await
     }
 
     /// What they have come to.
@@ -191,7 +209,7 @@ impl Recordings {
     }
 }
 
-fn key(account: &AccountId, call: CallId, ordinal: u32, format: Format) -> String {
+fn key(account: &AccountId, call: &str, ordinal: u32, format: Format) -> String {
     let is_safe = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_');
     let account: String = account.0.chars().filter(is_safe).collect();
     let account = if account.is_empty() { "account" } else { &account };
@@ -244,7 +262,7 @@ mod tests {
     #[test]
     fn a_key_is_made_of_account_and_call_alone() {
         let call: CallId = "call_018bcfe56800000000000000000000aa".parse().unwrap();
-        let of = |account: &str, ordinal| key(&AccountId(account.to_owned()), call, ordinal, Format::Mp3);
+        let of = |account: &str, ordinal| key(&AccountId(account.to_owned()), &call.to_string(), ordinal, Format::Mp3);
         assert_eq!(of("default", 1), "default/call_018bcfe56800000000000000000000aa.mp3");
         assert_eq!(of("a/../b\0", 2), "ab/call_018bcfe56800000000000000000000aa-2.mp3");
         assert_eq!(of("..", 1), "account/call_018bcfe56800000000000000000000aa.mp3");

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use object_store::local::LocalFileSystem;
 use object_store::{Attribute, Attributes, ObjectStore, PutMultipartOptions, PutOptions, WriteMultipart};
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,14 @@ pub(super) struct Spool {
     uploaded: AtomicU64,
     failures: AtomicU64,
     waiting: AtomicU64,
+}
+
+/// What became of the files that were there to be uploaded.
+#[derive(Debug, Default)]
+struct Failed {
+    files: usize,
+    /// Why, of one of them.
+    reason: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +69,11 @@ impl Spool {
 
     fn ready(&self) -> PathBuf {
         self.directory.join("ready")
+    }
+
+    /// What waits to be uploaded; `None` if there is nothing yet.
+    pub(super) fn store(&self) -> Option<LocalFileSystem> {
+        LocalFileSystem::new_with_prefix(self.ready()).ok()
     }
 
     /// Passes a finished recording on to be uploaded.
@@ -97,11 +111,17 @@ impl Spool {
                 failed = self.upload_all() => failed,
                 () = token.cancelled() => return,
             };
-            let next = if failed == 0 {
+            let next = if failed.files == 0 {
                 pause = self.retry;
                 None
             } else {
-                tracing::warn!(failed, again_s = pause.as_secs(), "recordings could not be uploaded");
+                let Failed { files, reason } = failed;
+                tracing::warn!(
+                    files,
+                    reason,
+                    again_s = pause.as_secs(),
+                    "recordings could not be uploaded, and wait here"
+                );
                 let at = clock::now().instant + pause;
                 pause = (2 * pause).min(RETRY_MAX);
                 Some(at)
@@ -115,22 +135,28 @@ impl Spool {
     }
 
     /// Uploads every file that is there, a few at a time, and says how many could not be.
-    async fn upload_all(&self) -> usize {
+    async fn upload_all(&self) -> Failed {
         let keys = keys(&self.ready());
         self.waiting.store(u64::try_from(keys.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let uploads = futures_util::stream::iter(keys).map(|key| async move {
             let uploaded = self.upload(&key).await;
-            if let Err(error) = &uploaded {
+            if uploaded.is_err() {
                 self.failures.fetch_add(1, Ordering::Relaxed);
-                tracing::debug!(%error, key, "an upload failed");
             } else {
                 self.uploaded.fetch_add(1, Ordering::Relaxed);
                 let count = |it: u64| Some(it.saturating_sub(1));
                 self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).unwrap_or(0);
             }
-            usize::from(uploaded.is_err())
+            uploaded.err().map(|it| it.to_string())
         });
-        uploads.buffer_unordered(RECORDING_UPLOADS_MAX).fold(0, |sum, failed| async move { sum + failed }).await
+        let add = |sum: Failed, failed: Option<String>| async move {
+            match failed {
+                // A bucket's answer is as long as it likes.
+                Some(text) => Failed { files: sum.files + 1, reason: text.chars().take(REASON_CHARS_MAX).collect() },
+                None => sum,
+            }
+        };
+        uploads.buffer_unordered(RECORDING_UPLOADS_MAX).fold(Failed::default(), add).await
     }
 
     async fn upload(&self, key: &str) -> Result<(), UploadError> {
@@ -180,6 +206,7 @@ fn keys(directory: &Path) -> Vec<String> {
 }
 
 const RETRY_MAX: Duration = Duration::from_secs(300);
+const REASON_CHARS_MAX: usize = 500;
 
 #[cfg(test)]
 mod tests {

@@ -204,14 +204,7 @@ impl SipWorker {
         };
         let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
         let rate = self.calls.rate_of(first).unwrap_or(SampleRate::Hz8000);
-        let party = Party {
-            agent: None,
-            from: Pii::default(),
-            to: Pii::default(),
-            is_placed: false,
-            variables: BTreeMap::new(),
-        };
-        let new = NewCall { call, party, link: None, rate, signals: queue };
+        let new = NewCall { call, party: Party::default(), link: None, rate, signals: queue };
         let is_started = self.shell.new_calls.try_send(new).is_ok();
         if is_started {
             self.actors.insert(call, signals);

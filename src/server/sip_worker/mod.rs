@@ -2,9 +2,11 @@
 //! asks for. Here a call's signalling, its media leg and its actor are tied together.
 
 mod live;
+mod media;
+mod notices;
+mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,38 +15,36 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::live::Supervisors;
 pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
+use self::notices::{tell_registration, tell_trunk};
+use self::rooms::RoomCalls;
 use crate::auth::DigestServerStats;
-use crate::call::{
-    Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, Sound, TransferOutcome, TrunkEvent, TrunkState,
-};
+use crate::call::{Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkState};
 use crate::capture;
 use crate::codec::SampleRate;
 use crate::config::Advertise;
-use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_SIGNALS_MAX, SIP_STATUS_MS, SIP_TURN_MAX};
 use crate::locate::{Answer, Question};
-use crate::media::{Latching, RemoteMedia, Report, SessionConfig};
+use crate::media::Report;
 use crate::platform::calls::EndCause;
-use crate::registrar::{self, RegistrarStats, RegistrationState};
-use crate::route::{Target, TrunkName};
-use crate::rtp::Digit;
+use crate::registrar::RegistrarStats;
+use crate::route::{RoomName, Target, TrunkName};
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::keys_in_clear::KeysInClear;
-use crate::server::media_link::{self, TaskEnd};
-use crate::server::media_worker::{MediaBusy, MediaEvent, MediaLeg, MediaWorkers, OpenLeg};
+use crate::server::media_link::TaskEnd;
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
-use crate::server::ports::{LegSockets, PortPool};
+use crate::server::ports::PortPool;
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
 use crate::server::shared_ports::SharedPorts;
 use crate::server::sip_sockets::SipSockets;
 use crate::server::sounds::CallSounds;
-use crate::server::{clock, leg_media, task};
+use crate::server::{clock, task};
 use crate::timer::Now;
 use crate::transport::precedence::Intake;
 use crate::transport::{Dropped, Flow, Stats, TransportKind};
@@ -86,6 +86,12 @@ pub(crate) enum Command {
     Place(Box<Outbound>, oneshot::Sender<CallId>),
     /// The same, over whatever servers it takes; with variables for the agent that talks in it.
     Order(Box<Order>, BTreeMap<String, String>, oneshot::Sender<CallId>),
+    /// The same, for somebody who is to be in a room.
+    Invite(Box<Order>, RoomName, oneshot::Sender<CallId>),
+    /// Answer a call that came in for a room.
+    Answer(CallId),
+    /// Do something with the first leg of a call and its room.
+    Room(CallId, RoomOrder),
     /// End a call, whatever its state.
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
@@ -204,12 +210,15 @@ pub(crate) struct SipWorker {
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
     supervisors: Supervisors,
+    rooms: RoomCalls,
     /// Calls that somebody has hung up through the API.
     ended_by_operator: BTreeSet<CallId>,
     /// Where the media of placed calls goes, and who they are between.
     placed: BTreeMap<CallId, Party>,
     /// Whether every call is being ended because the server stops.
     is_hanging_up: bool,
+    /// Messages that leave once everything else is done.
+    leaving: Vec<(Flow, Bytes)>,
     new_call_drops: u64,
     media_refusals: u64,
     journal_refusals: u64,
@@ -234,9 +243,11 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             supervisors: Supervisors::new(),
+            rooms: RoomCalls::default(),
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
             is_hanging_up: false,
+            leaving: vec![],
             new_call_drops: 0,
             media_refusals: 0,
             journal_refusals: 0,
@@ -431,8 +442,7 @@ impl SipWorker {
                 let ends = (Pii::new(outbound.from.to_string()), Pii::new(outbound.to.to_string()));
                 let call = self.calls.place(*outbound, now);
                 let (from, to) = ends;
-                let party = Party { agent: None, from, to, is_placed: true, variables: BTreeMap::new() };
-                self.placed.insert(call, party);
+                self.placed.insert(call, Party { from, to, is_placed: true, ..Party::default() });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
@@ -441,12 +451,15 @@ impl SipWorker {
             Command::Order(order, variables, reply) => {
                 let (to, agent) = (Pii::new(order.to.to_string()), order.agent.clone());
                 let call = self.calls.order(*order, now);
-                self.placed.insert(call, Party { agent, from: Pii::default(), to, is_placed: true, variables });
+                self.placed.insert(call, Party { agent, to, is_placed: true, variables, ..Party::default() });
                 if reply.send(call).is_err() {
                     // Whoever asked has gone.
                     self.calls.hang_up(call, HangUpCause::Done, now);
                 }
             }
+            Command::Invite(order, room, reply) => self.invite(*order, room, reply, now),
+            Command::Answer(call) => self.calls.answer(call, now),
+            Command::Room(call, order) => self.order_room(call, order),
             Command::HangUp(call, cause) => self.calls.hang_up(call, cause, now),
             Command::HandOver(call, target, how) => self.calls.hand_over(call, *target, how, now),
             Command::Live(call, order, reply) => self.handle_live(call, *order, reply, now),
@@ -474,24 +487,40 @@ impl SipWorker {
             MediaEvent::Inactive { leg, .. } | MediaEvent::Failed { leg, .. } => {
                 self.calls.handle_media_inactive(leg, clock::now());
             }
+            MediaEvent::Pressed { leg, digit, ms } => self.calls.press(leg, digit.to_char(), ms, clock::now()),
         }
     }
 
+    /// Messages leave last: whoever answers an offer is ready for what it agrees to before the peer knows (RFC 3264 §6.1).
     fn perform_outputs(&mut self) {
-        while let Some(output) = self.calls.poll_output() {
-            self.perform(output);
+        loop {
+            while let Some(output) = self.calls.poll_output() {
+                self.perform(output);
+            }
+            if self.leaving.is_empty() {
+                return;
+            }
+            self.send_messages();
         }
+    }
+
+    fn send_messages(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for (flow, data) in leaving.drain(..) {
+            self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
+            if self.shell.sockets.send(flow, data).is_err() {
+                self.lose(flow);
+            }
+        }
+        // With its room, for the next ones.
+        self.leaving = leaving;
     }
 
     fn perform(&mut self, output: Output) {
         match output {
-            Output::Send { flow, data } => {
-                self.capture(|it| it.message(capture::Direction::Sent, flow, data.clone()));
-                if self.shell.sockets.send(flow, data).is_err() {
-                    self.lose(flow);
-                }
-            }
+            Output::Send { flow, data } => self.leaving.push((flow, data)),
             Output::Close { flow } => {
+                self.send_messages();
                 self.shell.sockets.close(flow);
                 self.calls.handle_disconnected(flow, clock::now());
             }
@@ -502,15 +531,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => {
-                self.note_keys(leg, peer, &remote);
-                let agreed = self.remote_media(&remote, peer);
-                if self.shell.shared_ports.update(leg, peer, &agreed).is_err() {
-                    tracing::warn!(%peer, "a peer on a shared media port names an address that another leg has");
-                    return self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
-                }
-                self.order_media(leg, |it| it.update(agreed, remote.keys.clone()));
-            }
+            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
@@ -536,8 +557,9 @@ impl SipWorker {
             Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
-                self.start_actor(leg, Party { agent: Some(agent), from, to, is_placed: false, variables });
+                self.start_actor(leg, Party { agent: Some(agent), from, to, variables, ..Party::default() });
             }
+            Output::EnterRoom { leg, room, caller, from, to } => self.note_room(leg, room, &caller, from, to),
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
             Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
             Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
@@ -573,95 +595,6 @@ impl SipWorker {
             TransportKind::Tcp | TransportKind::Tls | TransportKind::Ws | TransportKind::Wss => {
                 self.calls.handle_disconnected(flow, now);
             }
-        }
-    }
-
-    fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
-        let now = clock::now();
-        if let Some(remote) = remote {
-            self.note_keys(leg, peer, remote);
-        }
-        match self.try_open_media(leg, local_ip, peer, remote) {
-            Some(address) => {
-                self.calls.handle_media_opened(leg, address, now);
-                if let Some(party) = self.placed.remove(&leg.call) {
-                    self.start_actor(leg, party);
-                }
-            }
-            None => {
-                self.shell.shared_ports.close(leg);
-                self.media_refusals += 1;
-                self.calls.handle_media_refused(leg, now);
-            }
-        }
-    }
-
-    fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
-        if let Some(digit) = Digit::from_char(digit) {
-            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
-        }
-    }
-
-    fn play(&mut self, leg: LegId, sound: Option<Sound>) {
-        let clip = sound.and_then(|it| self.shell.sounds.get(it));
-        self.order_media(leg, |it| it.play(clip));
-    }
-
-    fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
-        if remote.keys.is_some() && !self.calls.is_confidential(leg) {
-            self.keys_in_clear.note(leg, peer);
-        }
-    }
-
-    /// Opens the leg and returns the RTP address to tell the peer; `None` if there is no port or no worker for it.
-    fn try_open_media(
-        &mut self,
-        leg: LegId,
-        local_ip: IpAddr,
-        peer: IpAddr,
-        offered: Option<&MediaDescription>,
-    ) -> Option<SocketAddr> {
-        let thread = self.shell.media.thread_of(leg.call);
-        let sockets = match self.shell.shared_ports.open(leg, thread, local_ip, peer, offered) {
-            Some(pair) => LegSockets::Shared(pair),
-            None => LegSockets::Own(self.shell.ports.allocate(local_ip).ok()?),
-        };
-        let local = sockets.rtp().local_addr().ok()?;
-        let rate = offered.map_or(self.shell.offered_rate, |it| it.codec.rate());
-        let (task_end, link) = media_link::link(rate);
-        let tap = self.shell.record.as_mut().and_then(|it| it.tap(leg, rate));
-        let open = OpenLeg {
-            leg,
-            sockets,
-            session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
-            keys: offered.and_then(|it| it.keys.clone()),
-            browser: offered.and_then(leg_media::browser),
-            link,
-            tap,
-            inactivity: Some(self.shell.inactivity),
-        };
-        let media = self.shell.media.open(open).ok()?;
-        self.legs.insert(leg, media);
-        self.links.insert(leg, task_end);
-        let advertised = self.shell.advertise.of(local);
-        Some(SocketAddr::new(advertised.ip(), local.port()))
-    }
-
-    fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
-        let remote = leg_media::remote(description, peer);
-        if self.shell.shared_ports.is_exact(peer) {
-            RemoteMedia { latching: Latching::Exact, ..remote }
-        } else {
-            remote
-        }
-    }
-
-    /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
-    /// call.
-    fn order_media(&mut self, leg: LegId, order: impl FnOnce(&MediaLeg) -> Result<(), MediaBusy>) {
-        if let Some(Err(MediaBusy)) = self.legs.get(&leg).map(order) {
-            self.media_refusals += 1;
-            self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
         }
     }
 
@@ -701,6 +634,7 @@ impl SipWorker {
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
         self.supervisors.remove(call);
+        self.rooms.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
         if self.unrecorded.remove(&call) {
@@ -723,7 +657,9 @@ impl SipWorker {
     }
 
     fn record(&mut self, call: CallId, event: crate::call::Event) {
-        if self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
+        // A digit at the door of a room may be one of its PIN.
+        let is_secret = matches!(event, crate::call::Event::Digit { .. }) && self.rooms.of(call).is_some();
+        if is_secret || self.unrecorded.contains(&call) && !matches!(event, crate::call::Event::Ended(_)) {
             return;
         }
         if matches!(event, crate::call::Event::Ringing) {
@@ -740,43 +676,6 @@ impl SipWorker {
             self.unrecorded.insert(call);
             self.calls.hang_up(call, HangUpCause::ShutDown, clock::now());
         }
-    }
-}
-
-/// Whether a telephone can be reached is the first question when it does not ring.
-fn tell_registration(event: registrar::Event) {
-    match event {
-        registrar::Event::Bound { account, user, contact, flow } => {
-            let remote = Pii::new(flow.remote.to_string());
-            let transport = flow.kind.via();
-            tracing::info!(%account, user = %Pii::new(user), %contact, %remote, transport, "registered");
-        }
-        registrar::Event::Unbound { account, user, contact, why } => {
-            tracing::info!(%account, user = %Pii::new(user), %contact, ?why, "not registered any more");
-        }
-    }
-}
-
-/// Logs what is learnt of a trunk.
-fn tell_trunk(trunk: &str, event: TrunkEvent) {
-    let registration = match event {
-        TrunkEvent::Registration(it) => it,
-        TrunkEvent::NotLocated(error) => return tracing::warn!(trunk, "the trunk's servers are not found: {error}"),
-        TrunkEvent::Down(server) => return tracing::warn!(trunk, %server, "the trunk's server does not answer OPTIONS"),
-        TrunkEvent::Up(server) => return tracing::info!(trunk, %server, "the trunk's server answers OPTIONS"),
-    };
-    let server = registration.server.map(tracing::field::display);
-    match registration.state {
-        RegistrationState::Registered => tracing::info!(trunk, server, "registered"),
-        RegistrationState::NotRegistered => tracing::info!(trunk, server, "not registered any more"),
-        RegistrationState::Failed(failure) => {
-            tracing::warn!(trunk, server, "not registered: {failure}; it is tried again");
-        }
-        RegistrationState::AuthFailed => match registration.gave_up {
-            Some(why) => tracing::error!(trunk, server, "not registered: {why}; see username, password and realm"),
-            None => tracing::error!(trunk, server, "not registered: the credentials are refused"),
-        },
-        RegistrationState::Pending => (),
     }
 }
 

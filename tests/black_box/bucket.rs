@@ -1,0 +1,186 @@
+//! Recordings that go to a bucket: one that is down in the middle of a call and comes back, and one that refuses for ever.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::http_client;
+use crate::journal;
+use crate::rtp_peer::Sends;
+use crate::server_process::Server;
+use crate::sip_phone::{ANSWER_MAX, Phone};
+
+const KEY: &str = "a key for tests only";
+
+#[test]
+fn a_bucket_that_is_down_for_a_while_loses_no_recording_and_disturbs_no_call() {
+    let bucket = Bucket::start();
+    let server = recording_to(&bucket);
+    record_a_call(&server);
+    assert!(server.wait(ANSWER_MAX, || bucket.objects().len() == 1), "{}", server.log());
+    for mode in [Mode::HangsUp, Mode::Unavailable] {
+        let (uploads, failures) = (metric(&server, UPLOADS), metric(&server, FAILURES));
+        let mut phone = Phone::call(&server, "100");
+        phone.hear_sound(20);
+        bucket.be(mode);
+        record_a_call(&server);
+        assert!(server.wait(ANSWER_MAX, || metric(&server, FAILURES) > failures), "{}", server.log());
+        // It fails while this call goes on.
+        let stay = phone.stay(Sends::Silence, Duration::from_secs(1));
+        assert!(stay.heard.packets > 40 && stay.heard.longest_gap < Duration::from_millis(200), "{stay:?}");
+        phone.hang_up();
+        assert!(server.wait(ANSWER_MAX, || metric(&server, WAITING) >= 2.0), "{}", server.log());
+        assert_eq!(metric(&server, UPLOADS), uploads);
+        bucket.be(Mode::Up);
+        let is_done = || metric(&server, UPLOADS) >= uploads + 2.0 && metric(&server, WAITING) == 0.0;
+        assert!(server.wait(Duration::from_secs(20), is_done), "{}", server.log());
+    }
+    let objects = bucket.objects();
+    let calls = journal::calls(&server.home.data());
+    let told: Vec<_> = calls.iter().flat_map(|it| it.all("recording")).collect();
+    assert_eq!((objects.len(), told.len()), (5, 5), "{told:?}");
+    for recording in told {
+        let object = &objects[&format!("/calls/kept/{}", recording["key"].as_str().unwrap())];
+        let digest: String = Sha256::digest(object).iter().map(|it| format!("{it:02x}")).collect();
+        assert_eq!(recording["sha256"].as_str(), Some(digest.as_str()), "it came whole");
+    }
+}
+
+#[test]
+fn a_bucket_that_refuses_for_ever_leaves_recordings_here_and_the_log_says_why() {
+    let bucket = Bucket::start();
+    bucket.be(Mode::Forbidden);
+    let server = recording_to(&bucket);
+    record_a_call(&server);
+    assert!(server.wait(ANSWER_MAX, || metric(&server, FAILURES) >= 2.0), "{}", server.log());
+    server.logs("recordings could not be uploaded, and wait here", ANSWER_MAX);
+    assert!(server.log().contains("AccessDenied") && server.log().contains("403"), "{}", server.log());
+    assert_eq!((metric(&server, UPLOADS), metric(&server, WAITING)), (0.0, 1.0));
+    let calls = journal::calls(&server.home.data());
+    let recording = calls[0].all("recording").next().unwrap();
+    let file = server.home.data().join("recordings-spool/ready").join(recording["key"].as_str().unwrap());
+    let bytes = std::fs::read(&file).unwrap();
+    // It can be had from here meanwhile.
+    let call = recording["key"].as_str().unwrap().split(['/', '.']).nth(1).unwrap();
+    let path = format!("/v1/calls/{call}/recording");
+    let got = http_client::get_with(server.http, &path, &format!("Authorization: Bearer {KEY}\r\n")).unwrap();
+    assert_eq!(got.status, 200, "{}", got.body);
+    assert!(got.bytes == bytes, "{} of {} bytes", got.bytes.len(), bytes.len());
+}
+
+fn recording_to(bucket: &Bucket) -> Server {
+    Server::start(&[
+        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+        ("RECORDINGS__URL", "s3://calls/kept"),
+        ("HTTP__API_KEY", KEY),
+        ("AWS_ENDPOINT", &format!("http://{}", bucket.address)),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "tests"),
+        ("AWS_SECRET_ACCESS_KEY", "tests only"),
+        ("AWS_REGION", "us-east-1"),
+    ])
+}
+
+#[track_caller]
+fn record_a_call(server: &Server) {
+    let mut phone = Phone::call(server, "100");
+    phone.hear_sound(20);
+    phone.hang_up();
+}
+
+fn metric(server: &Server, name: &str) -> f64 {
+    server.metrics().value(name).unwrap_or_else(|| panic!("no {name}"))
+}
+
+const UPLOADS: &str = "hookswitch_recording_uploads_total";
+const FAILURES: &str = "hookswitch_recording_upload_failures_total";
+const WAITING: &str = "hookswitch_recording_uploads_waiting";
+
+/// As much of S3 as an upload of a short recording needs.
+struct Bucket {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    mode: Mode,
+    objects: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Up,
+    /// Connections are closed unanswered.
+    HangsUp,
+    Unavailable,
+    Forbidden,
+}
+
+impl Bucket {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, state) = (listener.local_addr().unwrap(), Arc::<Mutex<State>>::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || serve(&stream.unwrap(), &state));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn be(&self, mode: Mode) {
+        self.state.lock().unwrap().mode = mode;
+    }
+
+    fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+        self.state.lock().unwrap().objects.clone()
+    }
+}
+
+/// Serves one request; nothing if it is not a whole one.
+fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|it| *it > 0)?;
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().ok()?;
+        }
+        if line == "\r\n" {
+            break;
+        }
+        head.push_str(&line);
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).ok()?;
+    let mut state = state.lock().ok()?;
+    let (status, text) = match state.mode {
+        Mode::HangsUp => return None,
+        Mode::Unavailable => ("503 Service Unavailable", String::new()),
+        Mode::Forbidden => (
+            "403 Forbidden",
+            "<Error><Code>AccessDenied</Code><Message>You may not write here.</Message></Error>".to_owned(),
+        ),
+        Mode::Up => {
+            let mut start = head.split(' ');
+            if start.next() == Some("PUT") {
+                state.objects.insert(start.next()?.to_owned(), body);
+            }
+            ("200 OK", String::new())
+        }
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nETag: \"x\"\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    (&mut &*stream).write_all(answer.as_bytes()).ok()
+}
