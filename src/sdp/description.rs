@@ -131,14 +131,7 @@ impl Media {
     /// The same stream, refused: port 0, as RFC 3264 §6 has it in an answer.
     #[must_use]
     pub fn refused(&self) -> Self {
-        Self {
-            port: 0,
-            port_count: None,
-            connection: None,
-            other: vec![],
-            attributes: Attributes::default(),
-            ..self.clone()
-        }
+        Self::new(&self.kind, 0, &self.protocol, self.formats.clone())
     }
 
     /// Whether it is carried by RTP, secured or not.
