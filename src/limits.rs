@@ -274,7 +274,7 @@ pub const CLIP_SECONDS_MAX: u32 = 3_600;
 /// Members of one mix; more are refused.
 pub const MIXER_MEMBERS_MAX: usize = 256;
 /// Members of one conference room, whatever its configuration says: a mix has places for the room itself and its
-/// recorder besides. A tick of a full room takes less than two of the 20 ms of its thread.
+/// recorder besides. Mixing them takes less than one of the 20 ms of a tick (docs/measurements.md).
 pub const ROOM_MEMBERS_MAX: usize = 200;
 /// Digits of a room's PIN.
 pub const ROOM_PIN_DIGITS_MAX: usize = 16;
@@ -286,6 +286,8 @@ pub const ROOM_PIN_WAIT_TICKS: u32 = 400;
 pub const ROOM_RECORDINGS_MAX: usize = 16;
 /// Digits that wait to be sent to one leg; more are refused.
 pub const DTMF_DIGITS_MAX: usize = 32;
+/// Digits that wait to be told to one peer by INFO; more are dropped.
+pub const INFO_DIGITS_MAX: usize = 32;
 /// The shortest digit sent.
 pub const DTMF_DIGIT_MS_MIN: u16 = 40;
 /// The longest digit sent.

@@ -6,6 +6,8 @@ use smallvec::SmallVec;
 use super::dial::Why;
 use super::leg::{Leg, State};
 use super::{Call, Calls, End, EndCause, Event, Output, Reason, Sound};
+use crate::dialog::dtmf_info::Digit;
+use crate::dialog::offer_answer::Keys;
 use crate::identity::{CallId, LegId};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -74,6 +76,20 @@ impl Calls {
             None => self.tell(Output::Digit { call, digit, duration_ms }),
         }
         self.journal(call, Event::Digit { digit, duration_ms });
+    }
+
+    /// Whether the keys that are pressed for the peer of a leg are told by INFO, and not in its media.
+    pub fn tells_keys_by_info(&self, leg: LegId) -> bool {
+        let dialog = self.legs.get(&leg).and_then(|it| it.dialog);
+        dialog.is_some_and(|it| self.dialogs.capabilities(it).keys == Keys::Info)
+    }
+
+    /// Tells the peer of a leg of a key, one of `0-9`, `*`, `#` and `A-D`, held for so long.
+    pub fn press(&mut self, leg: LegId, digit: char, duration_ms: u16, now: Now) {
+        if let Some(dialog) = self.legs.get(&leg).and_then(|it| it.dialog) {
+            self.dialogs.press(dialog, Digit { digit, duration_ms }, now);
+            self.drain_dialogs(now);
+        }
     }
 
     /// The call goes on without this leg. Its peer, who asked for that, is told so, and has time to leave by itself.

@@ -48,20 +48,43 @@ pub struct TrunkMedia {
     pub codecs: Option<Vec<AudioCodec>>,
     /// `ptime_ms`
     pub ptime_ms: Option<u16>,
-    /// `dtmf`: whether keys are told by events, not by tones.
-    pub telephone_events: Option<bool>,
+    /// `dtmf`: how keys are told.
+    pub keys: Option<Keys>,
     /// `srtp`
     pub srtp: Option<SrtpPolicy>,
 }
 
+/// `dtmf`: how keys are told to a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// As telephone events.
+    Events,
+    /// As tones in the audio.
+    Tones,
+    /// By INFO.
+    Info,
+}
+
+impl Keys {
+    const ALL: [Self; 3] = [Self::Events, Self::Tones, Self::Info];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Tones => "tones",
+            Self::Info => "info",
+        }
+    }
+}
+
 impl TrunkMedia {
     pub(super) fn read(section: &Section<'_>) -> Self {
-        let telephone_events = section.parsed("dtmf", |text| match text {
-            "events" => Ok(true),
-            "tones" => Ok(false),
-            _ => Err("expected events or tones".to_owned()),
+        let keys = section.parsed("dtmf", |text| {
+            let known = Keys::ALL.into_iter().find(|it| it.name() == text);
+            known.ok_or_else(|| "expected events, tones or info".to_owned())
         });
-        Self { codecs: read_codecs(section), ptime_ms: read_ptime(section), telephone_events, srtp: read_srtp(section) }
+        Self { codecs: read_codecs(section), ptime_ms: read_ptime(section), keys, srtp: read_srtp(section) }
     }
 }
 

@@ -36,7 +36,7 @@ use written::{Malformed, Origin, Table};
 pub use crate::identity::Secret;
 pub use agents::{Agent, Brain, Model, Number, OnFax, OnMachine, Pathway, Sound, SpeechService, TransferBy, Turns};
 pub use capture::{Capture, Homer};
-pub use media::{Media, TrunkMedia};
+pub use media::{Keys, Media, TrunkMedia};
 pub use network::{Advertise, Http, Listener, PortRange, Rtp, SignallingTransport, parse_sha256};
 pub use operation::{Data, Drain, Log, LogFormat, Speech};
 pub use recordings::{Consent, Recording, RecordingFormat, RecordingPlace, Recordings};
@@ -583,6 +583,7 @@ mod tests {
                  (`registration`, `username` and `password` of `inbound`)",
                 "hookswitch.toml:5: [trunks.b] `password` is given, but no `username`",
                 "hookswitch.toml:6: [trunks.b] register = true: `username` says who is registered; it is missing",
+                "hookswitch.toml:6: [trunks.b] register = true: `uri` or `gateways` says where; both are missing",
                 "hookswitch.toml:9: [dns] servers = \"dns.example\": `dns.example` is a name: write its address, such as \
                  127.0.0.1",
             ],

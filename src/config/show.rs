@@ -239,8 +239,8 @@ impl Shown {
         if let Some(ptime_ms) = media.ptime_ms {
             self.plain("ptime_ms", ptime_ms);
         }
-        if let Some(events) = media.telephone_events {
-            self.text("dtmf", if events { "events" } else { "tones" });
+        if let Some(keys) = media.keys {
+            self.text("dtmf", keys.name());
         }
         if let Some(srtp) = media.srtp {
             self.text("srtp", srtp.as_str());

@@ -1,5 +1,11 @@
 //! Digits in INFO bodies: `application/dtmf-relay` (lines `Signal=5` and `Duration=160`) and `application/dtmf` (the bare
-//! digit). No RFC defines them; PBXs and gateways send both.
+//! digit). No RFC defines them; PBXs and gateways send both. Ours are of the first kind, one after the other.
+
+use super::session::{Confirmed, Session, State};
+use super::shared::{Purpose, Shared};
+use crate::limits::INFO_DIGITS_MAX;
+use crate::sip::{HeaderName, Method};
+use crate::timer::Now;
 
 /// A digit and how long it was pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,6 +14,43 @@ pub struct Digit {
     pub digit: char,
     /// In milliseconds.
     pub duration_ms: u16,
+}
+
+impl Session {
+    /// Tells the peer of an answered call of a key, after those before it.
+    pub(super) fn press(&mut self, digit: Digit, shared: &mut Shared, now: Now) {
+        let State::Confirmed(confirmed) = &mut self.state else {
+            return;
+        };
+        if confirmed.pressed.len() < INFO_DIGITS_MAX {
+            confirmed.pressed.push_back(digit);
+            self.pursue_pressed(shared, now);
+        }
+    }
+
+    /// Sends the INFO that waits, once the call is acknowledged and nothing that it could overtake is under way.
+    pub(super) fn pursue_pressed(&mut self, shared: &mut Shared, now: Now) {
+        let State::Confirmed(confirmed) = &mut self.state else {
+            return;
+        };
+        let Confirmed { dialog, pressed, unacknowledged, reinvite, hangs_up, .. } = &mut **confirmed;
+        let is_busy = reinvite.is_pending() || shared.is_waiting(self.id);
+        if unacknowledged.is_some() || hangs_up.is_some() || is_busy {
+            return;
+        }
+        let Some(Digit { digit, duration_ms }) = pressed.pop_front() else {
+            return;
+        };
+        let flow = shared.way_out(dialog);
+        let via = shared.transactions.next_via(flow);
+        let contact = shared.transactions.transport().contact_uri(flow);
+        let builder = dialog
+            .request(Method::Info, &via)
+            .header(HeaderName::Contact, format_args!("<{contact}>"))
+            .body("application/dtmf-relay", format!("Signal={digit}\r\nDuration={duration_ms}\r\n").into());
+        // One that cannot be sent is dropped, as if the key had not been pressed.
+        shared.request(self.id, Purpose::Info, flow, builder, now);
+    }
 }
 
 /// Reads the body of an INFO. `None` if the type is another or there is no digit in it.

@@ -31,7 +31,10 @@ impl Session {
             Purpose::Reinvite | Purpose::Update => self.handle_reinvite_response(id, response, shared, now),
             Purpose::Refer => self.handle_refer_response(id, response, shared, now),
             Purpose::Notify => self.handle_notify_response(id, Some(response), shared, now),
-            Purpose::Bye | Purpose::Prack => (),
+            Purpose::Info if response.status() == StatusCode::CALL_DOES_NOT_EXIST => {
+                self.handle_peer_lost(Some(response.status()), shared, now);
+            }
+            Purpose::Bye | Purpose::Prack | Purpose::Info => (),
         }
     }
 
@@ -41,7 +44,7 @@ impl Session {
             Purpose::Invite => self.handle_invite_timeout(id, shared, now),
             Purpose::Reinvite | Purpose::Update | Purpose::Refer => self.handle_unanswered(id, shared, now),
             Purpose::Notify => self.handle_notify_response(id, None, shared, now),
-            Purpose::Bye | Purpose::Prack => (),
+            Purpose::Bye | Purpose::Prack | Purpose::Info => (),
         }
     }
 

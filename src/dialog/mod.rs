@@ -396,6 +396,16 @@ impl Dialogs {
         self.with(id, now, |session, shared| session.report_transfer(status, shared, now));
     }
 
+    /// Tells the peer of an answered call of a key that is pressed on our side.
+    pub(crate) fn press(&mut self, id: DialogId, digit: Digit, now: Now) {
+        self.with(id, now, |session, shared| session.press(digit, shared, now));
+    }
+
+    /// What our media sessions can do for the peer of a call.
+    pub(crate) fn capabilities(&self, id: DialogId) -> &Capabilities {
+        self.shared.capabilities(self.shared.peers.of_session(id))
+    }
+
     /// Tells the peer of a call that our media session has moved, as soon as it can be told.
     pub(crate) fn move_media(&mut self, id: DialogId, local: SocketAddr, now: Now) {
         self.with(id, now, |session, shared| session.move_media(local, shared, now));

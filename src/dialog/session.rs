@@ -1,10 +1,12 @@
 //! One INVITE session: its dialog, its media and the requests that are under way in it (RFC 3261 §13–§15).
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::dtmf_info::Digit;
 use super::invite::early::Early;
 use super::invite::reinvite::Reinvite;
 use super::invite::reliable::LatePrack;
@@ -72,6 +74,8 @@ pub(super) struct Confirmed {
     /// A transfer that we asked for, and one that the peer asked for.
     pub(super) asking: Option<Asking>,
     pub(super) asked: Option<Asked>,
+    /// Keys that the peer is to be told of by INFO.
+    pub(super) pressed: VecDeque<Digit>,
     /// We want to hang up, but may not before the ACK (RFC 3261 §15).
     pub(super) hangs_up: Option<EndCause>,
     /// Whether our side made the Call-ID, which decides who waits longer after a collision (RFC 3261 §14.1).
@@ -188,6 +192,7 @@ impl Session {
         self.pursue_early_offer(shared, now);
         self.pursue_notify(shared, now);
         self.pursue_refer(shared, now);
+        self.pursue_pressed(shared, now);
     }
 
     /// Takes note that the session is over: INVITEs of ours that only got provisional responses would stay for ever.

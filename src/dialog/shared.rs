@@ -60,6 +60,8 @@ pub(super) enum Purpose {
     Refer,
     /// To tell how a transfer goes that the peer asked for.
     Notify,
+    /// To tell of a key.
+    Info,
 }
 
 impl Purpose {

@@ -21,7 +21,7 @@ use crate::config::{
     self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
     TrunkTls, User,
 };
-use crate::dialog::offer_answer::{Capabilities, Preference};
+use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
@@ -465,7 +465,7 @@ fn capabilities(media: &config::Media) -> Capabilities {
     Capabilities {
         codecs: media.codecs.clone(),
         preference: if media.prefers_ours { Preference::Ours } else { Preference::Theirs },
-        telephone_events: true,
+        keys: Keys::Events,
         comfort_noise: media.comfort_noise,
         ptime_ms: media.ptime_ms,
         srtp: media.srtp,
@@ -481,7 +481,11 @@ fn trunk_capabilities(media: &config::Media, trunk: &TrunkMedia) -> Capabilities
         codecs: trunk.codecs.clone().unwrap_or(general.codecs),
         // Who writes an order for one carrier means it.
         preference: if trunk.codecs.is_some() { Preference::Ours } else { general.preference },
-        telephone_events: trunk.telephone_events.unwrap_or(general.telephone_events),
+        keys: match trunk.keys {
+            Some(config::Keys::Events) | None => general.keys,
+            Some(config::Keys::Tones) => Keys::Tones,
+            Some(config::Keys::Info) => Keys::Info,
+        },
         ptime_ms: trunk.ptime_ms.unwrap_or(general.ptime_ms),
         srtp: trunk.srtp.unwrap_or(general.srtp),
         ..general

@@ -35,6 +35,7 @@ mod drain;
 mod early_changes;
 mod hold;
 mod hostile_messages;
+mod keys_by_info;
 mod live_calls;
 mod lost_callers;
 mod media_strangers;

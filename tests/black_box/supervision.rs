@@ -194,6 +194,17 @@ fn answer_at(phone: &mut Phone, peer: &mut TonePeer, contact: &str) -> Message {
 }
 
 #[test]
+fn a_supervisor_is_called_over_a_trunk() {
+    let mut it = Talking::start(PLAIN, PLAIN, PLAIN);
+    let body = r#"{"to": "+4930123", "trunk": "acme", "mode": "listen"}"#;
+    assert_eq!(it.ask("POST", "/supervise", body).status, 202);
+    let mut supervisor = TonePeer::new(SUPERVISOR);
+    let invite = supervisor.answer(&it.at_called);
+    assert!(invite.message.start.contains("sip:+4930123@"), "{}", invite.message.start);
+    it.check_modes(&mut supervisor);
+}
+
+#[test]
 fn a_supervisor_stays_with_a_call_that_is_transferred_from_outside() {
     for mode in ["listen", "whisper", "barge"] {
         let mut it = Talking::start(PLAIN, PLAIN, PLAIN);

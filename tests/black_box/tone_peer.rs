@@ -113,7 +113,8 @@ impl TonePeer {
     }
 
     fn sdp_with(&self, profile: &str) -> String {
-        let (number, codec) = self.voice.as_ref().map_or((0, "PCMU/8000".to_owned()), |it| it.lock().unwrap().format());
+        let plain = || (0, "PCMU/8000".to_owned());
+        let (number, codec) = self.voice.as_ref().map_or_else(plain, |it| it.lock().unwrap().format());
         let key = self.voice.as_ref().map(|it| it.lock().unwrap().crypto()).unwrap_or_default();
         format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} {profile} {number} 101\r\n\
@@ -144,6 +145,26 @@ impl TonePeer {
         self.timestamp = self.timestamp.wrapping_add(samples);
         if let Some(remote) = self.remote {
             drop(self.socket.send_to(&packet, remote));
+        }
+    }
+
+    /// Presses keys as telephone events (RFC 4733): each is held for 60 ms, and its end is told three times.
+    pub(crate) fn press(&mut self, keys: &str) {
+        for key in keys.chars() {
+            let code = u8::try_from("0123456789*#".find(key).unwrap()).unwrap();
+            for (count, (end, duration)) in
+                [(0, 160), (0, 320), (0x80, 480), (0x80, 480), (0x80, 480_u16)].iter().enumerate()
+            {
+                self.sequence = self.sequence.wrapping_add(1);
+                let mut packet = vec![0x80, if count == 0 { 0x80 | 101 } else { 101 }];
+                packet.extend(self.sequence.to_be_bytes());
+                packet.extend(self.timestamp.to_be_bytes());
+                packet.extend([0x7E, 0, 0, 1, code, end | 10]);
+                packet.extend(duration.to_be_bytes());
+                drop(self.socket.send_to(&packet, self.remote.unwrap()));
+                std::thread::park_timeout(TICK);
+            }
+            self.timestamp = self.timestamp.wrapping_add(800);
         }
     }
 
@@ -247,7 +268,7 @@ pub(crate) fn encode(sample: f64) -> u8 {
     !(sign | (exponent << 4) as u8 | mantissa as u8)
 }
 
-fn decode(octet: u8) -> f64 {
+pub(crate) fn decode(octet: u8) -> f64 {
     let octet = !octet;
     let magnitude = ((u32::from(octet & 15) << 3) + 132) << ((octet >> 4) & 7);
     let value = f64::from(magnitude) - 132.0;

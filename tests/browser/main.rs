@@ -13,6 +13,8 @@ mod authority;
 #[path = "../black_box/carrier.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod carrier;
+#[path = "../black_box/coded_voice.rs"]
+mod coded_voice;
 #[path = "../black_box/http_client.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod http_client;

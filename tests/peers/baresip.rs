@@ -127,6 +127,11 @@ impl Baresip {
         usize::try_from(bytes).unwrap().saturating_sub(WAV_HEADER_BYTES) / 2
     }
 
+    /// The last samples that it has recorded, of those that are on the disk.
+    pub(crate) fn latest(&self, samples: usize) -> Vec<i16> {
+        self.tail(samples)
+    }
+
     /// The last samples that it has recorded; the header of the file is not looked at, as it is written at the end.
     fn tail(&self, samples: usize) -> Vec<i16> {
         let Some(file) = self.recordings().pop() else { return vec![] };

@@ -32,6 +32,7 @@ mod kamailio;
 mod rtpengine;
 
 mod conversations;
+mod mixed;
 mod probes;
 mod proxied;
 mod secured;

@@ -451,6 +451,7 @@ impl Session {
             late_prack: None,
             asking: None,
             asked: None,
+            pressed: VecDeque::new(),
             hangs_up: None,
             owns_call_id: true,
         }));

@@ -1,5 +1,6 @@
 //! An INVITE that comes in: RFC 3261 §13.3, its CANCEL (§9.2) and its ACK.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::reinvite::Reinvite;
@@ -161,6 +162,7 @@ impl Session {
             late_prack,
             asking: None,
             asked: None,
+            pressed: VecDeque::new(),
             hangs_up: None,
             owns_call_id: false,
         }));

@@ -15,8 +15,8 @@ pub struct Capabilities {
     pub codecs: Vec<AudioCodec>,
     /// Whose order decides on the codec of our answers.
     pub preference: Preference,
-    /// Whether telephone events are exchanged.
-    pub telephone_events: bool,
+    /// How the keys that are pressed on our side are told.
+    pub keys: Keys,
     /// Whether silence is left out both ways, with comfort noise in its place or with the means of Opus. What peers leave
     /// out unasked is understood in any case.
     pub comfort_noise: bool,
@@ -40,12 +40,24 @@ pub enum Preference {
     Ours,
 }
 
+/// How the keys that are pressed on our side are told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keys {
+    /// As telephone events (RFC 4733) where the peer agrees on them, else as tones.
+    #[default]
+    Events,
+    /// As tones in the audio.
+    Tones,
+    /// By INFO (`application/dtmf-relay`).
+    Info,
+}
+
 impl Default for Capabilities {
     fn default() -> Self {
         Self {
             codecs: vec![AudioCodec::Opus, AudioCodec::G722, AudioCodec::Pcma, AudioCodec::Pcmu],
             preference: Preference::Theirs,
-            telephone_events: true,
+            keys: Keys::Events,
             comfort_noise: false,
             ptime_ms: 20,
             srtp: SrtpPolicy::default(),
@@ -79,7 +91,7 @@ impl Capabilities {
         if self.comfort_noise && clocks.contains(&8_000) {
             encodings.push(Encoding::ComfortNoise);
         }
-        if self.telephone_events {
+        if self.keys == Keys::Events {
             encodings.extend(clocks.into_iter().map(|clock_hz| Encoding::Event { clock_hz }));
         }
         encodings

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha12Rng;
 
-pub use self::capabilities::{Capabilities, Preference};
+pub use self::capabilities::{Capabilities, Keys, Preference};
 use self::encoding::{Encoding, Numbers};
 pub use self::media_description::{MediaDescription, TelephoneEvents};
 use self::security::OurLines;
@@ -33,7 +33,7 @@ use self::stream::Stream;
 pub(crate) use self::unusable::Unusable;
 use crate::codec::AudioCodec;
 use crate::sdp::{Direction, Media, SessionDescription};
-use crate::srtp::{Keys, MasterKey};
+use crate::srtp::{Keys as SrtpKeys, MasterKey};
 use crate::webrtc::{IceCredentials, Identity, Parameters};
 
 /// An offer of the peer that can be answered.
@@ -121,7 +121,7 @@ impl Offer {
     }
 
     /// The keys of the stream, if it is secured: a suite that we have a key for keeps it.
-    fn keys(&self, ours: &OurLines) -> Option<Keys> {
+    fn keys(&self, ours: &OurLines) -> Option<SrtpKeys> {
         let line = self.stream.line.as_ref()?;
         let key = ours.of_suite(line.suite()).or(self.fresh_key.as_ref())?;
         Some(line.with(key.clone()))
@@ -512,7 +512,7 @@ mod tests {
         check(&silent, "0 97\na=rtpmap:97 CN/16000", "0");
         let opus = "96 13\na=rtpmap:96 opus/48000/2\na=fmtp:96 usedtx=1";
         check(&silent, opus, "96|rtpmap:96 opus/48000/2|OPUS 96;usedtx=1");
-        let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], telephone_events: false, ..silent };
+        let only_ulaw = Capabilities { codecs: vec![AudioCodec::Pcmu], keys: Keys::Tones, ..silent };
         check(&only_ulaw, "9 8 0 101\na=rtpmap:101 telephone-event/8000", "0");
         let mut offering = our_side(only_ulaw);
         assert_eq!(short(&offering.offer()), "0 13|rtpmap:13 CN/8000|rtcp-mux");

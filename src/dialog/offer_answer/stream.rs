@@ -71,7 +71,7 @@ impl Stream {
             payload_type,
             opus: opus(media, payload_type, capabilities),
             comfort_noise: comfort_noise(media, codec).filter(|_| capabilities.comfort_noise),
-            telephone_event: telephone_event(media, codec).filter(|_| capabilities.telephone_events),
+            telephone_event: telephone_event(media, codec).filter(|_| capabilities.keys == super::Keys::Events),
             ptime_ms: ptime_ms(media, codec),
             sends: direction.sends(),
             receives: direction.receives() && !ip.is_unspecified(),

@@ -2,7 +2,9 @@
 //! one side presses are sent to the other in the way it takes them. Where both have agreed on the same, nothing is decoded:
 //! [`super::relay`].
 
-use super::{Leg, Legs, MediaBusy, MediaLeg, Order};
+use tokio::sync::mpsc;
+
+use super::{Leg, Legs, MediaBusy, MediaEvent, MediaLeg, Order};
 use crate::codec::{Clip, Frame};
 use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
 use crate::media::{Heard, PlayoutFrame, Tick};
@@ -98,11 +100,12 @@ impl Legs {
 
     /// Brings a leg what its partner's peer said.
     pub(super) fn pass(&mut self, passed: Passed) {
+        let events = passed.digit.map(|_| self.events.clone());
         let Some(leg) = self.by_key(passed.partner) else {
             return;
         };
-        if let Some((digit, ms)) = passed.digit {
-            leg.send_digit(digit, ms);
+        if let Some(((digit, ms), events)) = passed.digit.zip(events) {
+            leg.send_digit(digit, ms, &events);
         }
         if let Some(frame) = passed.audio
             && leg.waiting_frames < BRIDGE_FRAMES_MAX
@@ -140,11 +143,20 @@ impl Leg {
         }
     }
 
-    /// Sends a digit as an event, or as tones to a peer that takes none.
-    pub(super) fn send_digit(&mut self, digit: Digit, ms: u16) {
+    /// Sends a digit as an event, or as tones to a peer that takes none; or has it told.
+    pub(super) fn send_digit(&mut self, digit: Digit, ms: u16, events: &mpsc::Sender<MediaEvent>) {
         let ms = if ms == 0 { DTMF_SENT_MS } else { ms };
         // What does not fit is dropped, as if the key had not been pressed.
-        self.session.press(digit, ms).unwrap_or_default();
+        self.press(digit, ms, events).unwrap_or_default();
+    }
+
+    /// The same; `None` if there is no room for it.
+    pub(super) fn press(&mut self, digit: Digit, ms: u16, events: &mpsc::Sender<MediaEvent>) -> Option<()> {
+        if self.tells_keys {
+            events.try_send(MediaEvent::Pressed { leg: self.id, digit, ms }).ok()
+        } else {
+            self.session.press(digit, ms).ok()
+        }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Means {
     pub keys: Option<Box<Keys>>,
     /// The browser, if the peer is one.
     pub browser: Option<Box<Browser>>,
+    /// Keys are not sent, but told by [`super::MediaEvent::Pressed`].
+    pub tells_keys: bool,
 }
 
 impl Means {
@@ -38,7 +40,8 @@ impl Legs {
         let Some(leg) = self.by_key(key) else {
             return;
         };
-        let Means { keys, browser } = &means;
+        let Means { keys, browser, tells_keys } = &means;
+        leg.tells_keys = *tells_keys;
         if !leg.transport.update(keys.as_deref(), browser.as_deref(), now.instant)
             && let Some(transport) = means.open(&leg.sockets, now)
         {

@@ -108,6 +108,15 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
+    /// Its peer is to be told of a key ([`Means::tells_keys`]).
+    Pressed {
+        /// The leg.
+        leg: LegId,
+        /// The key.
+        digit: Digit,
+        /// How long it was held, in milliseconds.
+        ms: u16,
+    },
 }
 
 /// [`MEDIA_ORDERS_MAX`] orders wait for the thread, or it has ended: this one was refused.
@@ -337,8 +346,10 @@ struct Leg {
     /// What stands for the address of a browser in its session.
     browser_address: Option<SocketAddr>,
     session: Session,
+    /// Keys are told by events of ours, and not sent.
+    tells_keys: bool,
     /// `None` once nobody is at the other end.
-    link: Option<WorkerEnd>,
+    link: Option<Box<WorkerEnd>>,
     tap: Option<TapEnd>,
     inactivity: Option<Duration>,
     inactivity_told: bool,
@@ -423,8 +434,9 @@ impl Turn {
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
                 Order::Digit { key, digit, ms } => {
+                    let events = self.legs.events.clone();
                     if let Some(leg) = self.legs.by_key(key) {
-                        leg.send_digit(digit, ms);
+                        leg.send_digit(digit, ms, &events);
                     }
                     self.legs.settle(key, now);
                 }
@@ -478,7 +490,8 @@ impl Legs {
             transport,
             browser_address: remote.map(|it| it.rtp),
             session,
-            link: Some(link),
+            tells_keys: means.tells_keys,
+            link: Some(Box::new(link)),
             tap,
             inactivity,
             inactivity_told: false,
@@ -669,10 +682,10 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
+        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
             self.link = None;
         }
-        while let Some(command) = self.link.as_mut().and_then(WorkerEnd::command) {
+        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
             let is_refused = match command {
                 // Whoever talked to this peer before does so no more, and may not know it yet.
                 LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
@@ -681,7 +694,7 @@ impl Leg {
                     self.session.clear();
                     false
                 }
-                LegCommand::Dtmf(digit, ms) => self.session.press(digit, ms).is_err(),
+                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
             };
             metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
         }
@@ -1168,7 +1181,7 @@ mod tests {
                 leg: self.last_leg(),
                 sockets,
                 session,
-                means: Means { keys: phone.keys.clone(), browser: None },
+                means: Means { keys: phone.keys.clone(), ..Means::default() },
                 link,
                 tap: None,
                 inactivity,

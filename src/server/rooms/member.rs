@@ -41,6 +41,7 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         party,
         is_moderator,
         door: None,
+        asking: 0,
         state: State::Outside,
         asterisk: false,
         one_telling: OneTelling::default(),
@@ -58,6 +59,8 @@ struct Attendant {
     is_moderator: bool,
     /// Where the PIN is asked for, while it is.
     door: Option<Door>,
+    /// Ticks for which it is still asked.
+    asking: u32,
     state: State,
     /// The last key was one.
     asterisk: bool,
@@ -159,6 +162,8 @@ impl Attendant {
         match door {
             Some((door, prompt)) if self.state == State::Outside => {
                 self.door = Some(door);
+                let ms = prompt.as_ref().map_or(0, Clip::duration_ms);
+                self.asking = u32::try_from(ms / 20).unwrap_or(u32::MAX);
                 self.cue(prompt).await;
             }
             _ => self.enter(self.is_moderator).await,
@@ -168,6 +173,9 @@ impl Attendant {
     async fn handle_tick(&mut self, tick: &LegTick) {
         if let Some(digit) = tick.tick.dtmf {
             self.press(digit.to_char(), Means::Event).await;
+        } else if self.asking > 0 {
+            // Who listens to the question has time to think.
+            self.asking = self.asking.saturating_sub(1 + tick.missed);
         } else if let Some(door) = &mut self.door {
             let outcome = door.tick(1 + tick.missed);
             self.judge(outcome).await;
@@ -182,6 +190,7 @@ impl Attendant {
         }
         if let Some(door) = &mut self.door {
             let outcome = door.press(key);
+            self.asking = 0;
             self.cue(None).await;
             return self.judge(outcome).await;
         }

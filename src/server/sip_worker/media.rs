@@ -58,7 +58,7 @@ impl SipWorker {
             room,
             sockets,
             session: SessionConfig { remote: offered.map(|it| self.remote_media(it, peer)), hears_tones: true },
-            means: offered.map(leg_media::means).unwrap_or_default(),
+            means: offered.map(|it| leg_media::means(it, self.calls.tells_keys_by_info(leg))).unwrap_or_default(),
             link,
             tap,
             inactivity: Some(self.shell.inactivity),
@@ -76,7 +76,8 @@ impl SipWorker {
         let agreed = self.remote_media(remote, peer);
         let is_taken = self.shell.shared_ports.update(leg, peer, &agreed).is_err();
         let moved = if is_taken { self.move_media(leg) } else { None };
-        self.order_media(leg, |it| it.update(agreed, leg_media::means(remote)));
+        let tells_keys = self.calls.tells_keys_by_info(leg);
+        self.order_media(leg, |it| it.update(agreed, leg_media::means(remote, tells_keys)));
         match moved {
             Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
             None if is_taken => self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now()),

@@ -487,6 +487,7 @@ impl SipWorker {
             MediaEvent::Inactive { leg, .. } | MediaEvent::Failed { leg, .. } => {
                 self.calls.handle_media_inactive(leg, clock::now());
             }
+            MediaEvent::Pressed { leg, digit, ms } => self.calls.press(leg, digit.to_char(), ms, clock::now()),
         }
     }
 

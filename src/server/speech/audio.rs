@@ -54,7 +54,8 @@ pub(super) fn rate_of(hz: u32) -> Option<SampleRate> {
     [SampleRate::Hz8000, SampleRate::Hz16000].into_iter().find(|it| it.hz() == hz)
 }
 
-const RESAMPLER_DELAY_MS: usize = 5;
+/// Between 8 and 16 kHz.
+const RESAMPLER_DELAY_MS: usize = 3;
 
 #[cfg(test)]
 mod tests {
