@@ -68,6 +68,17 @@ fn a_browser_that_has_gone_or_goes_while_it_rings_ends_the_call_at_once() {
     assert_eq!(answer.status(), Some(480), "{answer:?}\n{}", secured.server.log());
 }
 
+#[test]
+fn a_browser_that_goes_in_the_middle_of_a_call_is_missed_before_silence_would_tell() {
+    let _alone = alone();
+    let Called { secured, page, mut phone } = Called::start("ws", &["hears=450"]);
+    assert_eq!(phone.invite("500").status(), Some(200), "{}", page.log.text());
+    phone.hear(100);
+    page.signal("TERM");
+    let stay = phone.stay(Sends::Silence, Duration::from_secs(40));
+    assert!(stay.bye.is_some() && stay.lasted < Duration::from_secs(25), "{stay:?}\n{}", secured.server.log());
+}
+
 /// A page that has registered, and who calls it.
 struct Called {
     secured: Secured,
