@@ -274,7 +274,7 @@ pub const CLIP_SECONDS_MAX: u32 = 3_600;
 /// Members of one mix; more are refused.
 pub const MIXER_MEMBERS_MAX: usize = 256;
 /// Members of one conference room, whatever its configuration says: a mix has places for the room itself and its
-/// recorder besides. A tick of a full room takes less than two of the 20 ms of its thread.
+/// recorder besides. Mixing them takes less than one of the 20 ms of a tick (docs/measurements.md).
 pub const ROOM_MEMBERS_MAX: usize = 200;
 /// Digits of a room's PIN.
 pub const ROOM_PIN_DIGITS_MAX: usize = 16;

@@ -82,6 +82,14 @@ fn measure(codec: AudioCodec, speech: &[i16], name: &str, damage: Damage, out: &
     let (heard, delay_ms, concealed) = receive(codec, &packets, &mut rng);
     write_packets(&out.join(format!("../sent/{}__{name}.packets", codec.name())), &packets);
     write(&file("ours"), last(&heard, speech.len() * (rounds - 1)));
+    let other = match codec {
+        AudioCodec::Pcmu => Some(AudioCodec::Pcma),
+        AudioCodec::Pcma => Some(AudioCodec::Pcmu),
+        AudioCodec::G722 | AudioCodec::Opus | AudioCodec::L16(_) => None,
+    };
+    if let Some(other) = other {
+        write(&file("coded again"), last(&coded(other, &heard), speech.len() * (rounds - 1)));
+    }
     write(&file("repetition"), last(&repeat(codec, &packets), speech.len() * (rounds - 1)));
     println!(
         "{} | {name} | delay {delay_ms} ms | concealed {concealed} frames of {}",
@@ -189,6 +197,14 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
     }
     let delay_ms = delays_us.iter().sum::<u64>() / 1_000 / u64::try_from(delays_us.len().max(1)).unwrap();
     (heard, delay_ms, concealed)
+}
+
+/// What becomes of samples when they are coded.
+fn coded(codec: AudioCodec, samples: &[i16]) -> Vec<i16> {
+    let (mut payload, mut decoded) = (vec![0; samples.len()], vec![0; samples.len()]);
+    let len = Encoder::new(codec, OpusSettings::default()).encode(samples, &mut payload);
+    Decoder::new(codec).decode(&payload[..len], &mut decoded);
+    decoded
 }
 
 /// What plain repetition plays.

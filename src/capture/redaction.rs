@@ -1,5 +1,5 @@
 //! Secrets in SIP messages: digest answers (RFC 7616 §3.4), other credentials (RFC 3261 §20.28), passwords in URIs
-//! (§19.1.1), media keys (RFC 4568, RFC 4567, RFC 8839 §5.4) and whatever names itself a password.
+//! (§19.1.1), media keys (RFC 4568, RFC 4567, RFC 8839 §5.4), digits that are pressed, and whatever names itself a password.
 //!
 //! It looks at bytes, not at what a parser made of them, so that malformed messages are no exception; in doubt it blanks
 //! too much. A secret is overwritten in place: lengths stay true, and who reads the message sees where something was.
@@ -53,6 +53,12 @@ fn secrets_of_line(line: &[u8]) -> Vec<Range<usize>> {
     let mut secrets = vec![];
     if let Some(from) = KEY_LINES.iter().find_map(|it| starts_with(line, it).then_some(it.len())) {
         secrets.push(from..line.len());
+    }
+    // The whole body of an INFO that tells a digit.
+    if let [byte] = line
+        && (byte.is_ascii_digit() || matches!(byte, b'*' | b'#' | b'A'..=b'D' | b'a'..=b'd'))
+    {
+        secrets.push(0..1);
     }
     if starts_with(line, CRYPTO) {
         // The tag and the suite stay.
@@ -200,7 +206,7 @@ const HARMLESS: [&[u8]; 14] = [
 /// Header fields with one of these in their name hold a secret.
 const SECRET_NAMES: [&[u8]; 7] = [b"password", b"passwd", b"secret", b"token", b"api-key", b"apikey", b"cookie"];
 /// Lines of a session description that are a key.
-const KEY_LINES: [&[u8]; 3] = [b"k=", b"a=key-mgmt:", b"a=ice-pwd:"];
+const KEY_LINES: [&[u8]; 5] = [b"k=", b"a=key-mgmt:", b"a=ice-pwd:", b"signal=", b"signal ="];
 const CRYPTO: &[u8] = b"a=crypto:";
 /// What comes behind these is secret up to one of the bytes: keys wherever they stand, and credentials that a URI would
 /// have put into a request (RFC 3261 §19.1.1).
@@ -246,6 +252,14 @@ mod tests {
         check("Authorization: Digest response = \"ab\", nc=1", "Authorization: Digest response = xxxx, nc=1");
         check("Authorization:", "Authorization:");
         check("X-Api-Token: abc\r\nX: y", "X-Api-Token: xxx\r\nX: y");
+    }
+
+    #[test]
+    fn digits_that_are_pressed_go() {
+        check("INFO\r\n\r\nSignal=5\r\nDuration=160\r\n", "INFO\r\n\r\nSignal=x\r\nDuration=160\r\n");
+        check("INFO\n\nDuration=160\nsignal = #", "INFO\n\nDuration=160\nsignal = x");
+        check("INFO\r\n\r\n7", "INFO\r\n\r\nx");
+        check("INFO\r\nCSeq: 7 INFO\r\n\r\n17", "INFO\r\nCSeq: 7 INFO\r\n\r\n17");
     }
 
     #[test]

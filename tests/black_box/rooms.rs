@@ -17,6 +17,7 @@ const KEY: &str = "hsk_of_this_test_and_no_other";
 const A: f64 = 500.0;
 const B: f64 = 900.0;
 const C: f64 = 1_300.0;
+const DESK: f64 = 1_700.0;
 const TONES: [f64; 3] = [A, B, C];
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -213,6 +214,13 @@ fn a_pin_lets_in_who_knows_it() {
     assert!(!room.server.log().contains("4711"), "the PIN is in the log");
     let events = room.json(&format!("calls/{}/events", room.call_of(0))).to_string();
     assert!(events.contains("entered") && !events.contains("digit"), "{events}");
+    let path = format!("calls/{}/sip?format=text", room.call_of(0));
+    let mut messages = String::new();
+    room.server.wait(ANSWER_MAX, || {
+        messages = room.ask("GET", &path, "").body;
+        messages.matches("Duration=100").count() >= 10
+    });
+    assert!(messages.contains("Signal=x") && !messages.contains("Signal=4"), "{messages}");
 }
 
 #[test]
@@ -386,6 +394,43 @@ fn a_recording_of_the_room_has_all_voices() {
     for hz in TONES {
         let loud = tone_peer::levels(&samples, hz).iter().filter(|it| **it > 3_000.0).count();
         assert!(loud > 60, "{hz} Hz in {loud} of {} frames", samples.len() / 160);
+    }
+}
+
+#[test]
+fn a_member_is_recorded_by_itself_and_transferred_out_of_the_room() {
+    let desk = Carrier::start();
+    let room = Room::start(&[]);
+    let mut members = room.three();
+    let call = room.call_of(2);
+    let record = |action: &str| {
+        let body = format!(r#"{{"action": "{action}", "consent": "given"}}"#);
+        room.ask("POST", &format!("calls/{call}/recording"), &body).status
+    };
+    assert_eq!(record("start"), 204);
+    assert_eq!(heard(&mut members), [vec![B, C], vec![A, C], vec![A, B]]);
+    assert_eq!(record("stop"), 204);
+    let body = format!(r#"{{"to": "sip:desk@{}"}}"#, desk.address);
+    assert_eq!(room.ask("POST", &format!("calls/{call}/transfer"), &body).status, 202);
+    let mut clerk = TonePeer::new(DESK);
+    clerk.answer(&desk);
+    room.wait_for_members(2);
+    let [a, b, c] = &mut members;
+    talk(&mut [&mut a.peer, &mut b.peer, &mut c.peer, &mut clerk], 20, SECOND * 7 / 10);
+    let from = [&a.peer, &b.peer, &c.peer, &clerk].map(|it| it.heard.len());
+    talk(&mut [&mut a.peer, &mut b.peer, &mut c.peer, &mut clerk], 20, SECOND);
+    let tones = [A, B, C, DESK];
+    let heard = [(&a.peer, from[0]), (&b.peer, from[1]), (&c.peer, from[2]), (&clerk, from[3])];
+    assert_eq!(heard.map(|(peer, from)| peer.tones(from, &tones)), [vec![B], vec![A], vec![DESK], vec![C]]);
+    c.phone.hang_up();
+    let path = format!("calls/{call}/recording");
+    assert!(room.server.wait(ANSWER_MAX, || room.ask("GET", &path, "").status == 200), "{}", room.server.log());
+    let file = room.ask("GET", &path, "").bytes;
+    let samples: Vec<i16> = hound::WavReader::new(&file[..]).unwrap().samples().map(Result::unwrap).collect();
+    for (channel, hz, is_there) in [(0, C, true), (0, A, false), (1, C, false), (1, A, true), (1, B, true)] {
+        let side: Vec<_> = samples.iter().skip(channel).step_by(2).map(|it| f64::from(*it)).collect();
+        let loud = tone_peer::levels(&side, hz).iter().filter(|it| **it > 3_000.0).count();
+        assert_eq!(loud > 50, is_there, "{hz} Hz in {loud} frames of channel {channel}");
     }
 }
 
