@@ -1,7 +1,7 @@
 // A telephone in a page that registers (RFC 3261 §10, digest with SHA-256), is called once, says a tone of 1,000 Hz and
 // tells what it hears. Parameters of the page: `sip` (ws://… or wss://…), `user`, `password`, `hears` (the tone in hertz that
-// it waits for), `steps` (what it does once it hears that, one after the other: restart, hold, resume, hang-up; or leave,
-// before it is called), `answers` (no: it rings only).
+// it waits for), `steps` (what it does once it hears that, one after the other: restart, hold, resume, hang-up; silence and
+// sound, for which it waits; or leave, before it is called), `answers` (no: it rings only).
 "use strict";
 
 const query = new URLSearchParams(location.search);
@@ -234,6 +234,9 @@ const steps = {
     call.connection.getTransceivers()[0].direction = "sendrecv";
     await change();
   },
+  // What the other side does meanwhile.
+  silence: async () => {},
+  sound: async () => {},
   "hang-up": async () => {
     await ask("BYE");
     await report("over", { by: "us" });
@@ -247,7 +250,7 @@ async function converse() {
     await report("begins", { step });
     await steps[step]();
     if (step !== "hang-up") {
-      await hears(step === "hold" ? 0 : tone, step);
+      await hears(step === "hold" || step === "silence" ? 0 : tone, step);
     }
   }
 }

@@ -30,10 +30,13 @@ fn both_sides_hear_each_other_through_a_restart_of_ice_in_opus_and_a_hold() {
 }
 
 #[test]
-fn both_sides_hear_each_other_in_mu_law_and_the_caller_hangs_up() {
+fn both_sides_hear_each_other_in_mu_law_the_caller_holds_and_hangs_up() {
     let _alone = alone();
-    let call = Called::start("ws", &["hears=450", "ends=them"]);
-    let phases = call.talk("500", &["answered"]);
+    let call = Called::start("ws", &["steps=silence,sound", "hears=450", "ends=them"]);
+    let phases = call.talk("500", &["answered", "silence", "sound"]);
+    // A hold by the caller is told to the page, and nothing else changes.
+    let port = |step: &str| number(phases.step(step), "port");
+    assert_eq!(port("answered"), port("sound"), "{}", phases.log);
     assert!(phases.step("answered").contains(r#""codec":"audio/PCMU""#), "{}", phases.log);
 }
 
@@ -63,6 +66,17 @@ fn a_browser_that_has_gone_or_goes_while_it_rings_ends_the_call_at_once() {
         calling.join().unwrap()
     });
     assert_eq!(answer.status(), Some(480), "{answer:?}\n{}", secured.server.log());
+}
+
+#[test]
+fn a_browser_that_goes_in_the_middle_of_a_call_is_missed_before_silence_would_tell() {
+    let _alone = alone();
+    let Called { secured, page, mut phone } = Called::start("ws", &["hears=450"]);
+    assert_eq!(phone.invite("500").status(), Some(200), "{}", page.log.text());
+    phone.hear(100);
+    page.signal("TERM");
+    let stay = phone.stay(Sends::Silence, Duration::from_secs(40));
+    assert!(stay.bye.is_some() && stay.lasted < Duration::from_secs(25), "{stay:?}\n{}", secured.server.log());
 }
 
 /// A page that has registered, and who calls it.
@@ -116,7 +130,7 @@ impl Called {
         }
         let socket = phone.media.socket.try_clone().unwrap();
         let mut caller = TonePeer::on(socket, phone.media.remote, CALLER_HZ);
-        let (mut directions, mut is_over, mut marks) = (vec![], false, vec![]);
+        let (mut directions, mut is_over, mut marks, mut held) = (vec![], false, vec![], [false; 2]);
         let end = Instant::now() + Duration::from_secs(45);
         while Instant::now() < end && !is_over && !page.log.text().contains(r#""failed""#) {
             talk(&mut [&mut caller], 20, Duration::from_millis(200));
@@ -129,6 +143,12 @@ impl Called {
                 Some("BYE") => is_over = true,
                 Some(direction) => directions.push(direction.to_owned()),
                 None => (),
+            }
+            let signs = [r#""kind":"begins","step":"silence""#.to_owned(), self::done("silence")];
+            for ((sign, direction), is_told) in signs.iter().zip(["inactive", "sendrecv"]).zip(&mut held) {
+                if log.contains(sign) && !std::mem::replace(is_told, true) {
+                    assert_eq!(phone.reinvite(direction).status(), Some(200), "{log}");
+                }
             }
             if done == steps.len() && !steps.contains(&"resume") {
                 phone.hang_up();
@@ -190,9 +210,13 @@ fn check_heard(caller: &TonePeer, steps: &[&str], marks: &[usize]) {
         let last = &levels[mark.saturating_sub(50)..(*mark).min(levels.len())];
         let loud = last.iter().filter(|it| **it > 1_000.0).count();
         // On a busy machine the page's tone has gaps.
-        assert!(*step == "hold" || loud * 10 >= last.len() * 8, "{step}: {loud} of {}: {last:?}", last.len());
+        assert!(
+            ["hold", "silence"].contains(step) || loud * 10 >= last.len() * 8,
+            "{step}: {loud} of {}: {last:?}",
+            last.len()
+        );
     }
-    if let [answered, restarted, ..] = marks {
+    if let ([_, "restart", ..], [answered, restarted, ..]) = (steps, marks) {
         let (mut longest, mut quiet) = (0, 0);
         for level in &levels[*answered..*restarted] {
             quiet = if *level > 1_000.0 { 0 } else { quiet + 1 };
