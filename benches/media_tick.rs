@@ -1,13 +1,15 @@
 //! One tick of 20 ms of many legs: a packet in, a frame heard, a frame played, a packet out. Sessions only, no sockets:
 //! the system calls of each packet come on top. Items are legs, so the time of an item is the time a leg costs.
-//! Allocations are counted too: after the first ticks of a leg there are none.
+//! Allocations are counted too: after the first ticks of a leg there are none. Then the same legs with somebody listening
+//! for voice on each.
 
 use std::time::{Duration, Instant};
 
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
+use hookswitch::agent::voice_activity::{Detector, VoiceActivity, VoiceActivityConfig};
 use hookswitch::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
-use hookswitch::media::{Latching, PlayoutFrame, RemoteMedia, Session, SessionConfig, TICK};
+use hookswitch::media::{Heard, Latching, PlayoutFrame, RemoteMedia, Session, SessionConfig, TICK};
 use hookswitch::rtp::{Header, Packet};
 use hookswitch::timer::Now;
 use rand::SeedableRng;
@@ -18,15 +20,21 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
-    for legs in LEGS {
-        let mut bench = Legs::new(legs);
-        (0..50).for_each(|_| bench.tick());
-        let ticks = 200_000 / legs;
-        let start = instant();
-        (0..ticks).for_each(|_| bench.tick());
-        let spent = instant() - start;
-        let per_leg = spent.as_nanos() / u128::try_from(legs * ticks).unwrap_or(1);
-        report(&format!("{legs:>6} legs: {per_leg:>5} ns per leg and tick, {} bytes a session", size_of::<Session>()));
+    for (detector, name) in
+        [(None, ""), (Some(Detector::Energy), ", voice by loudness"), (Some(Detector::Neural), ", voice by a network")]
+    {
+        for legs in LEGS {
+            let mut bench = Legs::new(legs);
+            bench.listen(detector);
+            (0..50).for_each(|_| bench.tick());
+            let ticks = 100_000 / legs;
+            let start = instant();
+            (0..ticks).for_each(|_| bench.tick());
+            let spent = instant() - start;
+            let per_leg = spent.as_nanos() / u128::try_from(legs * ticks).unwrap_or(1);
+            let size = size_of::<Session>();
+            report(&format!("{legs:>6} legs{name}: {per_leg:>5} ns per leg and tick, {size} bytes a session"));
+        }
     }
 }
 
@@ -39,6 +47,8 @@ fn tick(bencher: Bencher<'_, '_>, legs: usize) {
 
 struct Legs {
     sessions: Vec<Session>,
+    /// What listens for voice on each, if anything does.
+    listeners: Vec<VoiceActivity>,
     now: Now,
     number: u16,
 }
@@ -63,7 +73,12 @@ impl Legs {
         };
         let config = SessionConfig { remote: Some(remote), hears_tones: false };
         let sessions = (0..count).map(|_| Session::new(config.clone(), &mut rng, now)).collect();
-        Self { sessions, now, number: 0 }
+        Self { sessions, listeners: vec![], now, number: 0 }
+    }
+
+    fn listen(&mut self, detector: Option<Detector>) {
+        let new = |detector| VoiceActivity::new(VoiceActivityConfig { detector, ..VoiceActivityConfig::default() });
+        self.listeners = self.sessions.iter().filter_map(|_| detector.map(new)).collect();
     }
 
     fn tick(&mut self) {
@@ -75,10 +90,14 @@ impl Legs {
         let frame = Frame::from_samples(SampleRate::Hz8000, &[1_000; 160]);
         let mut buffer = [0; 1_500];
         self.now = self.now + TICK;
-        for session in &mut self.sessions {
+        for (index, session) in self.sessions.iter_mut().enumerate() {
             session.handle_rtp(([192, 0, 2, 1], 4_000).into(), datagram.get(..len).unwrap_or(&[]), self.now);
             session.play(PlayoutFrame { utterance: 1, frame }).expect("the queue is emptied every tick");
-            black_box(session.handle_tick(self.now));
+            let tick = session.handle_tick(self.now);
+            if let (Some(listener), Heard::Audio(frame)) = (self.listeners.get_mut(index), &tick.heard) {
+                black_box(listener.handle_frame(Some(frame)));
+            }
+            black_box(tick);
             while let Some(transmit) = session.poll_transmit(&mut buffer) {
                 black_box(transmit);
             }

@@ -7,8 +7,11 @@
 //! `RELAY_SECONDS` (20), the measured time of each; `RELAY_SUBJECTS` (bare,rtpengine,hookswitch), which of them, and
 //! `shared`, which is us with shared media ports and needs a socket for each telephone; `RELAY_CODECS` (pcmu:pcmu), those
 //! of the two sides, also pcma, g722 and opus; `RELAY_RTPENGINE_OPUS` (opus/48000/2/24000), as what rtpengine is to send
-//! Opus; `HOOKSWITCH_BIN`, another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has
-//! been read; what is coded again is only counted. A run in which this process was late itself is marked void.
+//! Opus; `RELAY_LADDERS=0`, to capture no messages of calls; `RELAY_RECORD=1`, to have every call of ours recorded;
+//! `HOOKSWITCH_BIN`, another binary. Prints a table and JSON. A packet's delay is from before it is sent until it has been
+//! read; what is coded again is only counted. Memory is by how much the process has grown for each call, and for each of
+//! the second half of the calls, which leaves out what comes with the first ones. A run in which this process was late
+//! itself is marked void.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints what it measures")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a measurement that cannot be made ends")]
 #![expect(clippy::indexing_slicing, clippy::cast_possible_truncation, reason = "the sizes are its own")]
@@ -55,18 +58,19 @@ fn main() {
     }
     println!("{calls} calls, {codecs}, {} packets a second", calls * 100);
     println!(
-        "{:<12} {:>9} {:>8} {:>22} {:>8} {:>6}",
-        "", "us/packet", "lost", "delay us p50/p99/max", "KiB/call", "cpu"
+        "{:<12} {:>9} {:>8} {:>22} {:>8} {:>8} {:>6}",
+        "", "us/packet", "lost", "delay us p50/p99/max", "KiB/call", "further", "cpu"
     );
     for row in &rows {
         let delay = format!("{}/{}/{}", row["delay_us"]["p50"], row["delay_us"]["p99"], row["delay_us"]["max"]);
         let void = if row["void"] == true { "void: the generator was late" } else { "" };
         println!(
-            "{:<12} {:>9.2} {:>8} {delay:>22} {:>8.1} {:>5.0}% {void}",
+            "{:<12} {:>9.2} {:>8} {delay:>22} {:>8.1} {:>8.1} {:>5.0}% {void}",
             row["name"].as_str().unwrap_or_default(),
             row["cpu_us_per_packet"].as_f64().unwrap_or(0.0),
             row["lost"].to_string(),
             row["memory_kib_per_call"].as_f64().unwrap_or(0.0),
+            row["memory_kib_per_further_call"].as_f64().unwrap_or(0.0),
             row["cpu_percent"].as_f64().unwrap_or(0.0),
         );
     }
@@ -88,7 +92,8 @@ fn measure(name: &str, mut streams: Streams, measured: Duration) -> Option<Value
     let before = subject.processor_time();
     let Figures { sent, received, delays, lags, elapsed } = streams.run(measured, true);
     let spent = subject.processor_time() - before;
-    let memory = subject.memory_kib_per_call(streams.calls());
+    let (memory, further) =
+        (subject.memory_kib_per_call(streams.calls()), subject.memory_kib_per_further_call(streams.calls()));
     let lag = percentile(&lags, 99);
     Some(json!({
         "name": name,
@@ -98,6 +103,7 @@ fn measure(name: &str, mut streams: Streams, measured: Duration) -> Option<Value
         "lost": sent.saturating_sub(received),
         "delay_us": { "p50": percentile(&delays, 50), "p99": percentile(&delays, 99), "max": percentile(&delays, 100) },
         "memory_kib_per_call": memory,
+        "memory_kib_per_further_call": further,
         "generator_lag_us": { "p99": lag, "max": percentile(&lags, 100) },
         "void": lag > LAG_US_MAX,
     }))

@@ -65,7 +65,7 @@ fn answers(corpus: &[Spoken], noise: &str, signal_to_noise: Option<f64>, with_wo
         "\n### {noise}{words}\n\n| | human | machine | menu | screening | unavailable | unclear | right | first verdict, ms | beep to ready, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let (mut right, mut all) = (0, 0);
+    let (mut right, mut all, mut false_beeps) = (0, 0, 0);
     for label in LABELS {
         let mut found: BTreeMap<&str, u32> = BTreeMap::new();
         let (mut first_ms, mut ready_ms, mut right_here, mut count) = (vec![], vec![], 0, 0);
@@ -78,6 +78,7 @@ fn answers(corpus: &[Spoken], noise: &str, signal_to_noise: Option<f64>, with_wo
                 *found.entry(name).or_default() += 1;
                 first_ms.extend(verdicts.first().map(|it| i64::from(it.at_ms) - scene.speech_ms));
                 let ready = verdicts.iter().find(|it| it.answer == Answer::MachineReady(Readiness::Beep));
+                false_beeps += u32::from(ready.is_some() && scene.beep_ms.is_none());
                 ready_ms.extend(ready.zip(scene.beep_ms).map(|(it, beep_ms)| i64::from(it.at_ms) - beep_ms));
                 right_here += u32::from(is_right(label, name, with_words));
                 count += 1;
@@ -94,7 +95,7 @@ fn answers(corpus: &[Spoken], noise: &str, signal_to_noise: Option<f64>, with_wo
         right += right_here;
         all += count;
     }
-    println!("\n{right} of {all} right.");
+    println!("\n{right} of {all} right, {false_beeps} beeps where there was none.");
 }
 
 /// Without words, whatever talks on is a machine; a company that greets at length may be taken for one.

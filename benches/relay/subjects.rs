@@ -1,7 +1,7 @@
 //! What is measured: each a process of its own on the first core, ended by its own id.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use crate::signalling::{Telephones, media_address, sdp};
 use crate::streams::{Coding, Streams};
 
 const RTP_PORTS: (u16, u16) = (16_384, 23_999);
+const API_KEY: &str = "bench-0123456789abcdef";
 /// Ports shared by many legs.
 const SHARED: &str = "[media]\nshared_port = 15000\n";
 const RTPENGINE_PORTS: (u16, u16) = (24_000, 31_999);
@@ -22,8 +23,9 @@ const RTPENGINE_PORTS: (u16, u16) = (24_000, 31_999);
 /// A process through which all calls have been set up.
 pub(crate) struct Subject {
     child: Child,
-    /// Before the first call.
+    /// Before the first call, and when half of them had been set up.
     resident_kib: u64,
+    half_kib: u64,
     directory: Option<PathBuf>,
 }
 
@@ -40,7 +42,7 @@ impl Subject {
     }
 
     fn new(child: Child) -> Self {
-        Self { child, resident_kib: 0, directory: None }
+        Self { child, resident_kib: 0, half_kib: 0, directory: None }
     }
 
     fn bare(streams: &mut Streams) -> Self {
@@ -83,6 +85,7 @@ impl Subject {
         let codings = streams.codings();
         let transcode = if codings[0] == codings[1] { String::new() } else { transcoded(codings[1]) };
         for call in 0..streams.calls() {
+            subject.note_half(call, streams.calls());
             let fields = |command: &str, to: &str, media, coding| {
                 let (id, sdp) = (format!("relay{call}"), sdp(media, coding));
                 format!(
@@ -117,12 +120,13 @@ impl Subject {
         let (sip, http) = (free_port(), free_port());
         let configuration = format!(
             "[sip]\nlisten = [\"udp://127.0.0.1:{sip}\"]\nmax_calls = 2000\n[rtp]\nports = \"{}-{}\"\n\
-             [http]\nlisten = \"127.0.0.1:{http}\"\n[speech]\nenabled = false\n[agents.nobody]\npathway = \"builtin:demo\"\n\
+             [http]\nlisten = \"127.0.0.1:{http}\"\napi_key = \"{API_KEY}\"\n[capture]\nenabled = {ladders}\n[speech]\nenabled = false\n[agents.nobody]\npathway = \"builtin:demo\"\n\
              [agents.nobody.speech]\nurl = \"ws://127.0.0.1:9\"\ntoken = \"none\"\n[data]\ndirectory = \"data\"\n\
              [log]\nlevel = \"warn\"\n{more}[trunks.load]\n{exact}uri = \"sip:{called}\"\nsources = [\"127.0.0.1/32\"]\noptions_s = 0\n\
              [numbers.\"400\"]\nuri = \"sip:400@{called}\"\n",
             RTP_PORTS.0,
             RTP_PORTS.1,
+            ladders = !is_off("RELAY_LADDERS"),
             called = telephones.called(),
             exact = if more.is_empty() { "" } else { "media_addresses = \"exact\"\n" },
         );
@@ -141,12 +145,22 @@ impl Subject {
         telephones.set_server(SocketAddr::from((Ipv4Addr::LOCALHOST, sip)));
         subject.resident_kib = subject.resident();
         for call in 0..streams.calls() {
+            subject.note_half(call, streams.calls());
             let media = [0, 1].map(|side| streams.address(side, call));
             for (side, peer) in telephones.call(call, media, streams.codings()).into_iter().enumerate() {
                 streams.set_peer(side, call, peer);
             }
         }
+        if std::env::var_os("RELAY_RECORD").is_some() {
+            record_all(SocketAddr::from((Ipv4Addr::LOCALHOST, http)), streams.calls());
+        }
         Some(subject)
+    }
+
+    fn note_half(&mut self, call: usize, calls: usize) {
+        if call == calls / 2 {
+            self.half_kib = self.resident();
+        }
     }
 
     /// Of all its threads so far.
@@ -159,6 +173,11 @@ impl Subject {
 
     pub(crate) fn memory_kib_per_call(&self, calls: usize) -> f64 {
         self.resident().saturating_sub(self.resident_kib) as f64 / calls as f64
+    }
+
+    /// Of the second half of the calls: what comes with the first ones is there by then.
+    pub(crate) fn memory_kib_per_further_call(&self, calls: usize) -> f64 {
+        self.resident().saturating_sub(self.half_kib) as f64 / (calls - calls / 2) as f64
     }
 
     fn resident(&self) -> u64 {
@@ -215,6 +234,51 @@ pub(crate) fn forward(ports: &[String]) {
             send.send(sockets[to].as_fd());
         }
     }
+}
+
+/// Has every call recorded, as an operator would.
+fn record_all(http: SocketAddr, calls: usize) {
+    let all = (0..100).find_map(|_| {
+        // The latest calls may not be in the journal yet.
+        std::thread::park_timeout(Duration::from_millis(100));
+        Some(live_calls(http)).filter(|it| it.len() == calls)
+    });
+    for call in all.expect("every call is listed") {
+        request(http, "POST", &format!("/v1/calls/{call}/recording"), r#"{"action": "start", "consent": "given"}"#);
+    }
+}
+
+fn live_calls(http: SocketAddr) -> Vec<String> {
+    let (mut cursor, mut all) = (String::new(), vec![]);
+    loop {
+        let list = request(http, "GET", &format!("/v1/calls?limit=100&state=live{cursor}"), "");
+        let list: serde_json::Value = serde_json::from_str(&list).expect("the list is JSON");
+        let calls = list["calls"].as_array().expect("it has calls").iter();
+        all.extend(calls.map(|it| it["call"].as_str().expect("a call has a name").to_owned()));
+        match list["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+/// The body of the answer to a request that succeeds.
+fn request(http: SocketAddr, method: &str, path: &str, body: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(http).expect("it listens");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {http}\r\nAuthorization: Bearer {API_KEY}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{method} {path}: {answer}");
+    answer.split_once("\r\n\r\n").map(|it| it.1.to_owned()).unwrap_or_default()
+}
+
+fn is_off(setting: &str) -> bool {
+    std::env::var(setting).is_ok_and(|it| it == "0")
 }
 
 /// Leaves the first core to what is measured.

@@ -3,7 +3,8 @@
 //!
 //! Every stream goes through a whole [`Session`] (jitter buffer, decoder, concealment), and beside it through plain
 //! repetition: a receiver that waits long enough for every packet that comes and plays the last one again for each that
-//! does not, which costs more delay than ours and knows no late packets.
+//! does not, which costs more delay than ours and knows no late packets. What was sent is written down as well, for
+//! `rtpengine.py`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail anywhere")]
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench has a clock to begin at, and a result")]
 
@@ -79,7 +80,16 @@ fn measure(codec: AudioCodec, speech: &[i16], name: &str, damage: Damage, out: &
     let packets = send(codec, speech, rounds, damage, &mut rng);
     let file = |receiver: &str| out.join(format!("{}__{name}__{receiver}.raw", codec.name()));
     let (heard, delay_ms, concealed) = receive(codec, &packets, &mut rng);
+    write_packets(&out.join(format!("../sent/{}__{name}.packets", codec.name())), &packets);
     write(&file("ours"), last(&heard, speech.len() * (rounds - 1)));
+    let other = match codec {
+        AudioCodec::Pcmu => Some(AudioCodec::Pcma),
+        AudioCodec::Pcma => Some(AudioCodec::Pcmu),
+        AudioCodec::G722 | AudioCodec::Opus | AudioCodec::L16(_) => None,
+    };
+    if let Some(other) = other {
+        write(&file("coded again"), last(&coded(other, &heard), speech.len() * (rounds - 1)));
+    }
     write(&file("repetition"), last(&repeat(codec, &packets), speech.len() * (rounds - 1)));
     println!(
         "{} | {name} | delay {delay_ms} ms | concealed {concealed} frames of {}",
@@ -189,6 +199,14 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
     (heard, delay_ms, concealed)
 }
 
+/// What becomes of samples when they are coded.
+fn coded(codec: AudioCodec, samples: &[i16]) -> Vec<i16> {
+    let (mut payload, mut decoded) = (vec![0; samples.len()], vec![0; samples.len()]);
+    let len = Encoder::new(codec, OpusSettings::default()).encode(samples, &mut payload);
+    Decoder::new(codec).decode(&payload[..len], &mut decoded);
+    decoded
+}
+
 /// What plain repetition plays.
 fn repeat(codec: AudioCodec, packets: &[Sent]) -> Vec<i16> {
     let by_number: BTreeMap<u16, &Sent> = packets.iter().map(|it| (it.sequence, it)).collect();
@@ -209,6 +227,18 @@ fn repeat(codec: AudioCodec, packets: &[Sent]) -> Vec<i16> {
 fn read(path: &Path) -> Vec<i16> {
     let bytes = std::fs::read(path).unwrap();
     bytes.as_chunks::<2>().0.iter().map(|it| i16::from_le_bytes(*it)).collect()
+}
+
+/// In the order of their arrival: when, in microseconds, the sequence number, the length of the payload, the payload.
+fn write_packets(path: &Path, packets: &[Sent]) {
+    let mut bytes = vec![];
+    for Sent { arrives, sequence, payload } in packets {
+        bytes.extend(u32::try_from(arrives.as_micros()).unwrap().to_be_bytes());
+        bytes.extend(sequence.to_be_bytes());
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend(payload);
+    }
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn write(path: &Path, samples: &[i16]) {

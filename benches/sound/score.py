@@ -60,11 +60,12 @@ if __name__ == "__main__":
     with ProcessPoolExecutor() as pool:
         results = list(pool.map(score, sorted(glob.glob(f"{work}/heard/*.raw"))))
     table = {(codec, condition, receiver): mean for codec, condition, receiver, mean, _ in results}
-    receivers = [it for it in ["ours", "repetition", "ffmpeg"] if any(key[2] == it for key in table)]
+    receivers = ["ours", "repetition", "coded again", "rtpengine"]
+    columns = [(codec, it) for codec in RATES for it in receivers if any((key[0], key[2]) == (codec, it) for key in table)]
     print(f"Means over {results[0][4]} sentences; PCMU and PCMA: PESQ (P.862.1), G722 and opus: PESQ-WB (P.862.2).\n")
-    print("| " + " | ".join(["Network"] + [f"{codec} {it}" for codec in RATES for it in receivers]) + " |")
-    print("|---|" + "---|" * len(RATES) * len(receivers))
+    print("| " + " | ".join(["Network"] + [f"{codec} {it}" for codec, it in columns]) + " |")
+    print("|---|" + "---|" * len(columns))
     for condition in ORDER:
-        cells = [table.get((codec, condition, it)) for codec in RATES for it in receivers]
+        cells = [table.get((codec, condition, it)) for codec, it in columns]
         if any(it is not None for it in cells):
             print(f"| {condition} | " + " | ".join("" if it is None else f"{it:.2f}" for it in cells) + " |")

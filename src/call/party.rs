@@ -106,7 +106,9 @@ impl Party {
 
 /// The number or name in a SIP or `tel` URI.
 pub(super) fn user_of(uri: &Uri) -> Option<String> {
-    uri.user_decoded().map(|it| it.chars().filter(|it| !it.is_control()).collect()).filter(|it: &String| !it.is_empty())
+    let mut user = uri.user_decoded()?.into_owned();
+    user.retain(|it| !it.is_control());
+    (!user.is_empty()).then_some(user)
 }
 
 fn is_anonymous(from: &NameAddr) -> bool {

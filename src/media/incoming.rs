@@ -119,8 +119,8 @@ struct Ear {
     concealer: Concealer,
     /// The peer is silent, and has said what its silence sounds like.
     noise: Option<Box<NoiseGenerator>>,
-    /// Decoded and not yet heard: the first `held` samples.
-    samples: Box<[i16]>,
+    /// Decoded and not yet heard: the first `held` samples. Grows to [`room_for`] the longest packet if one comes.
+    samples: Vec<i16>,
     held: usize,
     quiet: bool,
     /// Samples invented since the last packet.
@@ -141,7 +141,7 @@ impl Ear {
             decoder: Decoder::new(codec),
             concealer: Concealer::new(codec.rate()),
             noise: None,
-            samples: room_for(codec),
+            samples: vec![0; FRAMES * codec.rate().frame_len()],
             held: 0,
             quiet: true,
             invented: 0,
@@ -160,7 +160,7 @@ impl Ear {
         }
         if before.rate() != codec.rate() {
             self.concealer = Concealer::new(codec.rate());
-            self.samples = room_for(codec);
+            self.samples = vec![0; FRAMES * codec.rate().frame_len()];
             self.held = 0;
             self.quiet = true;
         }
@@ -286,6 +286,11 @@ impl Ear {
                 Next::Decoded
             }
             Popped::Packet { coding: Coding::Audio(codec), payload, skip } => {
+                let len = self.held + codec.samples_of(codec.duration(payload));
+                if len > self.samples.len() {
+                    let len = len.min(room_for(codec)).max(self.samples.len());
+                    self.samples.resize(len, 0);
+                }
                 let Some(free) = self.samples.get_mut(self.held..) else {
                     return Next::Nothing;
                 };
@@ -329,8 +334,11 @@ const LOSS_ONE: u32 = 65_536;
 /// Packets over which losses are averaged.
 const LOSS_WINDOW: u32 = 128;
 
-/// The longest packet after almost four frames.
-fn room_for(codec: AudioCodec) -> Box<[i16]> {
-    let frames = usize::try_from(RTP_PACKET_AUDIO_MS_MAX / Frame::MS).unwrap_or(0) + 4;
-    vec![0; codec.rate().frame_len() * frames].into()
+/// Room for so many frames is there from the beginning.
+const FRAMES: usize = 4;
+
+/// The longest packet after almost four frames, in samples.
+fn room_for(codec: AudioCodec) -> usize {
+    let frames = usize::try_from(RTP_PACKET_AUDIO_MS_MAX / Frame::MS).unwrap_or(0) + FRAMES;
+    codec.rate().frame_len() * frames
 }

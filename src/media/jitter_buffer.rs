@@ -252,9 +252,8 @@ impl JitterBuffer {
     /// Goes on with a stream whose timestamps count at another rate. What waits is dropped.
     pub fn change_clock(&mut self, clock_hz: u32) {
         self.clock_hz = clock_hz.max(1);
-        while let Some(dropped) = self.waiting.pop_front() {
-            self.counts.skipped += 1;
-            self.spare.push(dropped.payload);
+        while !self.waiting.is_empty() {
+            self.skip();
         }
         self.newest = None;
         self.playing = None;
@@ -363,7 +362,7 @@ impl JitterBuffer {
         playing.dry = 0;
         self.played_until = playing.position;
         let used = std::mem::replace(&mut self.popped, front.payload);
-        if self.spare.len() < JITTER_PACKETS_MAX {
+        if self.spare.len() < SPARE_MAX {
             self.spare.push(used);
         }
         Popped::Packet { coding: front.coding, payload: &self.popped, skip }
@@ -404,7 +403,9 @@ impl JitterBuffer {
             return;
         };
         self.counts.skipped += 1;
-        self.spare.push(dropped.payload);
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(dropped.payload);
+        }
         let end = dropped.position + i64::from(dropped.duration);
         let next = self.waiting.front().map_or(end, |it| it.position);
         self.played_until = self.played_until.max(next);
@@ -445,6 +446,8 @@ const fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {
     a
 }
 
+/// Memory kept for packets to come: more than that wait after a burst only.
+const SPARE_MAX: usize = 4;
 const TICK_US: i64 = 20_000;
 /// After nothing has come for as long, the sender is taken to have paused.
 const PAUSE_MS: u32 = 100;

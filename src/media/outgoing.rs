@@ -56,16 +56,25 @@ struct Voice {
     /// For what is played at another rate than the leg's, and whether it still holds the end of it.
     resampler: Option<Box<Resampler>>,
     has_tail: bool,
-    /// To be sent: the first `held` samples.
-    samples: [i16; SAMPLES_MAX],
+    /// To be sent: the first `held` samples. There is room for a packet and what comes in a tick.
+    samples: Vec<i16>,
     held: usize,
     /// The timestamp of the first of them.
     held_at: u32,
-    /// What the peer was sent in this tick, and the same without what was mixed in.
+    /// What the peer was sent in this tick, and whether that was said: nothing is during a digit.
     frame: Option<Frame>,
+    is_said: bool,
+    /// `None` until something is to be mixed in.
+    mix: Option<Box<Mix>>,
+}
+
+/// What is heard beside what is played.
+#[derive(Debug, Default)]
+struct Mix {
+    /// In the next tick.
+    next: Option<Frame>,
+    /// What was played in this tick without it, if there was any.
     played: Option<Frame>,
-    /// To be heard in the next tick beside what is played then.
-    mixed_in: Option<Frame>,
 }
 
 impl Outgoing {
@@ -148,12 +157,12 @@ impl Outgoing {
         };
         let (packet_len, loss) = (self.packet_len(), self.loss);
         let voice = self.voice.get_or_insert_with(|| Box::new(Voice::new(format, loss)));
-        (voice.frame, voice.played) = (None, None);
-        let mixed_in = voice.mixed_in.take();
+        let mixed_in = voice.begin_tick();
         if voice.held >= packet_len {
             voice.held = 0;
         }
         let rate = format.codec.rate();
+        voice.make_room(packet_len + rate.frame_len());
         if let Some((payload_type, event)) = format.telephone_event.and_then(|it| {
             let event = self.dtmf.tick(self.timestamp, it.clock_hz)?;
             Some((it.payload_type, event))
@@ -223,7 +232,7 @@ impl Outgoing {
     /// Beside what is played in the next tick. Without effect on who is not spoken to.
     pub(super) fn mix_in(&mut self, frame: Frame) {
         if let Some(voice) = &mut self.voice {
-            voice.mixed_in = Some(frame);
+            voice.mix.get_or_insert_default().next = Some(frame);
         }
     }
 
@@ -298,7 +307,8 @@ impl Outgoing {
     }
 
     pub(super) fn played(&self) -> Option<&Frame> {
-        self.voice.as_ref()?.played.as_ref()
+        let voice = self.voice.as_ref().filter(|it| it.is_said)?;
+        voice.mix.as_ref().and_then(|it| it.played.as_ref()).or(voice.frame.as_ref())
     }
 
     pub(super) const fn packets(&self) -> u64 {
@@ -393,20 +403,40 @@ impl Voice {
             encoder,
             resampler: None,
             has_tail: false,
-            samples: [0; SAMPLES_MAX],
+            samples: vec![],
             held: 0,
             held_at: 0,
             frame: None,
-            played: None,
-            mixed_in: None,
+            is_said: false,
+            mix: None,
+        }
+    }
+
+    /// Forgets the tick before; returns what is to be mixed in.
+    fn begin_tick(&mut self) -> Option<Frame> {
+        self.frame = None;
+        self.is_said = false;
+        let mix = self.mix.as_mut()?;
+        mix.played = None;
+        mix.next.take()
+    }
+
+    /// For so many samples.
+    fn make_room(&mut self, len: usize) {
+        if self.samples.len() < len {
+            self.samples.reserve_exact(len - self.samples.len());
+            self.samples.resize(len, 0);
         }
     }
 
     /// Adds 20 ms to what is to be sent; silence if there is nothing to say.
     fn say(&mut self, frame: Option<Frame>, mixed_in: Option<&Frame>, rate: SampleRate, timestamp: u32) {
         let mut frame = self.at_rate(frame, rate);
-        self.played = Some(frame);
+        self.is_said = true;
         if let Some(other) = mixed_in {
+            if let Some(mix) = &mut self.mix {
+                mix.played = Some(frame);
+            }
             frame.mix_in(other);
         }
         if self.held == 0 {
@@ -476,7 +506,5 @@ const HANGOVER_TICKS: u32 = 10;
 const NOISE_EVERY_TICKS: u32 = 50;
 /// Barely audible: the line is not dead.
 const NOISE_LEVEL_DB: u8 = 75;
-/// The longest packet of 60 ms at 16 kHz, and almost two frames.
-const SAMPLES_MAX: usize = 1_600;
 /// 40 ms of L16 at 16 kHz.
 const PAYLOAD_LEN_MAX: usize = 1_280;

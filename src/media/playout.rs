@@ -45,6 +45,10 @@ impl Playout {
         if self.queue.len() >= PLAYOUT_FRAMES_MAX {
             return Err(PlayoutFull);
         }
+        if self.queue.capacity() == 0 {
+            // What a bridged leg needs; a frame is long, and there are many legs.
+            self.queue.reserve_exact(2);
+        }
         self.queue.push_back(frame);
         Ok(())
     }

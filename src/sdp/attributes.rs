@@ -2,24 +2,25 @@
 //!
 //! A view of something malformed is absent: nonsense in one attribute costs that attribute, not the call.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use super::crypto::Crypto;
 use super::description::Connection;
 
 /// `a=name` or `a=name:value`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Attribute {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Attribute<'a> {
     /// Before the colon; case matters.
-    pub name: String,
+    pub name: &'a str,
     /// After it.
-    pub value: Option<String>,
+    pub value: Option<&'a str>,
 }
 
-/// The attributes of the session or of one stream, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes(Vec<Attribute>);
+/// The attributes of the session or of one stream, in order. They are held as they are written, without the `a=`, one after
+/// the other: a description has many, and is copied with every offer.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Attributes(String);
 
 /// Which way media flow, seen from whoever wrote the description (RFC 8866 §6.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,15 +104,28 @@ impl Direction {
     }
 }
 
+impl<'a> Attribute<'a> {
+    fn of(line: &'a str) -> Self {
+        let (name, value) = line.split_once(':').map_or((line, None), |(name, value)| (name, Some(value)));
+        Self { name, value }
+    }
+}
+
+impl fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
 impl Attributes {
     /// All, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Attribute> {
-        self.0.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Attribute<'_>> {
+        self.0.split_terminator(END).map(Attribute::of)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.split_terminator(END).count()
     }
 
     /// Whether there are none.
@@ -121,22 +135,31 @@ impl Attributes {
 
     /// Appends `a=name`.
     pub fn flag(&mut self, name: &str) {
-        self.0.push(Attribute { name: name.to_owned(), value: None });
+        self.0.push_str(name);
+        self.0.push(END);
     }
 
     /// Appends `a=name:value`.
     pub fn push(&mut self, name: &str, value: impl fmt::Display) {
-        self.0.push(Attribute { name: name.to_owned(), value: Some(value.to_string()) });
+        // Writing to a string does not fail.
+        let _written = write!(self.0, "{name}:{value}{END}");
     }
 
     /// Removes all of this name.
     pub fn remove(&mut self, name: &str) {
-        self.0.retain(|it| it.name != name);
+        self.retain(|it| it.name != name);
+    }
+
+    fn retain(&mut self, keeps: impl Fn(Attribute<'_>) -> bool) {
+        let kept = self.0.split_inclusive(END).filter(|it| keeps(Attribute::of(it.trim_end_matches(END))));
+        self.0 = kept.collect();
     }
 
     /// Takes the place of any direction there was.
     pub fn set_direction(&mut self, direction: Direction) {
-        self.0.retain(|it| Direction::parse(&it.name).is_none());
+        if self.direction().is_some() {
+            self.retain(|it| Direction::parse(it.name).is_none());
+        }
         self.flag(direction.as_str());
     }
 
@@ -149,22 +172,22 @@ impl Attributes {
 
     /// Whether there is one of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.iter().any(|it| it.name == name)
+        self.iter().any(|it| it.name == name)
     }
 
     /// The values of this name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |it| it.name == name).filter_map(|it| it.value.as_deref())
+        self.iter().filter(move |it| it.name == name).filter_map(|it| it.value)
     }
 
     /// The first value of this name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().filter(|it| it.name == name).find_map(|it| it.value.as_deref())
+        self.iter().filter(|it| it.name == name).find_map(|it| it.value)
     }
 
     /// The direction, if one is written.
     pub fn direction(&self) -> Option<Direction> {
-        self.0.iter().find_map(|it| Direction::parse(&it.name))
+        self.iter().find_map(|it| Direction::parse(it.name))
     }
 
     /// All payload types that are explained.
@@ -201,9 +224,7 @@ impl Attributes {
         let port = digits::<u16>(words.next()?).filter(|it| *it > 0)?;
         let connection = match (words.next(), words.next(), words.next()) {
             (None, ..) => None,
-            (Some(network), Some(family), Some(address)) => {
-                Some(Connection { network: network.to_owned(), family: family.to_owned(), address: address.to_owned() })
-            }
+            (Some(network), Some(family), Some(address)) => Some(Connection::of(network, family, address)),
             _ => return None,
         };
         Some(Rtcp { port, connection })
@@ -243,7 +264,7 @@ impl<'a> RtpMap<'a> {
 }
 
 /// Name only: `a=crypto` holds a key.
-impl fmt::Debug for Attribute {
+impl fmt::Debug for Attribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a={}", self.name)
     }
@@ -265,6 +286,9 @@ impl Rtcp {
 pub(crate) fn payload_type(text: &str) -> Option<u8> {
     digits::<u8>(text.trim()).filter(|it| *it < 128)
 }
+
+/// Between attributes; no line holds it.
+const END: char = '\n';
 
 /// Digits only; `str::parse` alone would take a sign.
 pub(crate) fn digits<N: std::str::FromStr>(text: &str) -> Option<N> {

@@ -1,5 +1,6 @@
 //! The lines of a session description: RFC 8866 §5, §9.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -44,9 +45,9 @@ pub struct Origin {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
     /// `IN`
-    pub network: String,
+    pub network: Cow<'static, str>,
     /// `IP4` or `IP6`
-    pub family: String,
+    pub family: Cow<'static, str>,
     /// The address with what follows it (multicast TTL and count).
     pub address: String,
 }
@@ -62,8 +63,8 @@ pub struct Media {
     pub port_count: Option<u16>,
     /// `RTP/AVP`, `RTP/SAVP`, `udptl` …
     pub protocol: String,
-    /// Payload types of RTP, other words of other protocols.
-    pub formats: Vec<String>,
+    /// Payload types of RTP, other words of other protocols; blanks are between them.
+    pub formats: String,
     /// `c=`
     pub connection: Option<Connection>,
     /// Lines that are not looked at.
@@ -114,7 +115,7 @@ impl SessionDescription {
 
 impl Media {
     /// A stream without attributes.
-    pub fn new(kind: &str, port: u16, protocol: &str, formats: Vec<String>) -> Self {
+    pub fn new(kind: &str, port: u16, protocol: &str, formats: String) -> Self {
         Self {
             kind: kind.to_owned(),
             port,
@@ -130,14 +131,7 @@ impl Media {
     /// The same stream, refused: port 0, as RFC 3264 §6 has it in an answer.
     #[must_use]
     pub fn refused(&self) -> Self {
-        Self {
-            port: 0,
-            port_count: None,
-            connection: None,
-            other: vec![],
-            attributes: Attributes::default(),
-            ..self.clone()
-        }
+        Self::new(&self.kind, 0, &self.protocol, self.formats.clone())
     }
 
     /// Whether it is carried by RTP, secured or not.
@@ -147,11 +141,20 @@ impl Media {
 
     /// The formats that are payload types (0 to 127), in order of preference.
     pub fn payload_types(&self) -> impl Iterator<Item = u8> {
-        self.formats.iter().filter_map(|it| super::attributes::payload_type(it))
+        self.formats.split(' ').filter_map(super::attributes::payload_type)
     }
 }
 
 impl Connection {
+    /// From its three words.
+    pub(crate) fn of(network: &str, family: &str, address: &str) -> Self {
+        let known = |word: &str| -> Cow<'static, str> {
+            let found = ["IN", "IP4", "IP6"].into_iter().find(|it| *it == word);
+            found.map_or_else(|| Cow::Owned(word.to_owned()), Cow::Borrowed)
+        };
+        Self { network: known(network), family: known(family), address: address.to_owned() }
+    }
+
     /// The address, unless it is a host name.
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.split('/').next()?.parse().ok()
@@ -166,7 +169,7 @@ impl Connection {
 impl From<IpAddr> for Connection {
     fn from(ip: IpAddr) -> Self {
         let family = if ip.is_ipv4() { "IP4" } else { "IP6" };
-        Self { network: "IN".to_owned(), family: family.to_owned(), address: ip.to_string() }
+        Self { network: "IN".into(), family: family.into(), address: ip.to_string() }
     }
 }
 
@@ -223,8 +226,7 @@ impl fmt::Display for Media {
         if let Some(count) = self.port_count {
             write!(f, "/{count}")?;
         }
-        write!(f, " {}", self.protocol)?;
-        self.formats.iter().try_for_each(|it| write!(f, " {it}"))?;
+        write!(f, " {} {}", self.protocol, self.formats)?;
         f.write_str("\r\n")?;
         write_others(f, &self.other, "i")?;
         if let Some(connection) = &self.connection {
@@ -245,8 +247,8 @@ fn write_others(f: &mut fmt::Formatter<'_>, lines: &[OtherLine], kinds: &str) ->
     Ok(())
 }
 
-fn write_attribute(f: &mut fmt::Formatter<'_>, attribute: &Attribute) -> fmt::Result {
-    match &attribute.value {
+fn write_attribute(f: &mut fmt::Formatter<'_>, attribute: Attribute<'_>) -> fmt::Result {
+    match attribute.value {
         Some(value) => write!(f, "a={}:{value}\r\n", attribute.name),
         None => write!(f, "a={}\r\n", attribute.name),
     }

@@ -134,13 +134,13 @@ fn origin(text: &str) -> Option<Origin> {
     let mut words = text.split_ascii_whitespace();
     let mut word = || words.next().map(str::to_owned);
     let (username, session_id, version) = (word()?, word()?, word()?);
-    let address = Connection { network: word()?, family: word()?, address: word()? };
+    let address = Connection::of(words.next()?, words.next()?, words.next()?);
     words.next().is_none().then_some(Origin { username, session_id, version, address })
 }
 
 fn connection(text: &str) -> Option<Connection> {
-    let mut words = text.split_ascii_whitespace().map(str::to_owned);
-    let connection = Connection { network: words.next()?, family: words.next()?, address: words.next()? };
+    let mut words = text.split_ascii_whitespace();
+    let connection = Connection::of(words.next()?, words.next()?, words.next()?);
     words.next().is_none().then_some(connection)
 }
 
@@ -155,7 +155,13 @@ fn media(text: &str) -> Result<Media, SdpError> {
         None => (port, None),
     };
     let port = digits::<u16>(port).ok_or(malformed)?;
-    let formats: Vec<_> = words.by_ref().take(SDP_FORMAT_COUNT_MAX).map(str::to_owned).collect();
+    let mut formats = String::new();
+    for format in words.by_ref().take(SDP_FORMAT_COUNT_MAX) {
+        if !formats.is_empty() {
+            formats.push(' ');
+        }
+        formats.push_str(format);
+    }
     if words.next().is_some() {
         return Err(SdpError::TooMany("formats"));
     }

@@ -289,8 +289,10 @@ impl Transport {
 
     /// Our Contact for peers on the other end of `flow`.
     pub(crate) fn contact_uri(&self, flow: Flow) -> String {
-        let own = Listener::new(flow.kind, flow.local);
-        self.listener(flow).filter(|it| it.kind == flow.kind).unwrap_or(&own).contact_uri()
+        match self.listener(flow).filter(|it| it.kind == flow.kind) {
+            Some(listener) => listener.contact_uri(),
+            None => Listener::new(flow.kind, flow.local).contact_uri(),
+        }
     }
 
     /// A To tag for an answer that is given without keeping state: the same for every copy of a request.

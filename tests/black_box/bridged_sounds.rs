@@ -60,6 +60,62 @@ fn ringing_the_other_side_and_music_on_hold() {
     phone.hang_up();
 }
 
+#[test]
+fn music_goes_on_while_the_one_who_holds_has_somebody_else_called_and_ends_when_that_one_answers() {
+    let (home, carrier, other) = (Home::new(), Carrier::start(), Carrier::start());
+    std::fs::create_dir(home.path().join("sounds")).unwrap();
+    std::fs::write(home.path().join("sounds/hold.wav"), wav_of_tone(JINGLE_HZ, 700)).unwrap();
+    let server = Server::start_in(
+        &home,
+        &[
+            ("TRUNKS__ACME__URI", &carrier.uri()),
+            ("TRUNKS__ACME__SOURCES", "127.0.0.1/32"),
+            ("TRUNKS__ACME__OPTIONS_S", "0"),
+            ("NUMBERS__400__URI", &format!("sip:400@{}", carrier.address)),
+            ("NUMBERS__500__URI", &format!("sip:500@{}", other.address)),
+            ("SIP__TRANSFERS", "known"),
+            ("SOUNDS__DIRECTORY", "sounds"),
+            ("SOUNDS__HOLD_MUSIC", "hold.wav"),
+        ],
+    );
+    let (mut phone, mut called, mut third) = (Phone::udp(&server), RtpPeer::new(), RtpPeer::new());
+    let invite = std::thread::scope(|scope| {
+        let answering = scope.spawn(|| taken(&carrier, &mut called));
+        assert_eq!(phone.invite("400").status(), Some(200));
+        answering.join().unwrap()
+    });
+    reinvite(&carrier, &invite, &called, 1, "inactive");
+    hear(&mut phone, &mut called, 300);
+    assert_eq!(heard_in(&mut phone, &mut called), [JINGLE_HZ], "music on hold");
+
+    let refer = format!("{}\r\nRefer-To: <sip:500@{}>", contact(&carrier), server.sip);
+    assert_eq!(carrier.ask(&invite, "REFER", 2, &refer, "").status(), Some(202));
+    let asked = other.next("INVITE", ANSWER_MAX);
+    other.answer(&asked, "180 Ringing", &[]);
+    assert_eq!(heard_in(&mut phone, &mut called), [JINGLE_HZ], "music while somebody else is called");
+
+    third.remote = asked.message.rtp_address();
+    other.answer_with(&asked, "200 OK", &[&contact(&other)], &sdp(&third, 1, "sendrecv"));
+    other.next("ACK", ANSWER_MAX);
+    third.voice.extend(tones(&[f64::from(MUSIC_HZ)], 60_000));
+    hear(&mut phone, &mut third, 500);
+    assert_eq!(heard_in(&mut phone, &mut third), [MUSIC_HZ], "who was called, and no music");
+    carrier.hang_up(&invite);
+    hear(&mut phone, &mut third, 300);
+    assert_eq!(heard_in(&mut phone, &mut third), [MUSIC_HZ], "the call goes on without who transferred it");
+    phone.hang_up();
+    other.next("BYE", ANSWER_MAX);
+}
+
+/// Takes a call that comes in.
+fn taken(carrier: &Carrier, media: &mut RtpPeer) -> Received {
+    let invite = carrier.next("INVITE", ANSWER_MAX);
+    media.remote = invite.message.rtp_address();
+    carrier.answer_with(&invite, "200 OK", &[&contact(carrier)], &sdp(media, 1, "sendrecv"));
+    carrier.next("ACK", ANSWER_MAX);
+    invite
+}
+
 /// What the phone hears in so many milliseconds, in which both sides send.
 fn hear(phone: &mut Phone, called: &mut RtpPeer, ms: u64) -> Vec<u8> {
     let (mut heard, mut other) = (Account::default(), Account::default());

@@ -268,7 +268,7 @@ pub(crate) fn encode(sample: f64) -> u8 {
     !(sign | (exponent << 4) as u8 | mantissa as u8)
 }
 
-fn decode(octet: u8) -> f64 {
+pub(crate) fn decode(octet: u8) -> f64 {
     let octet = !octet;
     let magnitude = ((u32::from(octet & 15) << 3) + 132) << ((octet >> 4) & 7);
     let value = f64::from(magnitude) - 132.0;

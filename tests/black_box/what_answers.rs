@@ -8,6 +8,7 @@ use crate::journal::{self, Recorded};
 use crate::rtp_peer::{Account, RtpPeer, Sends, to_ulaw};
 use crate::server_process::Server;
 use crate::sip_phone::{ANSWER_MAX, Phone};
+use crate::tone_peer::{decode, levels};
 
 const KEY: &str = "a key for tests only";
 
@@ -79,6 +80,48 @@ fn a_fax_that_calls_is_hung_up_if_it_should_be() {
     let stay = phone.stay(Sends::Silence, Duration::from_secs(15));
     assert!(stay.bye.is_some(), "it is still there");
     assert_eq!(ended(&server).end_cause(), Some("fax"));
+}
+
+#[test]
+fn a_fax_that_calls_is_sent_on_to_where_faxes_go_and_hears_the_machine_there() {
+    let carrier = Carrier::start();
+    let transfers = format!("sip:600@{}", carrier.address);
+    let server = server(&carrier, &[("ON_FAX", "faxes"), ("TRANSFERS__FAXES", &transfers)]);
+    let mut phone = Phone::call(&server, "100");
+    let calling = || [tones(&[1_100.0], 500), tones(&[], 3_000)].concat();
+    phone.media.voice.extend((0..4).flat_map(|_| calling()));
+    let (mut fax, mut account) = (RtpPeer::new(), Account::default());
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let invite = loop {
+        assert!(Instant::now() < deadline, "nobody calls where faxes go\n{}", server.log());
+        phone.media.tick(Sends::Silence, &mut account);
+        if let Some(invite) = carrier.next_if_any("INVITE", Duration::from_millis(1)) {
+            break invite;
+        }
+    };
+    assert!(invite.message.start.contains("sip:600@"), "{}", invite.message.start);
+    answer(&carrier, &invite, "200 OK", &mut fax);
+    carrier.next("ACK", ANSWER_MAX);
+    // Each hears the other from the first tone on: nothing of the agent is left in between.
+    phone.media.voice.clear();
+    phone.media.voice.extend((0..4).flat_map(|_| calling()));
+    fax.voice.extend(tones(&[2_100.0], 6_000));
+    let (mut here, mut there) = (Account::default(), Account::default());
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..150).for_each(|_| fax.tick(Sends::Silence, &mut there)));
+        (0..150).for_each(|_| phone.media.tick(Sends::Silence, &mut here));
+    });
+    let (here, there) = (share_of(&here.payload, 2_100.0), share_of(&there.payload, 1_100.0));
+    assert!(here > 0.5 && there > 0.1, "{here} of what the caller hears, {there} of what the called machine hears");
+    phone.hang_up();
+    carrier.next("BYE", ANSWER_MAX);
+}
+
+/// In how many of the 20 ms of µ-law there is this tone.
+fn share_of(payload: &[u8], hz: f64) -> f64 {
+    let samples: Vec<f64> = payload.iter().map(|it| decode(*it)).collect();
+    let levels = levels(&samples, hz);
+    levels.iter().filter(|it| **it > 1_500.0).count() as f64 / levels.len().max(1) as f64
 }
 
 fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::authority::Secured;
+use crate::rtp_peer::{Account, Sends, to_ulaw};
 use crate::server_process::{Process, free_port};
 use crate::sip_phone::Phone;
 use crate::tone_peer::{TonePeer, talk};
@@ -18,7 +19,7 @@ const PAGE_HZ: f64 = 1_000.0;
 fn both_sides_hear_each_other_through_a_restart_of_ice_in_opus_and_a_hold() {
     let _alone = alone();
     let call = Called::start("wss", &["steps=restart,hold,resume,hang-up", "hears=450", "ends=us"]);
-    let phases = call.talk(&["answered", "restart", "hold", "resume"]);
+    let phases = call.talk("500", &["answered", "restart", "hold", "resume"]);
     assert_eq!(phases.directions, ["sendonly", "sendrecv"]);
     for (step, codec) in [("answered", "PCMU"), ("restart", "opus"), ("resume", "opus")] {
         assert!(phases.step(step).contains(&format!(r#""codec":"audio/{codec}""#)), "{}", phases.log);
@@ -32,8 +33,15 @@ fn both_sides_hear_each_other_through_a_restart_of_ice_in_opus_and_a_hold() {
 fn both_sides_hear_each_other_in_mu_law_and_the_caller_hangs_up() {
     let _alone = alone();
     let call = Called::start("ws", &["hears=450", "ends=them"]);
-    let phases = call.talk(&["answered"]);
+    let phases = call.talk("500", &["answered"]);
     assert!(phases.step("answered").contains(r#""codec":"audio/PCMU""#), "{}", phases.log);
+}
+
+#[test]
+fn an_agent_hands_its_caller_over_to_a_browser() {
+    let _alone = alone();
+    let call = Called::start("wss", &["hears=450", "ends=them"]);
+    call.talk("100", &["answered"]);
 }
 
 #[test]
@@ -82,6 +90,8 @@ impl Called {
                 ("SIP__DIGEST", "SHA-256"),
                 ("USERS__PAGE__PASSWORD", PASSWORD),
                 ("NUMBERS__500__USER", "page"),
+                ("AGENTS__TALKER__ON_FAX", "desk"),
+                ("AGENTS__TALKER__TRANSFERS__DESK", "page"),
             ],
         );
         let sip = if scheme == "ws" { format!("ws://127.0.0.1:{ws}") } else { format!("wss://127.0.0.1:{wss}") };
@@ -94,13 +104,16 @@ impl Called {
         Self { secured, page, phone }
     }
 
-    /// Calls, and talks until the page has done all of `steps` and the call is over.
+    /// Calls `number`, of the page or of an agent, and talks until the page has done all of `steps` and the call is over.
     #[track_caller]
-    fn talk(self, steps: &[&str]) -> Phases {
+    fn talk(self, number: &str, steps: &[&str]) -> Phases {
         let Self { secured, mut page, mut phone } = self;
         let before = secured.server.metrics();
-        let answer = phone.invite("500");
+        let answer = phone.invite(number);
         assert_eq!(answer.status(), Some(200), "{answer:?}\n{}\n{}", page.log.text(), secured.server.log());
+        if number == "100" {
+            be_sent_on(&mut phone, &page);
+        }
         let socket = phone.media.socket.try_clone().unwrap();
         let mut caller = TonePeer::on(socket, phone.media.remote, CALLER_HZ);
         let (mut directions, mut is_over, mut marks) = (vec![], false, vec![]);
@@ -129,6 +142,24 @@ impl Called {
         secured.server.settles(&before, Duration::from_secs(20));
         Phases { log, directions }
     }
+}
+
+/// Sounds like a fax machine, which the agent sends on, until the page rings.
+#[track_caller]
+#[expect(clippy::cast_possible_truncation, reason = "within full scale")]
+fn be_sent_on(phone: &mut Phone, page: &Process) {
+    let mut heard = Account::default();
+    let end = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < end && !page.log.text().contains("ringing") {
+        if phone.media.voice.is_empty() {
+            let tone =
+                (0..4_000_u32).map(|at| 8_000.0 * (std::f64::consts::TAU * 1_100.0 * f64::from(at) / 8_000.0).sin());
+            phone.media.voice.extend(tone.map(|it| to_ulaw(it as i16)).chain(std::iter::repeat_n(0xFF, 24_000)));
+        }
+        phone.media.tick(Sends::Silence, &mut heard);
+    }
+    phone.media.voice.clear();
+    assert!(page.log.text().contains("ringing"), "the agent calls nobody");
 }
 
 /// What the server asks for within the call meanwhile, which is answered: a change of its media, by the direction, or its end,

@@ -17,7 +17,8 @@ mod security;
 mod stream;
 mod unusable;
 
-use std::hash::BuildHasher;
+use std::fmt::{self, Write as _};
+use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -238,7 +239,7 @@ impl Negotiation {
         if self.streams.is_empty() {
             let is_browser = self.credentials.is_some();
             let protocol = if is_browser { browser::PROTOCOL } else { self.terms.protocol() };
-            let mut stream = Media::new("audio", 0, protocol, vec![]);
+            let mut stream = Media::new("audio", 0, protocol, String::new());
             if is_browser {
                 stream.attributes.push("mid", browser::MID);
             }
@@ -288,9 +289,14 @@ impl Negotiation {
         let Some(media) = self.streams.get_mut(self.index) else {
             return;
         };
-        let protocol = media.protocol.clone();
-        let payload_types = formats.iter().map(|(it, _)| it.to_string());
-        *media = Media::new("audio", self.local.port(), &protocol, payload_types.collect());
+        let mut payload_types = String::new();
+        for (payload_type, _) in formats {
+            let separator = if payload_types.is_empty() { "" } else { " " };
+            // Writing to a string does not fail.
+            let _written = write!(payload_types, "{separator}{payload_type}");
+        }
+        let protocol = std::mem::take(&mut media.protocol);
+        *media = Media::new("audio", self.local.port(), &protocol, payload_types);
         for (payload_type, encoding) in formats {
             media.attributes.push("rtpmap", format_args!("{payload_type} {}", encoding.rtpmap()));
             if let Some(fmtp) = encoding.fmtp(self.capabilities.comfort_noise) {
@@ -315,19 +321,38 @@ impl Negotiation {
     fn publish(&mut self, timing: &str) -> String {
         let mut description = SessionDescription::new(self.session_id, 0, self.local.ip());
         timing.clone_into(&mut description.timing);
-        description.media.clone_from(&self.streams);
+        description.media = std::mem::take(&mut self.streams);
         if self.credentials.is_some() {
             browser::write_session(&mut description, self.index);
         }
-        let written = foldhash::fast::FixedState::default().hash_one(description.to_string());
+        let mut hashed = Hashed(foldhash::fast::FixedState::default().build_hasher());
+        // Hashing does not fail, nor does writing to a string.
+        let _hashed = write!(hashed, "{description}");
+        let written = hashed.0.finish();
         if self.written != Some(written) {
             self.version += 1;
             self.written = Some(written);
         }
         description.origin.version = self.version.to_string();
-        description.to_string()
+        let mut text = String::with_capacity(DESCRIPTION_BYTES);
+        let _written = write!(text, "{description}");
+        self.streams = description.media;
+        text
     }
 }
+
+/// What is written, hashed.
+struct Hashed<H>(H);
+
+impl<H: Hasher> fmt::Write for Hashed<H> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// What a description of ours takes, most of the time.
+const DESCRIPTION_BYTES: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! [`AnswerDetector`]: whether a person or a machine has answered, and when the machine records.
 //!
-//! People say a word or two and wait; machines talk on. So the cadence of speech and pauses is judged first, what a
-//! recogniser makes of the words corrects it, and tones are heard all the time, on early media too.
+//! People say a word or two and wait, companies a sentence; machines talk on. So the cadence of speech and pauses is judged
+//! first, what a recogniser makes of the words corrects it, and tones are heard all the time, on early media too.
 
 use super::call_progress::{CallProgress, Detected, Detection};
 use super::phrases;
@@ -72,10 +72,14 @@ pub struct AnswerVerdict {
 /// Bounds of the judgement, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AnswerConfig {
-    /// A greeting that is longer is a machine's.
+    /// Silence after a greeting that is no longer than this makes it a person's soon.
     pub greeting_ms_max: u32,
-    /// Silence after a short greeting that makes it a person's.
+    /// That silence.
     pub human_pause_ms: u32,
+    /// A greeting that is longer than this is a machine's. In between it may be a company's, which waits for an answer then.
+    pub long_greeting_ms_max: u32,
+    /// Silence after a greeting in between that makes it a person's, if nothing in its words speaks against that.
+    pub yield_pause_ms: u32,
     /// Silence after a machine's greeting that means it records.
     pub machine_pause_ms: u32,
     /// For how long nobody may speak.
@@ -89,6 +93,8 @@ impl Default for AnswerConfig {
         Self {
             greeting_ms_max: 2_400,
             human_pause_ms: 700,
+            long_greeting_ms_max: 4_500,
+            yield_pause_ms: 900,
             machine_pause_ms: 1_500,
             initial_silence_ms_max: 5_000,
             total_ms_max: 20_000,
@@ -217,14 +223,19 @@ impl AnswerDetector {
             None if self.first_voice_ms.is_none() => {
                 (evidence.initial_silence_ms >= self.config.initial_silence_ms_max).then_some(Answer::Unknown)
             }
-            None if evidence.greeting_ms >= self.config.greeting_ms_max => Some(Answer::Machine),
-            None if evidence.pause_ms >= self.config.human_pause_ms => Some(Answer::Human),
+            None if evidence.greeting_ms >= self.config.long_greeting_ms_max => Some(Answer::Machine),
+            None if evidence.pause_ms >= self.yields_after_ms(evidence.greeting_ms) => Some(Answer::Human),
             None if self.at_ms - self.answered_ms >= self.config.total_ms_max => Some(Answer::Unknown),
             Some(Answer::Machine) if evidence.pause_ms >= self.config.machine_pause_ms => {
                 Some(Answer::MachineReady(Readiness::Silence))
             }
             None | Some(_) => None,
         }
+    }
+
+    /// For how long somebody is silent who has greeted for so long and waits for an answer.
+    const fn yields_after_ms(&self, greeting_ms: u32) -> u32 {
+        if greeting_ms < self.config.greeting_ms_max { self.config.human_pause_ms } else { self.config.yield_pause_ms }
     }
 
     fn tell(&mut self, answer: Answer, tone: Option<Detection>, by_transcript: bool) -> Option<AnswerVerdict> {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::spectrum::{Kind, Spectrum};
+use super::spectrum::{Kind, Measured, Spectrum};
 use crate::codec::{Frame, SampleRate};
 use crate::media::tones::call_tones::CallTones;
 
@@ -72,6 +72,10 @@ pub struct CallProgress {
     past: VecDeque<Stretch>,
     has_heard_speech: bool,
     told: Option<Detected>,
+    /// The quietest frame of this second and of the one before, tones left out: the noise of the line.
+    quietest: [f32; 2],
+    /// The frames of this second that are no tones.
+    untoned: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +116,8 @@ impl CallProgress {
             past: VecDeque::with_capacity(STRETCHES_MAX + 1),
             has_heard_speech: false,
             told: None,
+            quietest: [f32::INFINITY; 2],
+            untoned: 0,
         }
     }
 
@@ -121,7 +127,8 @@ impl CallProgress {
         if frame.rate() != self.rate {
             return None;
         }
-        let measured = self.spectrum.measure(frame);
+        let measured = self.spectrum.measure(frame, self.noise());
+        self.follow_noise(measured);
         let next = Stretch::of(measured.kind, measured.rms);
         if self.current.takes(&next) {
             if let Some(odd) = self.odd.take() {
@@ -141,6 +148,27 @@ impl CallProgress {
         }
         self.told = Some(detected);
         Some(Detection { detected, at_ms: self.frames.saturating_mul(Frame::MS), evidence })
+    }
+
+    /// The root mean square of the noise, 0 as long as nothing is known of it.
+    fn noise(&self) -> f32 {
+        let [now, before] = self.quietest;
+        let now = if self.untoned < UNTONED_FRAMES_MIN { before } else { now };
+        Some(now.min(before)).filter(|it| it.is_finite()).map_or(0.0, |it| it.min(NOISE_MAX))
+    }
+
+    /// Whoever speaks pauses for breath and between words.
+    fn follow_noise(&mut self, measured: Measured) {
+        let [now, before] = &mut self.quietest;
+        if !matches!(measured.kind, Kind::Tone { .. } | Kind::Network) {
+            *now = now.min(measured.rms);
+            self.untoned += 1;
+        }
+        if self.frames.is_multiple_of(NOISE_FRAMES) {
+            let is_known = self.untoned >= UNTONED_FRAMES_MIN;
+            (*before, *now) = (if is_known { *now } else { *before }, f32::INFINITY);
+            self.untoned = 0;
+        }
     }
 
     /// Whether what is heard is a tone, and longer than a vowel.
@@ -375,6 +403,12 @@ const fn like(a: u32, b: u32) -> bool {
 /// After so much silence, it is told.
 pub const SILENCE_MS: u32 = 10_000;
 const STRETCHES_MAX: usize = 16;
+/// A second.
+const NOISE_FRAMES: u32 = 50;
+/// Fewer in a second are where tones begin and end.
+const UNTONED_FRAMES_MIN: u32 = 10;
+/// What is louder than -22 dB of full scale is not taken for noise.
+const NOISE_MAX: f32 = 2_500.0;
 /// Busy tones are slow, congestion is fast, in most countries.
 const CONGESTION_CYCLE_MS: u32 = 600;
 

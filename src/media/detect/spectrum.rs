@@ -7,7 +7,7 @@ use crate::media::tones::goertzel::Goertzel;
 /// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// Under -46 dB of full scale.
+    /// Under -46 dB of full scale, or no louder than the noise of the line.
     Silence,
     /// Nearly all energy is around one frequency.
     Tone {
@@ -48,7 +48,9 @@ impl Spectrum {
         }
     }
 
-    pub(super) fn measure(&mut self, frame: &Frame) -> Measured {
+    /// Measures a frame on a line whose noise has this root mean square, as far as it is known: what is left without it
+    /// decides.
+    pub(super) fn measure(&mut self, frame: &Frame, noise: f32) -> Measured {
         let mut energy = 0.0;
         let mut windowed = 0.0;
         for ((to, sample), weight) in self.samples.iter_mut().zip(frame.samples()).zip(&self.window) {
@@ -58,7 +60,11 @@ impl Spectrum {
             windowed += *to * *to;
         }
         let rms = (energy / self.samples.len() as f32).sqrt();
-        let kind = if rms < SILENCE_RMS { Kind::Silence } else { self.kind(windowed) };
+        let weight: f32 = self.window.iter().map(|it| it * it).sum();
+        // Where the noise is a great part of it, nothing can be said of the rest.
+        let of_noise = if rms > noise * CLEAR_OF_NOISE { noise * noise * weight } else { 0.0 };
+        let is_quiet = rms < SILENCE_RMS.max(noise * NOISE_PEAK);
+        let kind = if is_quiet { Kind::Silence } else { self.kind(windowed - of_noise) };
         Measured { kind, rms }
     }
 
@@ -97,6 +103,10 @@ const FIRST: usize = 4;
 const BINS: usize = 44;
 const SILENCE_RMS: f32 = 160.0;
 const TONE_SHARE: f32 = 0.82;
+/// 6 dB.
+const CLEAR_OF_NOISE: f32 = 2.0;
+/// How much louder than its quietest frame noise is now and then.
+const NOISE_PEAK: f32 = 1.5;
 
 #[cfg(test)]
 mod tests {
@@ -113,18 +123,35 @@ mod tests {
                 let mut noise = Noise::new(1);
                 for frame in std::iter::from_fn(|| tone.next_frame()).skip(1).take(8) {
                     let noisy = noise.add(&frame, 300.0);
-                    let Kind::Tone { hz: found } = spectrum.measure(&noisy).kind else {
+                    let Kind::Tone { hz: found } = spectrum.measure(&noisy, 0.0).kind else {
                         panic!("{hz}");
                     };
                     assert!((found - f32::from(hz)).abs() < 6.0, "{hz} {found}");
                 }
             }
             let mut pair = ToneGenerator::new(&[Piece::pair(480, 620, 200)], false, -16.0, rate);
-            let kinds = std::iter::from_fn(|| pair.next_frame()).skip(1).take(8).map(|it| spectrum.measure(&it).kind);
+            let kinds =
+                std::iter::from_fn(|| pair.next_frame()).skip(1).take(8).map(|it| spectrum.measure(&it, 0.0).kind);
             assert!(kinds.into_iter().all(|it| it == Kind::Network));
-            assert_eq!(spectrum.measure(&Frame::silence(rate)).kind, Kind::Silence);
+            assert_eq!(spectrum.measure(&Frame::silence(rate), 0.0).kind, Kind::Silence);
+            // Noise is known to be noise, and a tone 10 dB above it to be a tone, once the noise is known.
+            let mut noise = Noise::new(2);
+            let hiss: Vec<_> = (0..50).map(|_| noise.add(&Frame::silence(rate), 1_700.0)).collect();
+            let floor = hiss.iter().map(|it| spectrum.measure(it, 0.0).rms).fold(f32::INFINITY, f32::min);
+            assert!(hiss.iter().all(|it| spectrum.measure(it, floor).kind == Kind::Silence));
+            let mut tone = ToneGenerator::new(&[Piece::tone(1_000, 400)], false, -17.0, rate);
+            let noisy: Vec<_> = std::iter::from_fn(|| tone.next_frame()).map(|it| noise.add(&it, 1_700.0)).collect();
+            let tones = |floor: f32, spectrum: &mut Spectrum| {
+                noisy.iter().filter(|it| matches!(spectrum.measure(it, floor).kind, Kind::Tone { .. })).count()
+            };
+            assert!(
+                tones(floor, &mut spectrum) >= noisy.len() - 2,
+                "{} of {}",
+                tones(floor, &mut spectrum),
+                noisy.len()
+            );
             let speech = speech(1, 20_000, rate);
-            let other = speech.iter().map(|it| spectrum.measure(it).kind);
+            let other = speech.iter().map(|it| spectrum.measure(it, 0.0).kind);
             let tonal = other.filter(|it| matches!(it, Kind::Tone { .. })).count();
             assert!(tonal < 150, "{tonal}");
         }

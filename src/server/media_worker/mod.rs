@@ -349,7 +349,7 @@ struct Leg {
     /// Keys are told by events of ours, and not sent.
     tells_keys: bool,
     /// `None` once nobody is at the other end.
-    link: Option<WorkerEnd>,
+    link: Option<Box<WorkerEnd>>,
     tap: Option<TapEnd>,
     inactivity: Option<Duration>,
     inactivity_told: bool,
@@ -491,7 +491,7 @@ impl Legs {
             browser_address: remote.map(|it| it.rtp),
             session,
             tells_keys: means.tells_keys,
-            link: Some(link),
+            link: Some(Box::new(link)),
             tap,
             inactivity,
             inactivity_told: false,
@@ -682,10 +682,10 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(WorkerEnd::is_deserted) {
+        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
             self.link = None;
         }
-        while let Some(command) = self.link.as_mut().and_then(WorkerEnd::command) {
+        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
             let is_refused = match command {
                 // Whoever talked to this peer before does so no more, and may not know it yet.
                 LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,

@@ -18,7 +18,6 @@ use super::{Leg, Legs, MediaEvent, WorkerMetrics};
 use crate::codec::Frame;
 use crate::media::LegTransport;
 use crate::server::batched_udp::SendBatch;
-use crate::server::media_link::WorkerEnd;
 use crate::timer::Now;
 
 impl Legs {
@@ -204,7 +203,7 @@ impl Leg {
     fn is_unheard(&self) -> bool {
         self.voice.as_ref().is_none_or(|it| !it.to_peer)
             && self.sound.is_none()
-            && self.link.as_ref().is_none_or(WorkerEnd::is_deserted)
+            && self.link.as_ref().is_none_or(|it| it.is_deserted())
             && !matches!(self.transport, LegTransport::WebRtc(_))
             // Keys of the other side have to be heard.
             && !self.tells_keys
