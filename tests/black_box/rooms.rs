@@ -266,6 +266,7 @@ fn the_room_waits_for_its_moderator_and_ends_with_them() {
         ("ROOMS__DEN__MUTED_ON_ENTRY", "true"),
         ("ROOMS__DEN__MUSIC", "busy:DE"),
     ]);
+    let before = room.server.metrics();
     let mut members = [A, B].map(|hz| {
         let mut member = room.call(hz);
         member.phone.press('#');
@@ -297,6 +298,9 @@ fn the_room_waits_for_its_moderator_and_ends_with_them() {
     assert_hung_up(&mut members[0]);
     assert_hung_up(&mut members[1]);
     room.wait_for_members(0);
+    room.server.settles(&before, SECOND * 10);
+    assert_eq!(room.server.metrics().value("hookswitch_rooms"), Some(0.0));
+    assert_eq!(room.server.metrics().value("hookswitch_room_entries_total"), Some(3.0));
 }
 
 #[test]
