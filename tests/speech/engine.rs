@@ -35,8 +35,9 @@ async fn what_is_said_is_understood() {
     let mut sent_ms = 0;
     for (turn, text) in (1..).zip([PHRASES[0], PHRASES[2], PHRASES[5]]) {
         let speech = say(&mut speaker, turn, text).await;
-        let began_ms = sent_ms;
-        for frame in frames(&speech.samples).chain(silence(25)) {
+        // Nobody speaks in the first moment of a line.
+        let began_ms = sent_ms + 10 * Frame::MS;
+        for frame in silence(10).chain(frames(&speech.samples)).chain(silence(25)) {
             listener.send(RecogniserCommand::Audio(frame)).unwrap();
             sent_ms += Frame::MS;
             // At the pace of a call that runs a hundred times as fast, so that nothing is dropped.

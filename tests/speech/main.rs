@@ -1,4 +1,5 @@
 //! The speech engine and the providers' drivers, end to end over loopback.
+#![cfg(feature = "server")]
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a failed expectation fails the test")]
 
 mod engine;
