@@ -280,6 +280,11 @@ pub const ROOM_MEMBERS_MAX: usize = 200;
 pub const ROOM_PIN_DIGITS_MAX: usize = 16;
 /// Attempts at a room's PIN in one call; after the last one the call is ended.
 pub const ROOM_PIN_ATTEMPTS_MAX: u8 = 3;
+/// Wrong PINs of one room in [`ROOM_WRONG_PINS_S`], in all calls together; then nobody who has to press one gets in for the
+/// rest of that time.
+pub const ROOM_WRONG_PINS_MAX: u32 = 30;
+/// For how long wrong PINs of a room are counted, from the first one, in seconds.
+pub const ROOM_WRONG_PINS_S: u32 = 600;
 /// How long is waited for the next digit of a PIN, in ticks of 20 ms; then what was pressed is judged.
 pub const ROOM_PIN_WAIT_TICKS: u32 = 400;
 /// Recordings of one room that wait for it to be empty; a further one is not begun.

@@ -182,13 +182,25 @@ struct Record {
     format: Option<FileFormat>,
 }
 
+/// What is done with a recording, as a request says.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum RecordAction {
+pub(crate) enum RecordAction {
     Start,
     Pause,
     Resume,
     Stop,
+}
+
+impl From<RecordAction> for RecordingOrder {
+    fn from(action: RecordAction) -> Self {
+        match action {
+            RecordAction::Start => Self::Start,
+            RecordAction::Pause => Self::Pause,
+            RecordAction::Resume => Self::Resume,
+            RecordAction::Stop => Self::Stop,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -213,12 +225,7 @@ async fn record(
 ) -> Result<StatusCode, Problem> {
     let Record { action, consent, format } = read(&body)?;
     let request = RecordRequest {
-        order: match action {
-            RecordAction::Start => RecordingOrder::Start,
-            RecordAction::Pause => RecordingOrder::Pause,
-            RecordAction::Resume => RecordingOrder::Resume,
-            RecordAction::Stop => RecordingOrder::Stop,
-        },
+        order: action.into(),
         is_vouched: consent.is_some(),
         format: format.map(|it| match it {
             FileFormat::Wav => Format::Wav,

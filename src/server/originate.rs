@@ -71,36 +71,44 @@ fn read(
     if !agents.contains(&agent) {
         return Err(Problem::invalid_parameter("agent", "the name of an agent"));
     }
-    if trunk.as_ref().is_some_and(|it| !trunks.contains(it)) {
-        return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
-    }
-    let written = if trunk.is_some() && is_number(&to) { format!("sip:{to}@trunk.invalid") } else { to };
-    let to = Uri::parse(&written).ok().filter(|it| it.is_sip() && !it.has_headers());
-    let expected = "a number, with a trunk, or a SIP URI";
-    let to = to.ok_or_else(|| Problem::invalid_parameter("to", expected))?;
-    let from = match (from, &trunk) {
-        (Some(user), _) if is_number(&user) => CallerId::User(user),
-        (Some(_), _) => return Err(Problem::invalid_parameter("from", "a number or the name of a user")),
-        (None, Some(_)) => CallerId::OfTrunk,
-        (None, None) => CallerId::User(agent.clone()),
-    };
     let fits = variables.len() <= PATHWAY_VARIABLES_MAX
         && variables.values().all(|it| it.chars().count() <= PATHWAY_VARIABLE_CHARS_MAX);
     if !fits {
         let expected = format!("at most {PATHWAY_VARIABLES_MAX}, of {PATHWAY_VARIABLE_CHARS_MAX} characters each");
         return Err(Problem::invalid_parameter("variables", &expected));
     }
-    let order = Order {
-        account,
-        to,
-        from,
-        display_name: None,
-        headers: vec![],
-        credentials: None,
-        trunk: trunk.map(TrunkName),
-        agent: Some(AgentName(agent)),
+    let order = order(account, to, trunk, from, &agent, trunks)?;
+    Ok((Order { agent: Some(AgentName(agent)), ..order }, variables))
+}
+
+/// A call to a number over a trunk, or to a SIP URI. Who is called sees `from`, or else the trunk's number, or `shown` where
+/// there is no trunk.
+///
+/// # Errors
+///
+/// What cannot be used of it.
+pub(crate) fn order(
+    account: AccountId,
+    to: String,
+    trunk: Option<String>,
+    from: Option<String>,
+    shown: &str,
+    trunks: &BTreeSet<String>,
+) -> Result<Order, Problem> {
+    if trunk.as_ref().is_some_and(|it| !trunks.contains(it)) {
+        return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
+    }
+    let written = if trunk.is_some() && is_number(&to) { format!("sip:{to}@trunk.invalid") } else { to };
+    let to = Uri::parse(&written).ok().filter(|it| it.is_sip() && !it.has_headers());
+    let to = to.ok_or_else(|| Problem::invalid_parameter("to", "a number, with a trunk, or a SIP URI"))?;
+    let from = match (from, &trunk) {
+        (Some(user), _) if is_number(&user) => CallerId::User(user),
+        (Some(_), _) => return Err(Problem::invalid_parameter("from", "a number or the name of a user")),
+        (None, Some(_)) => CallerId::OfTrunk,
+        (None, None) => CallerId::User(shown.to_owned()),
     };
-    Ok((order, variables))
+    let trunk = trunk.map(TrunkName);
+    Ok(Order { account, to, from, display_name: None, headers: vec![], credentials: None, trunk, agent: None })
 }
 
 /// What is the user part of a URI as it stands.

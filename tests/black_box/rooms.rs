@@ -224,6 +224,22 @@ fn a_pin_lets_in_who_knows_it() {
 }
 
 #[test]
+fn pins_cannot_be_tried_out_call_after_call() {
+    let room = Room::start(&[("ROOMS__DEN__PIN", "4711")]);
+    let mut strangers: Vec<_> = (0..10).map(|_| room.call(A)).collect();
+    for stranger in &mut strangers {
+        for key in "1#2#3#".chars() {
+            stranger.phone.press(key);
+        }
+    }
+    assert!(room.server.wait(ANSWER_MAX, || room.refusals("pin") == Some(30.0)), "{:?}", room.refusals("pin"));
+    assert_eq!(Phone::udp(&room.server).invite("700").status(), Some(603), "not even who knows it");
+    for stranger in &mut strangers {
+        assert_hung_up(stranger);
+    }
+}
+
+#[test]
 fn a_room_that_is_full_or_locked_says_so_before_it_answers() {
     let room = Room::start(&[]);
     let mut members = room.three();

@@ -243,8 +243,13 @@ fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, 
 /// Media ports that no other server of these tests has, as `[rtp] ports` takes them.
 pub(crate) fn rtp_ports(count: u16) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let offset = NEXT.fetch_add(count, Ordering::Relaxed) % (RTP_LAST - RTP_FIRST - count);
-    format!("{}-{}", RTP_FIRST + offset, RTP_FIRST + offset + count - 1)
+    // Whoever wants very many is alone in doing so, and has them where nobody else comes round to.
+    let first = if count >= RTP_MANY {
+        RTP_LAST - count
+    } else {
+        RTP_FIRST + NEXT.fetch_add(count, Ordering::Relaxed) % (RTP_LAST - RTP_MOST - RTP_FIRST - count)
+    };
+    format!("{first}-{}", first + count - 1)
 }
 
 /// A port that is free for UDP and TCP.
@@ -378,5 +383,7 @@ impl Log {
 /// Outside of what the kernel gives to sockets without a wish, and of what a server takes by default.
 const RTP_FIRST: u16 = 24_000;
 const RTP_LAST: u16 = 32_700;
+const RTP_MANY: u16 = 1_000;
+const RTP_MOST: u16 = 4_000;
 const LOG_BYTES_MAX: usize = 1 << 20;
 const ASK_EVERY: Duration = Duration::from_millis(50);

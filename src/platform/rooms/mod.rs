@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::Serialize;
 
 use crate::identity::{CallId, Pii, Secret};
+use crate::limits::{ROOM_WRONG_PINS_MAX, ROOM_WRONG_PINS_S};
 
 /// How a room is to be, as its configuration says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +92,22 @@ pub struct Room {
     is_locked: bool,
     /// A moderator has been there since it was empty.
     has_begun: bool,
+    /// Wrong PINs, and when the first of them was pressed.
+    wrong_pins: (u32, i64),
     changes: VecDeque<Change>,
 }
 
 impl Room {
     /// An empty one.
     pub const fn new(rules: Rules) -> Self {
-        Self { rules, members: vec![], is_locked: false, has_begun: false, changes: VecDeque::new() }
+        Self {
+            rules,
+            members: vec![],
+            is_locked: false,
+            has_begun: false,
+            wrong_pins: (0, 0),
+            changes: VecDeque::new(),
+        }
     }
 
     /// How it is to be.
@@ -118,6 +128,19 @@ impl Room {
     /// Whether its members do not hear each other, because no moderator has come.
     pub const fn is_waiting(&self) -> bool {
         self.rules.waits_for_moderator && !self.has_begun
+    }
+
+    /// Somebody has pressed a wrong PIN.
+    pub fn note_wrong_pin(&mut self, unix_ms: i64) {
+        let (count, since) = self.wrong_pins;
+        self.wrong_pins = if is_past(since, unix_ms) { (1, unix_ms) } else { (count.saturating_add(1), since) };
+    }
+
+    /// Whether so many wrong PINs were pressed, in whatever calls, that somebody may be looking for the right one: no other is
+    /// listened to until these are past.
+    pub const fn is_besieged(&self, unix_ms: i64) -> bool {
+        let (count, since) = self.wrong_pins;
+        count >= ROOM_WRONG_PINS_MAX && !is_past(since, unix_ms)
     }
 
     /// Whether somebody could enter now.
@@ -217,6 +240,11 @@ impl Room {
     }
 }
 
+/// Whether wrong PINs are forgotten whose first was pressed then.
+const fn is_past(since_unix_ms: i64, unix_ms: i64) -> bool {
+    unix_ms.saturating_sub(since_unix_ms) >= ROOM_WRONG_PINS_S as i64 * 1_000
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +278,21 @@ mod tests {
             "in,waits in,begins in - in leaves1,leaves4 - - in,waits",
         );
         check(PLAIN, "enter1 moderator2 leave2", "in in,begins -");
+    }
+
+    #[test]
+    fn pins_cannot_be_tried_out_call_after_call() {
+        let mut room = Room::new(PLAIN);
+        let first = 1_800_000_000_000;
+        let past = first + i64::from(ROOM_WRONG_PINS_S) * 1_000;
+        for at in 1..i64::from(ROOM_WRONG_PINS_MAX) {
+            room.note_wrong_pin(first + at - 1);
+        }
+        assert!(!room.is_besieged(past - 1));
+        room.note_wrong_pin(past - 1);
+        assert!(room.is_besieged(past - 1) && !room.is_besieged(past));
+        room.note_wrong_pin(past);
+        assert!(!room.is_besieged(past), "the others are past");
     }
 
     #[test]

@@ -13,18 +13,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Rooms, View};
-use crate::agent::RecordingOrder;
-use crate::call::{CallerId, Order};
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::platform::calls::Event;
 use crate::platform::problem::Problem;
 use crate::platform::rooms::Member;
-use crate::route::{RoomName, TrunkName};
+use crate::route::RoomName;
 use crate::server::call_log::CallLog;
 use crate::server::clock;
 use crate::server::endpoint::EndpointHandle;
-use crate::server::originate::is_number;
-use crate::sip::Uri;
+use crate::server::live_calls::RecordAction;
+use crate::server::originate;
 
 /// What the routes work with.
 pub(crate) struct Desk {
@@ -124,24 +122,9 @@ struct Record {
     action: RecordAction,
 }
 
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RecordAction {
-    Start,
-    Pause,
-    Resume,
-    Stop,
-}
-
 async fn record(State(desk): At, Path(room): Path<String>, body: Bytes) -> Result<StatusCode, Problem> {
     let Record { action } = read(&body)?;
-    let order = match action {
-        RecordAction::Start => RecordingOrder::Start,
-        RecordAction::Pause => RecordingOrder::Pause,
-        RecordAction::Resume => RecordingOrder::Resume,
-        RecordAction::Stop => RecordingOrder::Stop,
-    };
-    match desk.rooms.record(&room, order, clock::now()).await.ok_or_else(no_room)? {
+    match desk.rooms.record(&room, action.into(), clock::now()).await.ok_or_else(no_room)? {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(why) => Err(Problem::conflict(why)),
     }
@@ -211,28 +194,7 @@ async fn invite(
     if !desk.rooms.has(&room) {
         return Err(no_room());
     }
-    if trunk.as_ref().is_some_and(|it| !desk.trunks.contains(it)) {
-        return Err(Problem::invalid_parameter("trunk", "the name of a trunk"));
-    }
-    let written = if trunk.is_some() && is_number(&to) { format!("sip:{to}@trunk.invalid") } else { to };
-    let to = Uri::parse(&written).ok().filter(|it| it.is_sip() && !it.has_headers());
-    let to = to.ok_or_else(|| Problem::invalid_parameter("to", "a number, with a trunk, or a SIP URI"))?;
-    let from = match (from, &trunk) {
-        (Some(user), _) if is_number(&user) => CallerId::User(user),
-        (Some(_), _) => return Err(Problem::invalid_parameter("from", "a number or the name of a user")),
-        (None, Some(_)) => CallerId::OfTrunk,
-        (None, None) => CallerId::User(room.clone()),
-    };
-    let order = Order {
-        account,
-        to,
-        from,
-        display_name: None,
-        headers: vec![],
-        credentials: None,
-        trunk: trunk.map(TrunkName),
-        agent: None,
-    };
+    let order = originate::order(account, to, trunk, from, &room, &desk.trunks)?;
     let call = desk.endpoint.invite(order, RoomName(room)).await.ok_or_else(Problem::internal)?;
     let place = [(header::LOCATION, format!("/v1/calls/{call}"))];
     Ok((StatusCode::CREATED, place, Json(Invited { call })).into_response())

@@ -103,7 +103,7 @@ impl Drop for Presence {
 
 impl Attendant {
     async fn run(mut self, mut link: Option<TaskEnd>, mut signals: mpsc::Receiver<Signal>) {
-        match self.presence.rooms.admits(&self.presence.room, self.is_moderator || self.may_prove()) {
+        match self.admitted() {
             Err(refused) => self.refuse(refused).await,
             Ok(()) if self.party.is_placed => {}
             Ok(()) => self.carry_out(vec![Command::Answer(self.presence.call)]).await,
@@ -130,9 +130,15 @@ impl Attendant {
         }
     }
 
-    /// Whether it may turn out to be a moderator.
-    fn may_prove(&self) -> bool {
-        !self.party.is_placed && self.presence.rooms.door(&self.presence.room).is_some()
+    /// Whether it may try to get in.
+    fn admitted(&self) -> Result<(), Refused> {
+        let Presence { room, rooms, .. } = &self.presence;
+        // Whoever is asked for a PIN may turn out to be a moderator.
+        let is_asked = !self.is_moderator && !self.party.is_placed && rooms.door(room).is_some();
+        if is_asked && rooms.is_besieged(room, clock::now()) {
+            return Err(Refused::Pin);
+        }
+        rooms.admits(room, self.is_moderator || is_asked)
     }
 
     async fn handle_signal(&mut self, signal: Signal) {
@@ -202,13 +208,19 @@ impl Attendant {
 
     async fn judge(&mut self, outcome: Outcome) {
         let rooms = self.presence.rooms.clone();
+        if outcome != Outcome::Waiting && rooms.is_besieged(&self.presence.room, clock::now()) {
+            return self.refuse(Refused::Pin).await;
+        }
         match outcome {
             Outcome::Waiting => {}
             Outcome::Wrong => {
-                rooms.refuse(Refused::Pin);
+                rooms.note_wrong_pin(&self.presence.room, clock::now());
                 self.cue(rooms.0.cues.wrong_pin.clone()).await;
             }
-            Outcome::Refused => self.refuse(Refused::Pin).await,
+            Outcome::Refused => {
+                rooms.note_wrong_pin(&self.presence.room, clock::now());
+                self.send_away(Refused::Pin).await;
+            }
             Outcome::Admitted { is_moderator } => {
                 self.cue(None).await;
                 self.enter(is_moderator).await;
@@ -235,9 +247,13 @@ impl Attendant {
 
     /// Nobody gets in. Before the answer a status says why, after it a tone does.
     async fn refuse(&mut self, refused: Refused) {
+        self.presence.rooms.refuse(refused);
+        self.send_away(refused).await;
+    }
+
+    async fn send_away(&mut self, refused: Refused) {
         self.door = None;
         self.state = State::Gone;
-        self.presence.rooms.refuse(refused);
         let what = match refused {
             Refused::Full => "refused_full",
             Refused::Locked => "refused_locked",

@@ -219,6 +219,19 @@ impl Rooms {
         self.held(name).map_or(Ok(()), |it| it.room.admits(is_moderator))
     }
 
+    /// Whether no PIN is listened to, because too many wrong ones were pressed.
+    fn is_besieged(&self, name: &str, now: Now) -> bool {
+        self.held(name).is_some_and(|it| it.room.is_besieged(now.unix_ms()))
+    }
+
+    /// Counts a wrong PIN.
+    fn note_wrong_pin(&self, name: &str, now: Now) {
+        self.refuse(Refused::Pin);
+        if let Some(mut held) = self.held(name) {
+            held.room.note_wrong_pin(now.unix_ms());
+        }
+    }
+
     /// Lets somebody in; what the media and the calls are to do then.
     fn enter(
         &self,
