@@ -72,6 +72,27 @@ fn a_bucket_that_refuses_for_ever_leaves_recordings_here_and_the_log_says_why() 
     assert!(got.bytes == bytes, "{} of {} bytes", got.bytes.len(), bytes.len());
 }
 
+#[test]
+fn a_bucket_of_google_gets_recordings_as_well() {
+    let bucket = Bucket::start();
+    let account = format!(
+        r#"{{"gcs_base_url": "http://{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
+        bucket.address
+    );
+    let server = Server::start(&[
+        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+        ("RECORDINGS__URL", "gs://calls/kept"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", &account),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+    ]);
+    record_a_call(&server);
+    assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) >= 1.0), "{}", server.log());
+    let (objects, calls) = (bucket.objects(), journal::calls(&server.home.data()));
+    let recording = calls[0].all("recording").next().unwrap();
+    let object = &objects[&format!("/calls/kept/{}", recording["key"].as_str().unwrap())];
+    assert_eq!(recording["bytes"].as_u64().and_then(|it| usize::try_from(it).ok()), Some(object.len()), "{recording}");
+}
+
 fn recording_to(bucket: &Bucket) -> Server {
     Server::start(&[
         ("AGENTS__TALKER__RECORDING__ENABLED", "true"),

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
@@ -234,7 +235,7 @@ fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, 
     command.env("HOOKSWITCH_RTP__PORTS", rtp_ports(60));
     for (key, value) in keys {
         // What all programs take from their environment is named as they do.
-        let is_common = key.starts_with("AWS_");
+        let is_common = ["AWS_", "GOOGLE_"].iter().any(|it| key.starts_with(it));
         command.env(if is_common { (*key).to_owned() } else { format!("HOOKSWITCH_{key}") }, value);
     }
     command
@@ -244,24 +245,34 @@ fn serve(home: &Home, configuration: &Path, sip: u16, http: u16, keys: &[(&str, 
 pub(crate) fn rtp_ports(count: u16) -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Whoever wants very many is alone in doing so, and has them where nobody else comes round to.
-    let first = if count >= RTP_MANY {
-        RTP_LAST - count
-    } else {
-        RTP_FIRST + NEXT.fetch_add(count, Ordering::Relaxed) % (RTP_LAST - RTP_MOST - RTP_FIRST - count)
-    };
+    let first =
+        if count >= RTP_MANY { RTP_LAST - count } else { next_of(&NEXT, count, RTP_FIRST..RTP_LAST - RTP_MOST) };
     format!("{first}-{}", first + count - 1)
 }
 
 /// A port that is free for UDP and TCP.
 pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     for _ in 0..100 {
-        let stream = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = stream.local_addr().unwrap().port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Not those that the kernel gives to sockets without a wish: one of them could get it before a server does. Programs
+        // that run at the same time begin elsewhere.
+        let port = next_of(&NEXT, 1, PORTS_FIRST..RTP_FIRST);
+        let offset = u16::try_from(std::process::id() % u32::from(RTP_FIRST - PORTS_FIRST)).unwrap();
+        let port = PORTS_FIRST + (port - PORTS_FIRST + offset) % (RTP_FIRST - PORTS_FIRST);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        {
             return port;
         }
     }
     panic!("no free port");
+}
+
+/// So many ports in a row, of all in turn.
+fn next_of(next: &AtomicU16, count: u16, all: Range<u16>) -> u16 {
+    let first = |after: u16| if after.max(all.start) + count > all.end { all.start } else { after.max(all.start) };
+    let before = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| Some(first(it) + count));
+    first(before.unwrap())
 }
 
 fn loopback(port: u16) -> SocketAddr {
@@ -382,6 +393,8 @@ impl Log {
 
 /// Outside of what the kernel gives to sockets without a wish, and of what a server takes by default.
 const RTP_FIRST: u16 = 24_000;
+/// From here on to those of media, whatever else servers listen on. SIPp scenarios have those below.
+const PORTS_FIRST: u16 = 20_000;
 const RTP_LAST: u16 = 32_700;
 const RTP_MANY: u16 = 1_000;
 const RTP_MOST: u16 = 4_000;
