@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::http_client;
 use crate::journal;
+use crate::releases::percent_decoded;
 use crate::rtp_peer::Sends;
 use crate::server_process::Server;
 use crate::sip_phone::{ANSWER_MAX, Phone};
@@ -21,7 +22,7 @@ fn a_bucket_that_is_down_for_a_while_loses_no_recording_and_disturbs_no_call() {
     let bucket = Bucket::start();
     let server = recording_to(&bucket);
     record_a_call(&server);
-    assert!(server.wait(ANSWER_MAX, || bucket.objects().len() == 1), "{}", server.log());
+    assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) == 1.0), "{}", server.log());
     for mode in [Mode::HangsUp, Mode::Unavailable] {
         let (uploads, failures) = (metric(&server, UPLOADS), metric(&server, FAILURES));
         let mut phone = Phone::call(&server, "100");
@@ -87,9 +88,13 @@ fn a_bucket_of_google_gets_recordings_as_well() {
     ]);
     record_a_call(&server);
     assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) >= 1.0), "{}", server.log());
-    let (objects, calls) = (bucket.objects(), journal::calls(&server.home.data()));
+    let data = server.home.data();
+    assert!(server.wait(ANSWER_MAX, || journal::calls(&data).iter().all(|it| it.closed)));
+    let (objects, calls) = (bucket.objects(), journal::calls(&data));
     let recording = calls[0].all("recording").next().unwrap();
-    let object = &objects[&format!("/calls/kept/{}", recording["key"].as_str().unwrap())];
+    assert_eq!(objects.len(), 1);
+    let (path, object) = objects.first_key_value().unwrap();
+    assert_eq!(percent_decoded(path), format!("/calls/kept/{}", recording["key"].as_str().unwrap()));
     assert_eq!(recording["bytes"].as_u64().and_then(|it| usize::try_from(it).ok()), Some(object.len()), "{recording}");
 }
 

@@ -139,7 +139,7 @@ fn server(desk: &Carrier) -> Server {
     Server::start_with(&home, &file, free_port(), free_port(), &[])
 }
 
-fn percent_decoded(text: &str) -> String {
+pub(crate) fn percent_decoded(text: &str) -> String {
     let mut parts = text.split('%');
     let mut decoded = parts.next().unwrap().to_owned();
     for part in parts {
