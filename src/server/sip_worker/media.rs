@@ -80,7 +80,11 @@ impl SipWorker {
         self.order_media(leg, |it| it.update(agreed, leg_media::means(remote, tells_keys)));
         match moved {
             Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
-            None if is_taken => self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now()),
+            None if is_taken => {
+                tracing::warn!(%leg, "no port is left for media that have to move: the call ends");
+                self.media_refusals += 1;
+                self.calls.hang_up(leg.call, HangUpCause::Failed, clock::now());
+            }
             None => (),
         }
     }
