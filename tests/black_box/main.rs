@@ -43,6 +43,7 @@ mod neighbours;
 mod next_nonces;
 mod open_files;
 mod overload;
+mod paths;
 mod playing;
 mod recordings;
 mod redirections;
