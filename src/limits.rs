@@ -269,6 +269,8 @@ pub const PLAYER_STREAM_FRAMES_MAX: usize = 500;
 pub const PLAYER_MARKS_MAX: usize = 256;
 /// Events of a player that wait to be drained; the oldest give way.
 pub const PLAYER_EVENTS_MAX: usize = 1_024;
+/// Frames of a stream that are there before it goes on, once it has been late.
+pub const PLAYER_STREAM_REFILL_FRAMES: usize = 15;
 /// Audio in one clip; what is beyond is cut off.
 pub const CLIP_SECONDS_MAX: u32 = 3_600;
 /// Members of one mix; more are refused.

@@ -68,13 +68,22 @@ struct Voice {
     mix: Option<Box<Mix>>,
 }
 
-/// What is heard beside what is played.
+/// What is heard beside what is played, or in its place.
 #[derive(Debug, Default)]
 struct Mix {
     /// In the next tick.
     next: Option<Frame>,
+    /// In the place of what is played.
+    alone: Option<Alone>,
     /// What was played in this tick without it, if there was any.
     played: Option<Frame>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Alone {
+    frame: Frame,
+    /// What is played waits, and is not passed over.
+    others_wait: bool,
 }
 
 impl Outgoing {
@@ -157,7 +166,7 @@ impl Outgoing {
         };
         let (packet_len, loss) = (self.packet_len(), self.loss);
         let voice = self.voice.get_or_insert_with(|| Box::new(Voice::new(format, loss)));
-        let mixed_in = voice.begin_tick();
+        let (mixed_in, alone) = voice.begin_tick();
         if voice.held >= packet_len {
             voice.held = 0;
         }
@@ -176,15 +185,17 @@ impl Outgoing {
         }
         let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
-        let next = if tone.is_some() { None } else { self.playout.next() };
-        let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none();
+        let waits = tone.is_some() || alone.is_some_and(|it| it.others_wait);
+        let next = if waits { None } else { self.playout.next() };
+        let next = next.filter(|_| alone.is_none());
+        let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none() && alone.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
             self.leave_out(payload_type, rate);
             return None;
         }
         if let Some(voice) = &mut self.voice {
-            let frame = tone.or_else(|| next.as_ref().map(|(frame, _)| *frame));
+            let frame = tone.or_else(|| alone.map(|it| it.frame)).or_else(|| next.as_ref().map(|(frame, _)| *frame));
             voice.say(frame, mixed_in.as_ref(), rate, self.timestamp);
         }
         next.map(|(_, played)| played)
@@ -229,11 +240,24 @@ impl Outgoing {
         self.dtmf.is_busy() || self.tone.is_some() || !self.tones.is_empty()
     }
 
-    /// Beside what is played in the next tick. Without effect on who is not spoken to.
+    /// Beside what is played in the next tick, and what was mixed into that before.
     pub(super) fn mix_in(&mut self, frame: Frame) {
-        if let Some(voice) = &mut self.voice {
-            voice.mix.get_or_insert_default().next = Some(frame);
+        let mix = self.mix();
+        match mix.next.as_mut().filter(|it| it.rate() == frame.rate()) {
+            Some(before) => before.mix_in(&frame),
+            None => mix.next = Some(frame),
         }
+    }
+
+    /// In the place of what is played in the next tick; that waits, or else is passed over.
+    pub(super) fn speak_alone(&mut self, frame: Frame, others_wait: bool) {
+        self.mix().alone = Some(Alone { frame, others_wait });
+    }
+
+    fn mix(&mut self) -> &mut Mix {
+        let (format, loss) = (self.format, self.loss);
+        let voice = self.voice.get_or_insert_with(|| Box::new(Voice::new(format, loss)));
+        voice.mix.get_or_insert_default()
     }
 
     /// From now on packets are passed on. What was still to be said is forgotten. The last tick was at `ticked_at`.
@@ -412,13 +436,15 @@ impl Voice {
         }
     }
 
-    /// Forgets the tick before; returns what is to be mixed in.
-    fn begin_tick(&mut self) -> Option<Frame> {
+    /// Forgets the tick before; returns what is to be mixed in, and what is to be said in the place of all else.
+    fn begin_tick(&mut self) -> (Option<Frame>, Option<Alone>) {
         self.frame = None;
         self.is_said = false;
-        let mix = self.mix.as_mut()?;
+        let Some(mix) = &mut self.mix else {
+            return (None, None);
+        };
         mix.played = None;
-        mix.next.take()
+        (mix.next.take(), mix.alone.take())
     }
 
     /// For so many samples.

@@ -23,6 +23,8 @@ pub struct Playing {
     pub gain: u16,
     /// Places in milliseconds and their names, told when they are reached.
     pub marks: BTreeMap<u32, String>,
+    /// Whether it is to be heard alone, or beside whatever else there is to hear.
+    pub is_alone: bool,
 }
 
 /// What has happened to something that is played.
@@ -72,12 +74,12 @@ enum Source {
 impl Playing {
     /// Once, from the beginning, as loud as it is.
     pub const fn once(id: PlayId) -> Self {
-        Self { id, times: Some(1), from_ms: 0, gain: UNITY, marks: BTreeMap::new() }
+        Self { id, times: Some(1), from_ms: 0, gain: UNITY, marks: BTreeMap::new(), is_alone: true }
     }
 
     /// Again and again.
     pub const fn forever(id: PlayId) -> Self {
-        Self { id, times: None, from_ms: 0, gain: UNITY, marks: BTreeMap::new() }
+        Self { id, times: None, from_ms: 0, gain: UNITY, marks: BTreeMap::new(), is_alone: true }
     }
 }
 
@@ -205,6 +207,21 @@ impl Player {
     /// The next event.
     pub fn poll_event(&mut self) -> Option<PlayerEvent> {
         self.events.pop_front()
+    }
+
+    /// What is played next.
+    pub fn current(&self) -> Option<&Playing> {
+        Some(&self.items.front()?.playing)
+    }
+
+    /// Whether [`Player::pause`] holds it.
+    pub const fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// The rate of what it plays.
+    pub const fn rate(&self) -> SampleRate {
+        self.rate
     }
 
     /// Whether there is nothing to play.

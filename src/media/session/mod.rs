@@ -412,6 +412,17 @@ impl Session {
         self.outgoing.mix_in(frame);
     }
 
+    /// Has `frame`, of the leg's rate, heard by the peer in the next tick in the place of what is played then. That waits
+    /// if `others_wait`, and is passed over if not.
+    pub fn speak_alone(&mut self, frame: Frame, others_wait: bool) {
+        self.outgoing.speak_alone(frame, others_wait);
+    }
+
+    /// Whether the next tick says what is to be said: the peer may hear us, and no digit is being sent.
+    pub fn may_speak(&self) -> bool {
+        self.format().is_some() && !self.outgoing.has_digits()
+    }
+
     /// As [`Session::sent_frame`], without what was mixed in.
     pub fn played_frame(&self) -> Option<&Frame> {
         self.outgoing.played()

@@ -12,6 +12,7 @@
 mod bridge;
 mod browser;
 mod metrics;
+mod play;
 mod relay;
 mod room;
 mod shared;
@@ -37,6 +38,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
+use self::play::Deck;
+pub(crate) use self::play::refuse as refuse_play;
+pub use self::play::{Play, PlayOrder, PlaySource, PlayStep, PlayTold, new_play_id};
 use self::relay::Ear;
 use self::room::{Cue, Room};
 pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
@@ -229,6 +233,7 @@ enum Order {
     Supervise { key: u64, speech: Option<Speech> },
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
+    PlayInto { key: u64, order: PlayOrder },
     Digit { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -375,6 +380,7 @@ struct Leg {
     room: Option<RoomKey>,
     /// What its peer hears once, over everything else.
     cue: Option<Box<Cue>>,
+    deck: Option<Box<Deck>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -433,6 +439,7 @@ impl Turn {
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
+                Order::PlayInto { key, order } => self.legs.play_into(key, order, now),
                 Order::Digit { key, digit, ms } => {
                     let events = self.legs.events.clone();
                     if let Some(leg) = self.legs.by_key(key) {
@@ -506,6 +513,7 @@ impl Legs {
             desk: None,
             room: None,
             cue: None,
+            deck: None,
             abandoned,
             published,
         };
@@ -543,7 +551,8 @@ impl Legs {
     }
 
     fn take(&mut self, place: usize, now: Now) -> Option<Box<Leg>> {
-        let leg = self.open.get_mut(place)?.take()?;
+        let mut leg = self.open.get_mut(place)?.take()?;
+        leg.end_plays(now);
         self.part(&leg, now);
         self.leave_room(leg.key, leg.room);
         for address in leg.addresses.iter().flatten() {
@@ -701,6 +710,7 @@ impl Leg {
         self.play_sound();
         self.hear_call();
         self.play_cue();
+        self.play_deck(now);
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
@@ -792,6 +802,7 @@ mod tests {
     use super::*;
     use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
     use crate::identity::CallId;
+    use crate::media::player::Playing;
     use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
@@ -1044,6 +1055,51 @@ mod tests {
         other.play(None).unwrap();
         called.wait_for_long(&mut caller, &long);
         drop((leg, other));
+    }
+
+    #[test]
+    fn what_is_played_into_a_leg_is_heard_whole_and_packets_are_passed_on_again_after_it() {
+        let bench = Bench::new(1);
+        let (mut caller, mut called) = (Phone::new(), Phone::new());
+        let (leg, other) = (bench.open(&caller, None).0, bench.open(&called, None).0);
+        caller.receive();
+        called.receive();
+        leg.bridge(&other).unwrap();
+        let long = [7; 240];
+        let (told, mut steps) = mpsc::channel(16);
+        for (times, round) in [(Some(1), 0), (None, 1)] {
+            called.wait_for_long(&mut caller, &long);
+            let clip = Clip::new(&[i16::MAX; 1_600], 8_000, SampleRate::Hz8000).unwrap();
+            let marks = BTreeMap::from([(100, "half".to_owned())]);
+            let playing = Playing { times, marks, ..Playing::once(new_play_id()) };
+            let id = playing.id;
+            let play = Play { playing, source: PlaySource::Clip(clip), told: told.clone() };
+            other.play_into(PlayOrder::Play(Box::new(play)), clock::now()).unwrap();
+            let mut last = None;
+            let mut heard = 0;
+            while heard == 0 || last == Some(true) {
+                caller.send(&long);
+                let (_, payload) = called.receive_whole();
+                last = Some(payload.iter().all(|it| *it == 0x80));
+                heard += u32::from(last == Some(true));
+                if heard == 5 && times.is_none() {
+                    other.play_into(PlayOrder::Stop(vec![id]), clock::now()).unwrap();
+                }
+            }
+            assert!(times.is_some() && heard == 10 || times.is_none() && (5..9).contains(&heard), "{heard}");
+            called.wait_for_long(&mut caller, &long);
+            let steps: Vec<_> = std::iter::from_fn(|| steps.try_recv().ok()).filter(|it| it.play == id).collect();
+            let whats: Vec<_> = steps.iter().map(|it| it.what.clone()).collect();
+            let last = if round == 0 { PlayStep::Finished } else { PlayStep::Cleared((heard * 20) % 200) };
+            assert!(
+                whats == [PlayStep::Started, PlayStep::Mark("half".to_owned()), last.clone()]
+                    || whats == [PlayStep::Started, last],
+                "{whats:?}"
+            );
+        }
+        let gone = other.close().blocking_recv();
+        assert!(gone.is_ok());
+        drop(leg);
     }
 
     #[test]

@@ -203,6 +203,7 @@ impl Leg {
     fn is_unheard(&self) -> bool {
         self.voice.as_ref().is_none_or(|it| !it.to_peer)
             && self.sound.is_none()
+            && self.has_quiet_deck()
             && self.link.as_ref().is_none_or(|it| it.is_deserted())
             && !matches!(self.transport, LegTransport::WebRtc(_))
             // Keys of the other side have to be heard.

@@ -8,9 +8,10 @@ use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::LegId;
 use crate::media::{Latching, RemoteMedia, SessionConfig};
 use crate::rtp::Digit;
-use crate::server::media_worker::{MediaBusy, MediaLeg, OpenLeg};
+use crate::server::media_worker::{MediaBusy, MediaLeg, OpenLeg, PlayOrder, refuse_play};
 use crate::server::ports::LegSockets;
 use crate::server::{clock, leg_media, media_link};
+use crate::timer::Now;
 
 impl SipWorker {
     pub(super) fn open_media(&mut self, leg: LegId, local_ip: IpAddr, peer: IpAddr, remote: Option<&MediaDescription>) {
@@ -110,6 +111,14 @@ impl SipWorker {
     pub(super) fn play(&mut self, leg: LegId, sound: Option<Sound>) {
         let clip = sound.and_then(|it| self.shell.sounds.get(it));
         self.order_media(leg, |it| it.play(clip));
+    }
+
+    /// A leg that is gone, or takes no more, plays nothing; whoever ordered it is told.
+    pub(super) fn play_into(&mut self, leg: LegId, order: PlayOrder, now: Now) {
+        match self.legs.get(&leg) {
+            Some(media) => self.media_refusals += u64::from(media.play_into(order, now).is_err()),
+            None => refuse_play(&order, now),
+        }
     }
 
     fn note_keys(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {

@@ -35,7 +35,7 @@ use crate::server::connections::{Connected, ConnectionId};
 use crate::server::endpoint::Recording;
 use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::TaskEnd;
-use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder};
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, PlayOrder, RoomOrder};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
 use crate::server::ports::PortPool;
@@ -96,6 +96,9 @@ pub(crate) enum Command {
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
+    /// Have something played into a leg, or done with what is.
+    #[expect(dead_code, reason = "nobody orders it yet")]
+    PlayInto(LegId, PlayOrder),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>, HandOver),
     /// Do something with a call that is under way, and tell whether that is done or begun.
@@ -471,6 +474,7 @@ impl SipWorker {
                 }
             }
             Command::Record(call, tap) => self.record_leg(call, tap),
+            Command::PlayInto(leg, order) => self.play_into(leg, order, now),
             Command::Drain(reply) => {
                 self.calls.drain(now);
                 // Whoever waits for the end of it must not take what was before for it.
