@@ -509,8 +509,34 @@ pub const RECORDING_SECONDS_MAX: u64 = 86_400;
 pub const RECORDINGS_MAX: usize = 1_000;
 /// Audio in one recording's file: what the header of a WAV file can say, less a megabyte. What follows is left out.
 pub const RECORDING_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
+/// Things that are played or wait to be, by order from outside, in one call; more are refused.
+pub const LIVE_PLAYS_MAX: usize = 32;
+/// Steps of what is played that wait to be written down; what finds no room waits with the leg.
+pub const LIVE_PLAY_STEPS_MAX: usize = 256;
+/// Marks of one thing that is played again and again that are told; those after that are not.
+pub const LIVE_PLAY_MARKS_MAX: u32 = 1_000;
+/// Characters of what names a sound.
+pub const LIVE_SOUND_CHARS_MAX: usize = 2_000;
+/// Characters of the name of a mark.
+pub const MARK_CHARS_MAX: usize = 64;
+/// How often something may be played.
+pub const LIVE_PLAY_TIMES_MAX: u32 = 100_000;
 /// Bytes of a file that is played.
 pub const CLIP_BYTES_MAX: usize = 32 << 20;
+/// How long a file whose length its server does not tell may take to be there as a whole; then it is played as it comes.
+pub const STREAM_PATIENCE: Duration = Duration::from_millis(800);
+/// Bytes of such a file after which it is not waited for any longer.
+pub const STREAM_HEAD_BYTES: usize = 512 << 10;
+/// Frames of a stream that are decoded ahead; its server waits meanwhile.
+pub const STREAM_FRAMES_MAX: usize = 150;
+/// Frames of a stream that are there before it is played.
+pub const STREAM_FRAMES_AHEAD: u64 = 25;
+/// Bytes of a stream in which there has to be audio.
+pub const STREAM_SILENT_BYTES_MAX: usize = 2 << 20;
+/// For so long a stream may bring nothing; then it is over.
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Streams that are played at a time, by all calls; more are refused.
+pub const AUDIO_STREAMS_MAX: usize = 256;
 /// How long fetching a file that is played may take.
 pub const CLIP_FETCH_MAX: Duration = Duration::from_secs(15);
 /// The most that may be configured for it.

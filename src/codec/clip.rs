@@ -1,5 +1,6 @@
 //! [`Clip`]: audio that is there as a whole.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use super::{Converter, Frame, SampleRate};
@@ -43,15 +44,9 @@ impl Clip {
         if hz == rate.hz() {
             return Ok(Self { rate, samples: samples.into() });
         }
-        // The rates that do not divide into pieces of 10 ms are brought to one that does; what the straight lines between
-        // the samples add is above the band that is left.
-        let (doubled, hz) = match hz {
-            11_025 => (Some(stretched(samples, 4)), 44_100),
-            12_000 => (Some(stretched(samples, 2)), 24_000),
-            22_050 => (Some(stretched(samples, 2)), 44_100),
-            other => (None, other),
-        };
-        let samples = doubled.as_deref().unwrap_or(samples);
+        let (factor, hz) = stretch(hz);
+        let stretched = (factor > 1).then(|| stretched(samples, factor));
+        let samples = stretched.as_deref().unwrap_or(samples);
         let mut converter = Converter::new(hz, rate.hz()).map_err(|error| ClipRate(error.0))?;
         let pieces = samples.len().div_ceil(converter.input_len().max(1));
         let mut converted = Vec::with_capacity(pieces * converter.output_len());
@@ -100,15 +95,86 @@ impl Clip {
     }
 }
 
+/// Audio that comes bit by bit, at any rate that clips may have, as frames.
+#[derive(Debug)]
+pub struct FrameMaker {
+    rate: SampleRate,
+    factor: i32,
+    /// The last sample, from which a straight line leads to the next.
+    last: Option<i16>,
+    /// `None` if it has the right rate as it comes.
+    converter: Option<Converter>,
+    /// What is too little to be converted yet.
+    raw: VecDeque<i16>,
+    made: VecDeque<i16>,
+}
+
+impl FrameMaker {
+    /// From `hz` to `rate`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClipRate`].
+    pub fn new(hz: u32, rate: SampleRate) -> Result<Self, ClipRate> {
+        let (factor, stretched) = stretch(hz);
+        let converter = (hz != rate.hz()).then(|| Converter::new(stretched, rate.hz())).transpose();
+        let converter = converter.or(Err(ClipRate(hz)))?;
+        Ok(Self { rate, factor, last: None, converter, raw: VecDeque::new(), made: VecDeque::new() })
+    }
+
+    /// Takes what comes next.
+    pub fn push(&mut self, samples: &[i16]) {
+        let Some(converter) = &mut self.converter else {
+            self.made.extend(samples);
+            return;
+        };
+        for sample in samples {
+            match self.last.replace(*sample).filter(|_| self.factor > 1) {
+                Some(before) => self.raw.extend(line(before, *sample, self.factor)),
+                None => self.raw.extend((self.factor == 1).then_some(sample)),
+            }
+        }
+        while self.raw.len() >= converter.input_len() {
+            let piece: Vec<i16> = self.raw.drain(..converter.input_len()).collect();
+            let mut converted = vec![0; converter.output_len()];
+            converter.process(&piece, &mut converted);
+            self.made.extend(converted);
+        }
+    }
+
+    /// The next 20 ms, once they are there.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        let mut frame = Frame::silence(self.rate);
+        let len = frame.samples().len();
+        if self.made.len() < len {
+            return None;
+        }
+        frame.samples_mut().iter_mut().zip(self.made.drain(..len)).for_each(|(to, from)| *to = from);
+        Some(frame)
+    }
+}
+
+/// The rates that do not divide into pieces of 10 ms are brought to one that does; what the straight lines between the
+/// samples add is above the band that is left. How many samples are made of one, and their rate.
+const fn stretch(hz: u32) -> (i32, u32) {
+    match hz {
+        11_025 => (4, 44_100),
+        12_000 => (2, 24_000),
+        22_050 => (2, 44_100),
+        other => (1, other),
+    }
+}
+
+/// `factor` samples on the way from one to the next.
+fn line(from: i16, to: i16, factor: i32) -> impl Iterator<Item = i16> {
+    let (from, to) = (i32::from(from), i32::from(to));
+    (0..factor).map(move |step| i16::try_from(from + (to - from) * step / factor).unwrap_or(0))
+}
+
 /// `factor` times as many samples, on straight lines between those that are there.
 fn stretched(samples: &[i16], factor: i32) -> Vec<i16> {
     let next = samples.iter().skip(1).chain(samples.last());
-    let pairs = samples.iter().zip(next);
-    let between = |(from, to): (&i16, &i16), step: i32| {
-        let (from, to) = (i32::from(*from), i32::from(*to));
-        i16::try_from(from + (to - from) * step / factor).unwrap_or(0)
-    };
-    pairs.flat_map(|pair| (0..factor).map(move |step| between(pair, step))).collect()
+    samples.iter().zip(next).flat_map(|(from, to)| line(*from, *to, factor)).collect()
 }
 
 #[cfg(test)]
@@ -132,6 +198,25 @@ mod tests {
             let loudness = middle.iter().map(|it| f64::from(*it).powi(2)).sum::<f64>() / middle.len() as f64;
             assert!(((2.0 * loudness).sqrt() - 8_000.0).abs() < 300.0, "{hz}: {}", (2.0 * loudness).sqrt());
         }
+    }
+
+    #[test]
+    fn what_comes_bit_by_bit_becomes_the_same_as_what_is_there_as_a_whole() {
+        for hz in [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 44_100, 48_000] {
+            let samples: Vec<i16> = (0..hz).map(|at| i16::try_from(at % 97 * 100).unwrap()).collect();
+            let clip = Clip::new(&samples, hz, RATE).unwrap();
+            let mut maker = FrameMaker::new(hz, RATE).unwrap();
+            let mut made = vec![];
+            for piece in samples.chunks(577) {
+                maker.push(piece);
+                while let Some(frame) = maker.next_frame() {
+                    made.extend_from_slice(frame.samples());
+                }
+            }
+            assert!(made.len() >= 7_840, "{hz}: {}", made.len());
+            assert_eq!(made[..7_840], clip.samples()[..7_840], "{hz}");
+        }
+        assert!(FrameMaker::new(9_999, RATE).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod transcoder;
 pub mod waveform;
 
 pub use audio_codec::AudioCodec;
-pub use clip::{Clip, ClipRate, WeakClip};
+pub use clip::{Clip, ClipRate, FrameMaker, WeakClip};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use frame::{Frame, SampleRate};

@@ -1,4 +1,5 @@
-//! The actor of a call between two people: it says nothing and hears nothing, and looks after the recording of their call.
+//! The actor of a call between two people: it hears nothing, and looks after the recording of their call and what is played
+//! to them.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use crate::server::call_actor::Shared;
 use crate::server::call_recording::{CallRecording, RecordingPlan};
 use crate::server::clock;
 use crate::server::new_call::NewCall;
+use crate::server::plays::Plays;
 use crate::server::recorder::Format;
 use crate::server::sip_worker::Signal;
 
@@ -19,8 +21,21 @@ pub(crate) async fn run(new: NewCall, shared: Shared) {
     let recordings = Arc::clone(&shared.recordings);
     let recording = CallRecording::new(call, Arc::new(plan), recordings, shared.worker.clone(), rate);
     let mut recording = recording.answered_at(answered);
+    let mut plays = Plays::new(shared.worker.clone(), Arc::clone(&shared.sounds), Arc::clone(&shared.metrics));
     let ended = loop {
-        match signals.recv().await {
+        let signal = tokio::select! {
+            biased;
+            signal = signals.recv() => signal,
+            () = plays.next() => {
+                shared.log.write_all(call, plays.take_events()).await;
+                continue;
+            }
+        };
+        match signal {
+            Some(Signal::Play(request, seats, reply)) => {
+                reply.send(plays.handle_request(request, &seats, clock::now())).unwrap_or_default();
+                shared.log.write_all(call, plays.take_events()).await;
+            }
             Some(Signal::Record(request, reply)) => {
                 // Whoever asked may have gone.
                 reply.send(recording.handle_request(request, clock::now())).unwrap_or_default();
@@ -35,6 +50,7 @@ pub(crate) async fn run(new: NewCall, shared: Shared) {
         }
     };
     if let Some((end, cause, media)) = ended {
+        shared.log.write_all(call, plays.finish().await).await;
         for event in recording.finish().await {
             shared.log.write(call, event, clock::now()).await;
         }

@@ -33,6 +33,7 @@ use crate::server::call_recording::CallRecording;
 use crate::server::detection::{Finding, Listening};
 use crate::server::media_link::{self, LegCommand, LegTick};
 use crate::server::metrics::{self, Metrics};
+use crate::server::plays::Plays;
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
 use crate::server::rooms::{Rooms, member};
@@ -121,6 +122,7 @@ async fn run(new: NewCall, shared: Shared) {
         answered_by: None,
         is_sent_to_fax: false,
         link,
+        plays: Plays::new(shared.worker.clone(), Arc::clone(&shared.sounds), Arc::clone(&shared.metrics)),
         recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
         enhancer,
         shared,
@@ -150,6 +152,7 @@ struct CallActor {
     is_sent_to_fax: bool,
     link: media_link::TaskEnd,
     recording: CallRecording,
+    plays: Plays,
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
     shared: Shared,
@@ -260,6 +263,9 @@ impl CallActor {
                         // Whoever asked may have gone.
                         reply.send(self.recording.handle_request(request, clock::now())).unwrap_or_default();
                     }
+                    Some(Signal::Play(request, seats, reply)) => {
+                        reply.send(self.plays.handle_request(request, &seats, clock::now())).unwrap_or_default();
+                    }
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -268,6 +274,7 @@ impl CallActor {
                 Some((utterance, found)) = self.fetching.next(), if !self.fetching.is_empty() => {
                     self.agent.handle_sound(utterance, found, clock::now());
                 }
+                () = self.plays.next() => {}
                 event = self.services.next() => match event {
                     Some(event) => self.handle_service(event),
                     None => {
@@ -285,6 +292,7 @@ impl CallActor {
         // Closes the connections before the call counts as ended.
         self.services = Connections::Closed;
         if let Some((end, media)) = ended {
+            self.shared.log.write_all(self.call, self.plays.finish().await).await;
             for event in self.recording.finish().await {
                 self.shared.log.write(self.call, event, clock::now()).await;
             }
@@ -312,7 +320,7 @@ impl CallActor {
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Record(..) | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Play(..) | Signal::Ended { .. } => (),
         }
     }
 
@@ -549,6 +557,7 @@ impl CallActor {
     }
 
     async fn write_events(&mut self) {
+        self.shared.log.write_all(self.call, self.plays.take_events()).await;
         self.events.append(&mut self.recording.take_events());
         for event in self.events.drain(..) {
             self.shared.log.write(self.call, event, clock::now()).await;

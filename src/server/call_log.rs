@@ -156,6 +156,13 @@ impl CallLog {
         }
     }
 
+    /// As [`CallLog::write`], of events that happened at times of their own.
+    pub(crate) async fn write_all(&self, call: CallId, events: impl IntoIterator<Item = (Event, Now)> + Send) {
+        for (event, at) in events.into_iter().collect::<Vec<_>>() {
+            self.write(call, event, at).await;
+        }
+    }
+
     /// Writes the last event of a call and returns when it is committed. Only then is the call over for everyone else.
     pub(crate) async fn write_last(&self, call: CallId, event: Event, now: Now) {
         let entry = entry(call, event.clone(), now);
@@ -229,6 +236,7 @@ impl CallLog {
             | Event::RecordingConsent { .. }
             | Event::Recording(_)
             | Event::Room { .. }
+            | Event::Play(_)
             | Event::Note { .. }
             | Event::Unknown(_) => (),
         }

@@ -193,6 +193,7 @@ impl<'a> Caller<'a> {
             | Event::RecordingConsent { .. }
             | Event::Recording(_)
             | Event::Room { .. }
+            | Event::Play(_)
             | Event::Note { .. }
             | Event::Settled
             | Event::Unknown(_) => (),

@@ -1,4 +1,4 @@
-//! `/v1/calls` for calls under way: ended, transferred, recorded, supervised, pressed keys into, for whoever has
+//! `/v1/calls` for calls under way: ended, transferred, recorded, supervised, pressed keys and played into, for whoever has
 //! shown a key. The key is the authority for whom these call.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,9 @@ use crate::route::{Admission, Caller, Destination, Routes, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::NO_CONSENT;
+use crate::server::live_plays;
 use crate::server::originate::is_number;
+use crate::server::plays::NOT_PLAYED;
 use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side};
 use crate::server::system;
@@ -49,7 +51,7 @@ impl LiveCalls {
     }
 
     /// Has something done with a call of `account`.
-    async fn order(&self, account: &AccountId, call: &str, order: LiveOrder) -> Result<StatusCode, Problem> {
+    pub(super) async fn order(&self, account: &AccountId, call: &str, order: LiveOrder) -> Result<StatusCode, Problem> {
         let call: CallId = call.parse().map_err(|_error: InvalidCallId| Problem::not_found("call"))?;
         if *account != AccountId::default() || !self.0.log.is_live(call) {
             let events = self.0.journal.events(account, call).await.map_err(failed)?;
@@ -63,6 +65,7 @@ impl LiveCalls {
             Ok(()) => Ok(StatusCode::NO_CONTENT),
             Err(LiveRefused::NotTalking) => Err(Problem::conflict("the call is over, or not answered yet")),
             Err(LiveRefused::Conflict(why)) if why == NO_CONSENT => Err(Problem::no_consent()),
+            Err(LiveRefused::Conflict(why)) if why == NOT_PLAYED => Err(Problem::not_found("play")),
             Err(LiveRefused::Conflict(why)) => Err(Problem::conflict(why)),
             Err(LiveRefused::Unreachable(status)) => Err(Problem::unreachable(status)),
             Err(LiveRefused::Busy) => Err(Problem::busy()),
@@ -99,11 +102,12 @@ pub(crate) fn routes(calls: LiveCalls) -> Router {
         .route("/v1/calls/{call}/transfer", post(transfer))
         .route("/v1/calls/{call}/recording", post(record))
         .route("/v1/calls/{call}/supervise", delete(dismiss).post(supervise).patch(change_mode))
+        .merge(live_plays::routes())
         .with_state(calls)
 }
 
-type Account = Extension<AccountId>;
-type Calls = State<LiveCalls>;
+pub(super) type Account = Extension<AccountId>;
+pub(super) type Calls = State<LiveCalls>;
 
 /// Hangs a call up, whatever its state.
 async fn end(
@@ -303,7 +307,7 @@ async fn dismiss(
 }
 
 /// The body of a request, which is JSON whatever its type says.
-fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| Problem::invalid_parameter("body", &format!("JSON that fits: {error}")))
 }

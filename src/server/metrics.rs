@@ -238,6 +238,7 @@ pub struct Metrics {
     mos: Histogram,
     codecs: Vec<(&'static str, IntCounter)>,
     service_errors: [(Service, IntCounter); 3],
+    plays: [(&'static str, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
     sources: Mutex<Vec<Source>>,
 }
@@ -274,6 +275,8 @@ impl Metrics {
             Opts::new("hookswitch_service_errors_total", "Failures of services that agents need, by service."),
             &["service"],
         );
+        let plays = Opts::new("hookswitch_plays_total", "What was played by order from outside, by what became of it.");
+        let plays = counters(&registry, plays, &["outcome"]);
         let turn = HistogramOpts::new(
             "hookswitch_turn_latency_seconds",
             "From the caller's last word to the first packet of the agent's reply.",
@@ -315,6 +318,7 @@ impl Metrics {
                 (Service::Synthesiser, service_errors.with_label_values(&["synthesiser"])),
                 (Service::Model, service_errors.with_label_values(&["model"])),
             ],
+            plays: PLAY_OUTCOMES.map(|it| (it, plays.with_label_values(&[it]))),
             registry,
             sources: Mutex::default(),
         };
@@ -376,6 +380,13 @@ impl Metrics {
     /// A service has failed an agent.
     pub fn service_failed(&self, service: Service) {
         if let Some((_, counter)) = self.service_errors.iter().find(|(of, _)| *of == service) {
+            counter.inc();
+        }
+    }
+
+    /// Something that was played by order from outside is over: `finished`, `cleared` or `failed`.
+    pub fn play_ended(&self, outcome: &str) {
+        if let Some((_, counter)) = self.plays.iter().find(|(of, _)| *of == outcome) {
             counter.inc();
         }
     }
@@ -742,6 +753,8 @@ const TURN_SECONDS: [f64; 20] =
 const MOS: [f64; 9] = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4];
 const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
 
+const PLAY_OUTCOMES: [&str; 3] = ["finished", "cleared", "failed"];
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -791,6 +804,7 @@ mod tests {
             ..MediaReport::default()
         });
         metrics.service_failed(Service::Model);
+        metrics.play_ended("failed");
         let samples = parse(&metrics.render(Now::origin() + Duration::from_millis(0)));
         for (sample, value) in [
             (r#"hookswitch_calls_ended_total{direction="inbound",outcome="answered"}"#, 2.0),
@@ -806,6 +820,8 @@ mod tests {
             (r#"hookswitch_rtp_legs_ended_total{codec="G722"}"#, 1.0),
             (r#"hookswitch_rtp_legs_ended_total{codec="opus"}"#, 0.0),
             (r#"hookswitch_service_errors_total{service="model"}"#, 1.0),
+            (r#"hookswitch_plays_total{outcome="failed"}"#, 1.0),
+            (r#"hookswitch_plays_total{outcome="cleared"}"#, 0.0),
             (r#"hookswitch_service_errors_total{service="recogniser"}"#, 0.0),
             ("hookswitch_journal_written_total", 0.0),
         ] {

@@ -11,14 +11,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use hound::{SampleFormat, WavReader};
 use ipnet::IpNet;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Response, Url, redirect};
+use rtrb::Consumer;
 use rusty_mp3::Mp3Decoder;
 
-use crate::codec::{Clip, ClipRate, SampleRate};
-use crate::limits::{CLIP_BYTES_MAX, CLIP_FETCH_MAX, CLIP_SECONDS_MAX};
+use crate::codec::{Clip, ClipRate, Frame, SampleRate};
+use crate::limits::{CLIP_BYTES_MAX, CLIP_FETCH_MAX, CLIP_SECONDS_MAX, STREAM_HEAD_BYTES, STREAM_PATIENCE};
+use crate::server::audio_stream::AudioStream;
+use crate::server::clock;
 
 /// What may be fetched.
 #[derive(Clone, Debug)]
@@ -85,6 +87,15 @@ pub enum FetchError {
     File(#[from] io::Error),
 }
 
+/// What was named.
+#[derive(Debug)]
+pub enum Opened {
+    /// It is there.
+    Clip(Clip),
+    /// It comes while it is played, if somebody runs this.
+    Stream(Box<AudioStream>, Consumer<Frame>),
+}
+
 impl Sources {
     /// Fetches and decodes what `written` names, an `https` URL or the path of a file in the directory, for a leg of
     /// `rate`.
@@ -104,9 +115,7 @@ impl Sources {
             let read = tokio::task::spawn_blocking(move || read(&path, bytes_max)).await;
             read.map_err(|error| FetchError::Damaged(error.to_string()))??
         };
-        // Decoding minutes of audio takes too long for a task that others wait for.
-        let decoded = tokio::task::spawn_blocking(move || decode(&bytes, rate)).await;
-        decoded.unwrap_or_else(|error| Err(FetchError::Damaged(error.to_string())))
+        decode_beside(bytes, rate).await
     }
 
     /// The same of a file, at once.
@@ -134,7 +143,44 @@ impl Sources {
         if path.starts_with(&directory) { Ok(path) } else { Err(FetchError::NotAllowed) }
     }
 
+    /// The same for whoever can also play what comes bit by bit: an MP3 whose server does not say how long it is, and which
+    /// is not there as a whole after [`STREAM_PATIENCE`], if `may_stream`.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`], whose words may be shown to whoever named it.
+    pub async fn open(&self, written: &str, rate: SampleRate, may_stream: bool) -> Result<Opened, FetchError> {
+        if !may_stream || !written.contains("://") {
+            return self.clip(written, rate).await.map(Opened::Clip);
+        }
+        let url = Url::parse(written).or(Err(FetchError::NotAllowed))?;
+        let opened = tokio::time::timeout(self.time_max, async {
+            let response = self.connect(url).await?;
+            let mut body = Body { bytes: vec![], bytes_max: self.bytes_max, response };
+            let is_announced = body.response.content_length().is_some();
+            let is_whole = is_announced || body.read_for(STREAM_PATIENCE).await?;
+            if !is_whole && kind(&body.bytes) == Some(Kind::Mp3) {
+                let (stream, frames) = AudioStream::begin(body.bytes, body.response, rate).await?;
+                return Ok(Begun::Stream(Box::new(stream), frames));
+            }
+            body.read().await?;
+            Ok(Begun::Whole(body.bytes))
+        });
+        match opened.await.unwrap_or(Err(FetchError::TooSlow(self.time_max)))? {
+            Begun::Stream(stream, frames) => Ok(Opened::Stream(stream, frames)),
+            Begun::Whole(bytes) => decode_beside(bytes, rate).await.map(Opened::Clip),
+        }
+    }
+
     async fn fetch(&self, url: Url) -> Result<Vec<u8>, FetchError> {
+        let response = self.connect(url).await?;
+        let mut body = Body { bytes: vec![], bytes_max: self.bytes_max, response };
+        body.read().await?;
+        Ok(body.bytes)
+    }
+
+    /// Connects to a server that may be connected to, and asks it.
+    async fn connect(&self, url: Url) -> Result<Response, FetchError> {
         let is_http = match url.scheme() {
             "https" => false,
             "http" => true,
@@ -161,27 +207,10 @@ impl Sources {
             .build()
             .map_err(http_error)?;
         let response = client.get(url).send().await.map_err(http_error)?;
-        let status = response.status().as_u16();
-        if status != 200 {
-            return Err(FetchError::Status(status));
+        match response.status().as_u16() {
+            200 => Ok(response),
+            status => Err(FetchError::Status(status)),
         }
-        let announced = response.content_length().and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
-        if announced > self.bytes_max {
-            return Err(FetchError::TooLarge(self.bytes_max));
-        }
-        let mut bytes = Vec::with_capacity(announced);
-        let mut body = response.bytes_stream();
-        while let Some(piece) = body.next().await {
-            bytes.extend_from_slice(&piece.map_err(http_error)?);
-            if bytes.len() > self.bytes_max {
-                return Err(FetchError::TooLarge(self.bytes_max));
-            }
-            // What is no audio need not be read to its end.
-            if bytes.len() >= SNIFFED_BYTES && kind(&bytes).is_none() {
-                return Err(FetchError::NotAudio);
-            }
-        }
-        Ok(bytes)
     }
 
     fn check(&self, address: IpAddr, is_http: bool) -> Result<(), FetchError> {
@@ -192,6 +221,63 @@ impl Sources {
             (false, true) if is_http && !self.allow_http => Err(FetchError::NotAllowed),
             (false, true) => Ok(()),
         }
+    }
+}
+
+enum Begun {
+    Whole(Vec<u8>),
+    Stream(Box<AudioStream>, Consumer<Frame>),
+}
+
+/// What a server answers with, as far as it is here.
+struct Body {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    response: Response,
+}
+
+impl Body {
+    /// Reads to the end.
+    async fn read(&mut self) -> Result<(), FetchError> {
+        let announced = self.response.content_length().and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
+        if announced > self.bytes_max {
+            return Err(FetchError::TooLarge(self.bytes_max));
+        }
+        self.bytes.reserve_exact(announced);
+        while self.read_on().await? {}
+        Ok(())
+    }
+
+    /// Reads for so long, or so much that it will not be read as a whole. Whether that was all.
+    async fn read_for(&mut self, patience: Duration) -> Result<bool, FetchError> {
+        let until = clock::now().instant + patience;
+        while self.bytes.len() < STREAM_HEAD_BYTES {
+            match tokio::time::timeout_at(until.into(), self.read_on()).await {
+                Ok(is_more) => {
+                    if !is_more? {
+                        return Ok(true);
+                    }
+                }
+                Err(_) => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads what comes next. Whether there is more.
+    async fn read_on(&mut self) -> Result<bool, FetchError> {
+        let Some(piece) = self.response.chunk().await.map_err(http_error)? else {
+            return Ok(false);
+        };
+        self.bytes.extend_from_slice(&piece);
+        if self.bytes.len() > self.bytes_max {
+            return Err(FetchError::TooLarge(self.bytes_max));
+        }
+        // What is no audio need not be read to its end.
+        if self.bytes.len() >= SNIFFED_BYTES && kind(&self.bytes).is_none() {
+            return Err(FetchError::NotAudio);
+        }
+        Ok(true)
     }
 }
 
@@ -259,6 +345,12 @@ fn kind(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
+/// Decoding minutes of audio takes too long for a task that others wait for.
+async fn decode_beside(bytes: Vec<u8>, rate: SampleRate) -> Result<Clip, FetchError> {
+    let decoded = tokio::task::spawn_blocking(move || decode(&bytes, rate)).await;
+    decoded.unwrap_or_else(|error| Err(FetchError::Damaged(error.to_string())))
+}
+
 /// Decodes a whole file; several channels become one.
 fn decode(bytes: &[u8], rate: SampleRate) -> Result<Clip, FetchError> {
     let (samples, hz) = match kind(bytes).ok_or(FetchError::NotAudio)? {
@@ -318,7 +410,7 @@ fn decode_mp3(bytes: &[u8]) -> Result<(Vec<i16>, u32), FetchError> {
     Ok((mono, hz))
 }
 
-fn mixed(samples: &[i16], channels: u16) -> Vec<i16> {
+pub(super) fn mixed(samples: &[i16], channels: u16) -> Vec<i16> {
     let channels = usize::from(channels).max(1);
     let divisor = i32::try_from(channels).unwrap_or(1);
     let mix = |it: &[i16]| i16::try_from(it.iter().map(|it| i32::from(*it)).sum::<i32>() / divisor).unwrap_or(0);
@@ -326,7 +418,7 @@ fn mixed(samples: &[i16], channels: u16) -> Vec<i16> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate, which is clipping")]
-fn from_float(sample: f32) -> i16 {
+pub(super) fn from_float(sample: f32) -> i16 {
     (sample * 32_768.0).round() as i16
 }
 
@@ -343,7 +435,7 @@ fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
 }
 
 /// Without the URL, which may hold a secret.
-fn http_error(error: reqwest::Error) -> FetchError {
+pub(super) fn http_error(error: reqwest::Error) -> FetchError {
     FetchError::Http(error.without_url().to_string())
 }
 
@@ -354,6 +446,8 @@ const MP3_PIECE_BYTES: usize = 16 << 10;
 mod tests {
     use std::io::Write;
 
+    use futures_util::StreamExt;
+
     use axum::Router;
     use axum::body::Body;
     use axum::http::{StatusCode, header};
@@ -362,6 +456,7 @@ mod tests {
     use rusty_mp3::{Mp3Encoder, Mp3EncoderConfig};
 
     use super::*;
+    use crate::limits::STREAM_FRAMES_MAX;
     use crate::server::task;
 
     const RATE: SampleRate = SampleRate::Hz8000;
@@ -453,6 +548,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_no_end_is_played_as_it_comes_and_kept_to_a_little() {
+        let (url, sources) = server().await;
+        for (path, whole_ms) in [("/radio", None), ("/short.mp3", Some(500)), ("/tone.mp3", Some(500))] {
+            match (sources.open(&format!("{url}{path}"), RATE, true).await.unwrap(), whole_ms) {
+                (Opened::Clip(clip), Some(ms)) => assert!(clip.duration_ms().abs_diff(ms) < 150, "{path}"),
+                (Opened::Stream(stream, mut frames), None) => {
+                    let running = task::spawn("test stream", stream.run());
+                    let mut loud = 0;
+                    for _ in 0..1_000 {
+                        while frames.is_empty() {
+                            tokio::task::yield_now().await;
+                        }
+                        assert!(frames.slots() <= STREAM_FRAMES_MAX);
+                        let frame = frames.pop().unwrap();
+                        loud += u32::from(frame.samples().iter().any(|it| it.unsigned_abs() > 1_000));
+                    }
+                    assert!(loud > 800, "{loud}");
+                    drop(frames);
+                    assert!(running.await.unwrap().is_ok(), "it ends when nobody listens");
+                }
+                (opened, _) => panic!("{path}: {opened:?}"),
+            }
+        }
+        // Of which all is needed, none is played as it comes.
+        let refused = sources.open(&format!("{url}/radio"), RATE, false).await.unwrap_err();
+        assert_eq!(refused.to_string(), "it has more than 100000 bytes");
+        let refused = sources.open(&format!("{url}/noise"), RATE, true).await.unwrap_err();
+        assert!(matches!(refused, FetchError::Damaged(_) | FetchError::NotAudio), "{refused}");
+        let refused = sources.open(&format!("{url}/page"), RATE, true).await.unwrap_err();
+        assert!(matches!(refused, FetchError::NotAudio), "{refused}");
+    }
+
+    #[tokio::test]
     async fn files_come_from_their_directory_only() {
         let home = std::env::temp_dir().join(format!("hookswitch-clips-{}", std::process::id()));
         std::fs::create_dir_all(home.join("inside/sub")).unwrap();
@@ -511,6 +639,14 @@ mod tests {
     /// A server on loopback, and sources that may fetch from it.
     async fn server() -> (String, Sources) {
         let endless = || futures_util::stream::repeat_with(|| Ok::<_, io::Error>(wav(8_000, 1)));
+        let tone = mp3();
+        let radio = move || futures_util::stream::repeat(tone.clone()).map(Ok::<_, io::Error>);
+        let short = radio.clone();
+        let noise = || {
+            let sync = || Ok::<_, io::Error>(vec![0xff, 0xfb, 0x90, 0]);
+            futures_util::stream::once(async move { sync() })
+                .chain(futures_util::stream::repeat_with(|| Ok(vec![7; 900])))
+        };
         let never = || {
             let first = futures_util::stream::once(async { Ok::<_, io::Error>(wav(8_000, 1)) });
             Body::from_stream(first.chain(futures_util::stream::pending()))
@@ -520,6 +656,9 @@ mod tests {
             .route("/tone.wav", get(|| async { wav(16_000, 2) }))
             .route("/tone.mp3", get(|| async { mp3() }))
             .route("/away", get(away))
+            .route("/radio", get(move || async move { Body::from_stream(radio()) }))
+            .route("/short.mp3", get(move || async move { Body::from_stream(short().take(1)) }))
+            .route("/noise", get(move || async move { Body::from_stream(noise()) }))
             .route("/page", get(|| async { "<html><body>no audio at all</body></html>" }))
             .route("/huge", get(|| async { vec![0_u8; 200_000] }))
             .route("/endless", get(move || async move { Body::from_stream(endless()) }))

@@ -3,18 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::call::Sound;
 use crate::codec::{Clip, SampleRate, WeakClip};
 use crate::config;
-use crate::limits::{CLIP_FETCHES_MAX, CLIPS_SHARED_MAX};
+use crate::limits::{AUDIO_STREAMS_MAX, CLIP_FETCHES_MAX, CLIPS_SHARED_MAX};
 use crate::media::sounds;
 use crate::media::tones::call_tones::CallTones;
-use crate::server::player::Sources;
+use crate::server::player::{Opened, Sources};
 
 /// Finds sounds for all calls.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Sounds {
     country: String,
     /// Further fetches wait, so that a crowd of callers does not fill the memory with what is being decoded.
     fetches: Semaphore,
+    /// Those that are played while they come.
+    streams: Arc<Semaphore>,
     /// What somebody plays right now, or has just played.
     shared: Mutex<BTreeMap<Key, WeakClip>>,
 }
@@ -81,7 +83,13 @@ impl Sounds {
             time_max: config.fetch,
             ..Sources::default()
         };
-        Ok(Self { sources, country, fetches: Semaphore::new(CLIP_FETCHES_MAX), shared: Mutex::default() })
+        Ok(Self {
+            sources,
+            country,
+            fetches: Semaphore::new(CLIP_FETCHES_MAX),
+            streams: Arc::new(Semaphore::new(AUDIO_STREAMS_MAX)),
+            shared: Mutex::default(),
+        })
     }
 
     /// What `written` names, for a leg of `rate`: a sound that is built in, a file, or an address.
@@ -99,6 +107,33 @@ impl Sounds {
             self.share(key, &clip);
         }
         Ok(clip)
+    }
+
+    /// The same for whoever can play what comes bit by bit, if `may_stream`. The permit of a stream is to be kept as long as it
+    /// is read.
+    ///
+    /// # Errors
+    /// As [`Sounds::find`].
+    pub(crate) async fn open(
+        &self,
+        written: &str,
+        rate: SampleRate,
+        may_stream: bool,
+    ) -> Result<(Opened, Option<OwnedSemaphorePermit>), String> {
+        if !may_stream || !written.contains("://") {
+            return self.find(written, rate).await.map(|it| (Opened::Clip(it), None));
+        }
+        // It is never closed.
+        let _place = self.fetches.acquire().await.ok();
+        let opened = self.sources.open(written, rate, true).await.map_err(|error| error.to_string())?;
+        let permit = match &opened {
+            Opened::Clip(_) => None,
+            Opened::Stream(..) => {
+                let permit = Arc::clone(&self.streams).try_acquire_owned();
+                Some(permit.map_err(|_error| "too many streams are being played".to_owned())?)
+            }
+        };
+        Ok((opened, permit))
     }
 
     /// The same before the first call, of what is here: a file, or a sound that is built in.

@@ -1,44 +1,52 @@
 //! Calls under way, dealt with over HTTP: recorded, supervised, pressed keys into, transferred, ended.
 
 use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::carrier::{Carrier, Received};
 use crate::http_client::{self, Answer};
-use crate::server_process::Server;
+use crate::server_process::{Home, Server};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 use crate::tone_peer::{TonePeer, talk};
 
-const KEY: &str = "hsk_of_this_test_and_no_other";
-const CALLER: f64 = 500.0;
-const CALLED: f64 = 900.0;
+pub(crate) const KEY: &str = "hsk_of_this_test_and_no_other";
+pub(crate) const CALLER: f64 = 500.0;
+pub(crate) const CALLED: f64 = 900.0;
 const SUPERVISOR: f64 = 1_300.0;
 const TONES: [f64; 3] = [CALLER, CALLED, SUPERVISOR];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Two people who talk, and somebody who may be called beside them.
-struct Talking {
-    server: Server,
-    phone: Phone,
-    caller: TonePeer,
-    called: TonePeer,
-    at_called: Carrier,
+pub(crate) struct Talking {
+    pub(crate) server: Server,
+    pub(crate) phone: Phone,
+    pub(crate) caller: TonePeer,
+    pub(crate) called: TonePeer,
+    pub(crate) at_called: Carrier,
     at_supervisor: Carrier,
-    call: String,
+    pub(crate) call: String,
 }
 
 impl Talking {
     fn start() -> Self {
+        Self::start_in(&Home::new(), &[])
+    }
+
+    pub(crate) fn start_in(home: &Arc<Home>, more: &[(&str, &str)]) -> Self {
         let (at_called, at_supervisor) = (Carrier::start(), Carrier::start());
-        let server = Server::start(&[
+        let (uri, number) = (at_called.uri(), format!("sip:400@{}", at_called.address));
+        let mut settings = vec![
             ("HTTP__API_KEY", KEY),
-            ("TRUNKS__ACME__URI", &at_called.uri()),
+            ("TRUNKS__ACME__URI", &uri),
             ("TRUNKS__ACME__SOURCES", "127.0.0.1/32"),
             ("TRUNKS__ACME__OPTIONS_S", "0"),
-            ("NUMBERS__400__URI", &format!("sip:400@{}", at_called.address)),
-        ]);
+            ("NUMBERS__400__URI", &number),
+        ];
+        settings.extend(more);
+        let server = Server::start_in(home, &settings);
         let mut phone = Phone::udp(&server);
         let mut called = TonePeer::new(CALLED);
         std::thread::scope(|scope| {
@@ -56,7 +64,7 @@ impl Talking {
         self.ask("POST", what, body).status
     }
 
-    fn ask(&self, method: &str, what: &str, body: &str) -> Answer {
+    pub(crate) fn ask(&self, method: &str, what: &str, body: &str) -> Answer {
         ask(&self.server, method, &format!("/v1/calls/{}{what}", self.call), body)
     }
 
@@ -71,13 +79,13 @@ impl Talking {
     }
 }
 
-fn ask(server: &Server, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) fn ask(server: &Server, method: &str, path: &str, body: &str) -> Answer {
     let headers = format!("Authorization: Bearer {KEY}\r\n");
     http_client::send(server.http, method, path, &headers, body).unwrap()
 }
 
 /// The only call under way, once the journal has it.
-fn live_call(server: &Server) -> String {
+pub(crate) fn live_call(server: &Server) -> String {
     let mut call = None;
     server.wait(ANSWER_MAX, || {
         let calls: Value = serde_json::from_str(&ask(server, "GET", "/v1/calls?state=live", "").body).unwrap();

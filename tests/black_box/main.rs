@@ -37,6 +37,7 @@ mod hold;
 mod hostile_messages;
 mod keys_by_info;
 mod live_calls;
+mod live_plays;
 mod lost_callers;
 mod media_strangers;
 mod neighbours;

@@ -140,6 +140,8 @@ pub enum Event {
         /// `entered`, `left`, `muted`, `unmuted`, `removed`, or `refused_full`, `refused_locked`, `refused_pin`.
         what: String,
     },
+    /// Something is played to a side, by order from outside.
+    Play(PlayEvent),
     /// Something that only people read, such as the nodes a pathway went through.
     Note {
         /// What it is about.
@@ -300,6 +302,30 @@ pub struct Recording {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
+}
+
+/// A step in what becomes of something that is played to a side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayEvent {
+    /// What, by the number that its request was answered with.
+    pub play: u32,
+    /// To whom: `caller` or `called`.
+    pub to: String,
+    /// `started` with its first packet, `mark` with that of a mark, `finished` with its last, `cleared` when it was stopped,
+    /// `failed`.
+    pub what: String,
+    /// Of a start and a failure: what it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sound: Option<Pii<String>>,
+    /// The mark's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// Of a mark, its place; of what was stopped, where that was: in milliseconds from the beginning of the sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_ms: Option<u32>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Who ended a call.

@@ -222,6 +222,7 @@ impl Derivation {
                 record.initiator = Some(Initiator::Server);
             }
             Event::Ended { .. }
+            | Event::Play(_)
             | Event::Settled
             | Event::Held { .. }
             | Event::Digit { .. }

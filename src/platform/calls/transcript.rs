@@ -62,6 +62,7 @@ impl Transcript {
                 | Event::RecordingConsent { .. }
                 | Event::Recording(_)
                 | Event::Room { .. }
+                | Event::Play(_)
                 | Event::Note { .. }
                 | Event::Ended { .. }
                 | Event::Settled

@@ -188,8 +188,8 @@ impl Leg {
             && let Some((frame, is_alone)) = deck.next(self.session.rate())
         {
             if is_alone {
-                let has_agent = self.has_agent();
-                self.session.speak_alone(frame, has_agent);
+                let others_wait = self.has_agent() && self.room.is_none();
+                self.session.speak_alone(frame, others_wait);
             } else {
                 self.session.mix_in(frame);
             }

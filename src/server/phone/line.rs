@@ -235,7 +235,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
+                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..) | Signal::Play(..)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);
@@ -352,6 +352,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
         let order = Order {
             account,
             to,
+            user: None,
             from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
             display_name: None,
             headers: vec![],

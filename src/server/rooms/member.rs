@@ -25,6 +25,7 @@ use crate::server::call_recording::{CallRecording, RecordingPlan};
 use crate::server::media_link::{LegTick, TaskEnd};
 use crate::server::media_worker::RoomOrder;
 use crate::server::new_call::{NewCall, Party};
+use crate::server::plays::Plays;
 use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, Signal};
 use crate::server::{clock, task};
@@ -35,6 +36,7 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
     let NewCall { call, party, link, rate, signals } = new;
     let is_moderator = shared.rooms.is_moderator(&room.0, party.user.as_deref());
     let presence = Presence { room: room.0, call, rooms: shared.rooms.clone(), worker: shared.worker.clone() };
+    let mut plays = Plays::new(shared.worker.clone(), Arc::clone(&shared.sounds), Arc::clone(&shared.metrics));
     let attendant = Attendant {
         shared,
         presence,
@@ -49,7 +51,7 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         answered: None,
         rate,
     };
-    attendant.run(link, signals).await;
+    attendant.run(link, signals, &mut plays).await;
 }
 
 struct Attendant {
@@ -102,7 +104,7 @@ impl Drop for Presence {
 }
 
 impl Attendant {
-    async fn run(mut self, mut link: Option<TaskEnd>, mut signals: mpsc::Receiver<Signal>) {
+    async fn run(mut self, mut link: Option<TaskEnd>, mut signals: mpsc::Receiver<Signal>, plays: &mut Plays) {
         match self.admitted() {
             Err(refused) => self.refuse(refused).await,
             Ok(()) if self.party.is_placed => {}
@@ -113,10 +115,17 @@ impl Attendant {
                 biased;
                 signal = signals.recv() => match signal {
                     Some(Signal::Ended { end, cause, media }) => break Some((end, cause, media)),
+                    Some(Signal::Play(request, seats, reply)) => {
+                        reply.send(plays.handle_request(request, &seats, clock::now())).unwrap_or_default();
+                        self.shared.log.write_all(self.presence.call, plays.take_events()).await;
+                    }
                     Some(signal) => self.handle_signal(signal).await,
                     // The worker is gone, and with it the process.
                     None => break None,
                 },
+                () = plays.next() => {
+                    self.shared.log.write_all(self.presence.call, plays.take_events()).await;
+                }
                 tick = next_tick(&mut link) => match tick {
                     Some(tick) => self.handle_tick(&tick).await,
                     None => link = None,
@@ -125,6 +134,7 @@ impl Attendant {
         };
         let recordings = self.leave().await;
         if let Some((end, cause, media)) = ended {
+            self.shared.log.write_all(self.presence.call, plays.finish().await).await;
             self.finish(recordings).await;
             self.shared.log.finish(self.presence.call, end, cause, media).await;
         }
@@ -158,7 +168,7 @@ impl Attendant {
                 let recordings = self.leave().await;
                 self.write_recordings(recordings).await;
             }
-            Signal::Ringing | Signal::Transferred(_) | Signal::Ended { .. } => {}
+            Signal::Ringing | Signal::Transferred(_) | Signal::Play(..) | Signal::Ended { .. } => {}
         }
     }
 

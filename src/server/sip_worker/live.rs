@@ -18,6 +18,7 @@ use crate::server::capture::CaptureTap;
 use crate::server::clock;
 use crate::server::media_worker::Speech;
 use crate::server::new_call::{NewCall, Party};
+use crate::server::plays::PlayRequest;
 use crate::server::recorder::{Format, TapEnd};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
@@ -39,6 +40,8 @@ pub(crate) enum LiveOrder {
     ChangeMode(Mode),
     /// Hang up its supervisor.
     Dismiss,
+    /// Have something played to its sides, or done with what is.
+    Play(PlayRequest),
 }
 
 /// What is to become of a recording.
@@ -132,7 +135,8 @@ type Reply = oneshot::Sender<Result<(), LiveRefused>>;
 impl SipWorker {
     pub(super) fn handle_live(&mut self, call: CallId, order: LiveOrder, reply: Reply, now: Now) {
         let done = match order {
-            LiveOrder::Record(request) => return self.record_live(call, request, reply),
+            LiveOrder::Record(request) => return self.tell_actor(call, reply, |it| Signal::Record(request, it)),
+            LiveOrder::Play(request) => return self.play_live(call, request, reply),
             LiveOrder::HangUp => self.hang_up_live(call, now),
             LiveOrder::Transfer(target) => self.calls.redirect(call, target, now).map_err(refused),
             LiveOrder::Digits(digits, side) => self.press(call, &digits, side),
@@ -174,15 +178,25 @@ impl SipWorker {
         digits.iter().try_for_each(|it| leg.send_digit(*it, DTMF_SENT_MS)).or(Err(LiveRefused::Busy))
     }
 
-    /// The actor of a call looks after its recording. A call without one gets one now.
-    fn record_live(&mut self, call: CallId, request: RecordRequest, reply: Reply) {
+    fn play_live(&mut self, call: CallId, request: PlayRequest, reply: Reply) {
+        let Some((caller, called)) = self.calls.sides(call) else {
+            return reply.send(Err(LiveRefused::NotTalking)).unwrap_or_default();
+        };
+        let rate = |it: LegId| self.calls.rate_of(it).unwrap_or(SampleRate::Hz8000);
+        let seats = [Some((Side::Caller, caller)), called.map(|it| (Side::Called, it))];
+        let seats = seats.into_iter().flatten().map(|(side, leg)| (side, leg, rate(leg))).collect();
+        self.tell_actor(call, reply, |it| Signal::Play(request, seats, it));
+    }
+
+    /// The actor of a call looks after its recording and what is played in it. A call without one gets one now.
+    fn tell_actor(&mut self, call: CallId, reply: Reply, signal: impl FnOnce(Reply) -> Signal) {
         let attended = self.actors.contains_key(&call) || self.attend(call);
         let actor = self.actors.get(&call).filter(|_| attended);
         let Some(actor) = actor else {
             return reply.send(Err(LiveRefused::NotTalking)).unwrap_or_default();
         };
-        if let Err(mpsc::error::TrySendError::Full(Signal::Record(_, reply))) =
-            actor.try_send(Signal::Record(request, reply))
+        if let Err(mpsc::error::TrySendError::Full(Signal::Record(_, reply) | Signal::Play(.., reply))) =
+            actor.try_send(signal(reply))
         {
             reply.send(Err(LiveRefused::Busy)).unwrap_or_default();
         }

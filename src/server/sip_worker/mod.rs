@@ -38,6 +38,7 @@ use crate::server::media_link::TaskEnd;
 use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, PlayOrder, RoomOrder};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
+use crate::server::plays::{PlayRequest, Seat};
 use crate::server::ports::PortPool;
 use crate::server::recorder::TapEnd;
 use crate::server::resolver::Resolver;
@@ -97,7 +98,6 @@ pub(crate) enum Command {
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
     /// Have something played into a leg, or done with what is.
-    #[expect(dead_code, reason = "nobody orders it yet")]
     PlayInto(LegId, PlayOrder),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>, HandOver),
@@ -152,6 +152,8 @@ pub(crate) enum Signal {
     Digit(char),
     /// What is to become of the call's recording.
     Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
+    /// What is to be played to its sides, which are these, or done with what is.
+    Play(PlayRequest, Vec<Seat>, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
     Transferred(TransferOutcome),
     /// The call is over for signalling. The actor writes the leg's report and the last event when it has written
