@@ -164,8 +164,9 @@ fn what_both_hear_for_ever_is_gone_within_a_packet_when_it_is_cleared() {
     let cleared = meanwhile(&mut it, SECOND * 4, |desk| {
         desk.play(r#"{"sound": "two.wav", "to": "both", "times": "forever"}"#);
         std::thread::park_timeout(SECOND * 3);
+        let asked = Instant::now();
         assert_eq!(desk.ask("DELETE", "", "").status, 204);
-        Instant::now()
+        [asked, Instant::now()]
     });
     let steps = Desk::of(&it).wait_for_steps(&it.server, 4);
     for (peer, from, side, voice) in [(&it.caller, from[0], "caller", CALLED), (&it.called, from[1], "called", CALLER)]
@@ -173,10 +174,10 @@ fn what_both_hear_for_ever_is_gone_within_a_packet_when_it_is_cleared() {
         let loud = packets_with(peer, from, PLAYED);
         assert!(is_run(&loud) && loud.len() > 120, "{side}: {loud:?}");
         let last = peer.heard[*loud.last().unwrap()].at;
-        let late = last.saturating_duration_since(cleared);
+        let (after, late) = (last.saturating_duration_since(cleared[0]), last.saturating_duration_since(cleared[1]));
         let next = packets_with(peer, *loud.last().unwrap(), voice)[0];
         println!(
-            "{side}: the last packet came {late:?} after the answer, the voice {} packets later",
+            "{side}: the last packet came {after:?} after it was asked for, {late:?} after the answer, the voice {} packets later",
             next - loud.last().unwrap()
         );
         assert!(late < Duration::from_millis(40), "{late:?}");
@@ -384,8 +385,8 @@ fn a_stream_without_an_end_is_heard_soon_and_ends_when_it_is_cleared() {
         let steps = Desk::of(&it).wait_for_steps(&it.server, 3);
         let names: Vec<_> = steps.iter().map(|it| it.0.as_str()).collect();
         assert_eq!(names, ["caller started", "caller mark three", "caller cleared"]);
-        let heard_ms = loud.len() as u64 * 20;
-        assert!(steps[2].1["position_ms"].as_u64().unwrap().abs_diff(heard_ms) <= 200, "{heard_ms} {steps:?}");
+        let heard_ms = all as u64 * 20;
+        assert!(steps[2].1["position_ms"].as_u64().unwrap().abs_diff(heard_ms) <= 60, "{heard_ms} {steps:?}");
         it.caller.assert_unbroken(from);
     }
 }
