@@ -92,6 +92,14 @@ impl Mind {
         }
     }
 
+    /// The caller has heard a sound as far as this mark.
+    pub(super) fn handle_mark(&mut self, name: &str) {
+        match self {
+            Self::Pathway(it) => it.handle_mark(name),
+            Self::Model(_) => {}
+        }
+    }
+
     /// The sound that was to be played is not there.
     pub(super) fn handle_not_played(&mut self) {
         match self {

@@ -7,7 +7,7 @@
 //!
 //! Bounds: utterances beyond `AGENT_UTTERANCES_MAX` are refused, audio beyond `AGENT_SPEECH_MS_MAX` is dropped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::provider::{UtteranceId, WordTime};
 use crate::codec::{Clip, Frame, SampleRate};
@@ -31,6 +31,8 @@ pub struct Speech {
     starved: Option<(UtteranceId, u64)>,
     /// Ticks in a row in which the leg had nothing of what it was given.
     silent_ticks: u8,
+    /// Marks that have been heard, and not yet asked for.
+    marked: VecDeque<String>,
 }
 
 /// Something that the caller heard.
@@ -86,6 +88,8 @@ struct Utterance {
     clip: Option<Clip>,
     /// How often it is played.
     times: Option<u32>,
+    /// Places of it that are told once they have been heard, in samples, with their names; the first is next.
+    marks: VecDeque<(u32, String)>,
     /// Audio that is not known to have been played.
     audio: VecDeque<i16>,
     /// Samples that arrived, that the leg was given, and that it reported as played.
@@ -109,6 +113,7 @@ impl Speech {
             spoken: VecDeque::new(),
             starved: None,
             silent_ticks: 0,
+            marked: VecDeque::new(),
         }
     }
 
@@ -141,6 +146,20 @@ impl Speech {
         let utterance = self.queue.back_mut()?;
         (utterance.kind, utterance.times) = (SpokenKind::Sound, times);
         Some(id)
+    }
+
+    /// Has it told by [`Speech::poll_mark`] when the caller has heard these places of a sound, in milliseconds, each once.
+    pub fn mark(&mut self, id: UtteranceId, marks: &BTreeMap<u32, String>) {
+        let rate = self.rate;
+        let samples = |ms: u32| ms.saturating_mul(rate.hz() / 1_000);
+        if let Some(utterance) = self.queue.iter_mut().find(|it| it.id == id) {
+            utterance.marks = marks.iter().map(|(ms, name)| (samples(*ms), name.clone())).collect();
+        }
+    }
+
+    /// The next mark that has been heard.
+    pub fn poll_mark(&mut self) -> Option<String> {
+        self.marked.pop_front()
     }
 
     /// Plays a sound again and again until [`Speech::end_waiting`].
@@ -240,6 +259,7 @@ impl Speech {
                 utterance.handle_played(utterance.fed, self.rate, now_ms);
             }
         }
+        self.take_marks();
         self.finish(now_ms);
         let next = self.queue.iter().find(|it| !it.is_fed());
         let starving = next.filter(|it| it.fed == it.received && it.kind == SpokenKind::Words).map(|it| it.id);
@@ -372,6 +392,15 @@ impl Speech {
         }
     }
 
+    fn take_marks(&mut self) {
+        for utterance in &mut self.queue {
+            let played = utterance.played;
+            while let Some((_, name)) = utterance.marks.pop_front_if(|(at, _)| *at < played) {
+                self.marked.push_back(name);
+            }
+        }
+    }
+
     fn frames_in_leg(&self) -> u32 {
         self.queue.iter().map(|it| it.fed.saturating_sub(it.played).div_ceil(frame_samples(self.rate))).sum()
     }
@@ -386,6 +415,7 @@ impl Utterance {
             kind: SpokenKind::Words,
             clip: None,
             times: Some(1),
+            marks: VecDeque::new(),
             audio: VecDeque::new(),
             received: 0,
             fed: 0,
@@ -653,6 +683,24 @@ mod tests {
         let spoken: Vec<_> = std::iter::from_fn(|| speech.poll_spoken()).map(|it| (it.text, it.kind)).collect();
         let expected = [("One.", SpokenKind::Words), ("jingle.wav", SpokenKind::Sound)];
         assert_eq!(spoken, expected.map(|(text, kind)| (text.to_owned(), kind)));
+    }
+
+    #[test]
+    fn marks_are_told_once_when_their_places_have_been_heard() {
+        let mut speech = speech(&[]);
+        let id = speech.play("offer.wav", Some(2), true).unwrap();
+        let marks = [(0, "a"), (50, "b"), (60, "c"), (100, "never")];
+        speech.mark(id, &marks.map(|(ms, name)| (ms, name.to_owned())).into());
+        assert!(speech.handle_clip(id, clip(&[5; 400])));
+        let mut told = vec![];
+        for ms in (20..=80).step_by(20) {
+            play(&mut speech, id.0, ms - 20, ms);
+            told.push(std::iter::from_fn(|| speech.poll_mark()).collect::<String>());
+        }
+        assert_eq!(told, ["a", "", "b", "c"]);
+        speech.interrupt(false);
+        speech.handle_tick(Some((id, 800)), 0, 100);
+        assert_eq!(speech.poll_mark(), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! [`Step`]: what an agent's mind, be it a pathway or a language model, wants done next.
 
+use std::collections::BTreeMap;
+
 use super::event::{Event, HangUpReason, Service};
 use super::provider::ModelCommand;
 
@@ -22,6 +24,8 @@ pub enum Step {
         times: Option<u32>,
         /// Whether the caller may interrupt it.
         interruptible: bool,
+        /// Places of it in milliseconds, told when they have been heard, and their names.
+        marks: BTreeMap<u32, String>,
     },
     /// Once all is said: send these keys.
     Dtmf(String),

@@ -63,6 +63,68 @@ fn files_addresses_and_ringing_are_heard_one_after_the_other() {
     assert!(said[2].starts_with("ringback from ") && said[2].ends_with("cut off"), "{said:?}");
 }
 
+/// Whoever interrupts a message is dealt with by what they have heard of it.
+#[test]
+fn how_far_a_message_was_heard_decides_what_follows() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("sounds")).unwrap();
+    for (name, hz, ms) in [("offer", JINGLE_HZ, 5_000), ("early", MUSIC_HZ, 400), ("late", RINGING_HZ, 400)] {
+        std::fs::write(home.path().join(format!("sounds/{name}.wav")), wav_of_tone(hz, ms)).unwrap();
+    }
+    std::fs::write(home.path().join("offer.toml"), OFFER).unwrap();
+    let keys =
+        [("SOUNDS__DIRECTORY", "sounds"), ("AGENTS__OFFER__PATHWAY", "offer.toml"), ("NUMBERS__300__AGENT", "offer")];
+    let server = Server::start_in(&home, &keys);
+    for (wait_ms, follows, mark) in [(1_000, MUSIC_HZ, None), (3_000, RINGING_HZ, Some("last_mark = price"))] {
+        let mut phone = Phone::call(&server, "300");
+        let mut heard = phone.stay(Sends::Silence, Duration::from_millis(wait_ms)).heard.payload;
+        phone.press('5');
+        let stay = phone.stay(Sends::Silence, Duration::from_secs(8));
+        assert!(stay.bye.is_some(), "the goodbye ends the call");
+        heard.extend(&stay.heard.payload);
+        let tones = runs(&heard);
+        let [(JINGLE_HZ, offer_ms), (then, _)] = tones[..] else {
+            panic!("{tones:?}\n{}", server.log());
+        };
+        assert_eq!(then, follows, "{tones:?}");
+        let data = server.home.data();
+        assert!(server.wait(Duration::from_secs(10), || journal::calls(&data).last().is_some_and(|it| it.closed)));
+        let calls = journal::calls(&data);
+        let notes: Vec<_> = calls.last().unwrap().all("note").collect();
+        let set = notes.iter().find(|it| it["topic"] == "variable").map(|it| it["text"].as_str().unwrap());
+        assert_eq!(set, mark, "{notes:?}");
+        println!("{offer_ms} ms of the offer were heard, then {then} Hz");
+    }
+}
+
+const OFFER: &str = r#"
+[pathway]
+name = "offer"
+start = "offer"
+[nodes.offer]
+kind = "play"
+source = "offer.wav"
+marks = { price = 2000, terms = 4500 }
+next = "bye"
+interrupted = "how_far"
+[nodes.how_far]
+kind = "condition"
+when = [{ variable = "last_mark", equals = "price", next = "late" }]
+otherwise = "early"
+[nodes.late]
+kind = "play"
+source = "late.wav"
+interruptible = false
+next = "bye"
+[nodes.early]
+kind = "play"
+source = "early.wav"
+interruptible = false
+next = "bye"
+[nodes.bye]
+kind = "end"
+"#;
+
 fn pathway(music: &str) -> String {
     format!(
         r#"

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::Loader;
-use super::node::Node;
+use super::node::{LAST_MARK, Node};
 use super::problem::Problem;
 use super::words::Words;
 use super::{GlobalWay, Pathway};
@@ -62,6 +62,38 @@ pub(super) fn unreachable(loader: &mut Loader<'_>, pathway: &Pathway) {
     for name in document.nodes.keys().filter(|it| !reached.contains(it.get_ref().as_str())) {
         let problem = Problem::Unreachable { start: pathway.start.clone() };
         loader.wrong(name.span(), format!("node `{}`", name.get_ref()), problem);
+    }
+}
+
+/// Marks that a `condition` asks for and no sound has.
+pub(super) fn unknown_marks(loader: &mut Loader<'_>, pathway: &Pathway) {
+    let marks = |node: &Node| match node {
+        Node::Play(play) => play.marks.values().cloned().collect(),
+        Node::Say { .. }
+        | Node::Listen(_)
+        | Node::Collect(_)
+        | Node::Condition { .. }
+        | Node::Action(_)
+        | Node::Transfer { .. }
+        | Node::End { .. } => vec![],
+    };
+    let known: BTreeSet<String> = pathway.nodes.values().flat_map(marks).collect();
+    if known.is_empty() {
+        // Then it is a variable like any other.
+        return;
+    }
+    let document = loader.document;
+    for (name, entry) in &document.nodes {
+        for when in entry.when.iter().flat_map(|it| it.get_ref()) {
+            let Some(mark) = when.equals.as_ref().filter(|_| when.variable.get_ref() == LAST_MARK) else { continue };
+            let is_known = mark.is_empty() || known.iter().any(|it| it.to_lowercase() == mark.trim().to_lowercase());
+            if !is_known {
+                let known = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let why = format!("no sound has a mark `{mark}`; marks are: {known}");
+                let place = format!("node `{}`", name.get_ref());
+                loader.wrong(when.variable.span(), place, Problem::Invalid { key: "when", why });
+            }
+        }
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) struct NodeEntry {
     #[serde(rename = "loop")]
     pub(super) forever: Option<Spanned<bool>>,
     pub(super) interrupted: Option<Spanned<String>>,
+    pub(super) marks: Option<Spanned<BTreeMap<Spanned<String>, Spanned<u32>>>>,
 }
 
 /// One branch of a `condition`.
@@ -174,6 +175,7 @@ impl NodeEntry {
             ("times", place(&self.times)),
             ("loop", place(&self.forever)),
             ("interrupted", place(&self.interrupted)),
+            ("marks", place(&self.marks)),
         ];
         all.into_iter().filter_map(|(key, place)| Some((key, place?))).collect()
     }

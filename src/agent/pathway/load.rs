@@ -15,7 +15,10 @@ use super::template::{Template, is_variable_name};
 use super::words::Words;
 use super::{GlobalWay, Pathway, Slot, check};
 use crate::agent::event::RecordingOrder;
-use crate::limits::{PATHWAY_BYTES_MAX, PATHWAY_NODES_MAX, PATHWAY_PHRASES_MAX, SPEECH_PHRASE_CHARS_MAX};
+use crate::limits::{
+    MARK_CHARS_MAX, PATHWAY_BYTES_MAX, PATHWAY_NODES_MAX, PATHWAY_PHRASES_MAX, PLAYER_MARKS_MAX,
+    SPEECH_PHRASE_CHARS_MAX,
+};
 
 /// Reads the pathway `text`, called `file` in errors.
 pub(super) fn load(file: &str, text: &str) -> Result<Pathway, PathwayErrors> {
@@ -40,6 +43,7 @@ pub(super) fn load(file: &str, text: &str) -> Result<Pathway, PathwayErrors> {
         check::duplicates(&mut loader);
         check::unused_intents(&mut loader, &pathway);
         check::unreachable(&mut loader, &pathway);
+        check::unknown_marks(&mut loader, &pathway);
         check::never_waiting(&mut loader, &pathway);
     }
     if loader.errors.is_empty() {
@@ -276,7 +280,31 @@ impl<'a> Loader<'a> {
         }
         let times = if forever.is_some() { None } else { Some(entry.times.as_ref().map_or(1, |it| *it.get_ref())) };
         let source = self.template(place, "source", source);
-        Some(Play { source, times, interruptible, next, interrupted, failed })
+        let marks = self.marks(place, entry);
+        Some(Play { source, times, interruptible, marks, next, interrupted, failed })
+    }
+
+    fn marks(&mut self, place: &str, entry: &NodeEntry) -> BTreeMap<u32, String> {
+        let mut marks = BTreeMap::new();
+        let Some(written) = &entry.marks else {
+            return marks;
+        };
+        if written.get_ref().len() > PLAYER_MARKS_MAX {
+            self.wrong(written.span(), place, Problem::TooMany { what: "marks", max: PLAYER_MARKS_MAX });
+        }
+        let mut names: Vec<_> = written.get_ref().iter().collect();
+        names.sort_by_key(|(name, _)| name.span().start);
+        for (name, ms) in names {
+            let (name, at) = (name.get_ref(), name.span());
+            if name.trim().is_empty() || name.chars().count() > MARK_CHARS_MAX {
+                let why = format!("the name of a mark has 1 to {MARK_CHARS_MAX} characters");
+                self.wrong(at, place, Problem::Invalid { key: "marks", why });
+            } else if let Some(other) = marks.insert(*ms.get_ref(), name.clone()) {
+                let why = format!("`{name}` is where `{other}` is; each has a place of its own, in milliseconds");
+                self.wrong(at, place, Problem::Invalid { key: "marks", why });
+            }
+        }
+        marks
     }
 
     fn listen(
@@ -552,7 +580,7 @@ const DEFAULT_GOODBYE: &str = "Goodbye.";
 /// The kinds of nodes and the keys that each takes.
 const KINDS: &[(&str, &[&str])] = &[
     ("say", &["say", "interruptible", "next"]),
-    ("play", &["source", "times", "loop", "interruptible", "next", "interrupted", "failed"]),
+    ("play", &["source", "times", "loop", "interruptible", "marks", "next", "interrupted", "failed"]),
     ("listen", &["say", "interruptible", "on", "fill", "digits", "no_match", "no_input", "retries", "escalate"]),
     ("collect", &["say", "interruptible", "slot", "next", "no_match", "no_input", "retries", "escalate"]),
     ("condition", &["when", "otherwise"]),
@@ -703,6 +731,55 @@ kind = "end"
     }
 
     #[test]
+    fn marks_have_places_of_their_own_and_are_asked_for_by_their_names() {
+        check(
+            r#"
+[pathway]
+name = "x"
+start = "a"
+[nodes.a]
+kind = "play"
+source = "a.wav"
+next = "b"
+[nodes.a.marks]
+price = 500
+"" = 700
+terms = 500
+[nodes.b]
+kind = "say"
+say = "B"
+marks = { price = 1 }
+next = "a"
+"#,
+            "p.toml:10: node `a`: `marks`: the name of a mark has 1 to 64 characters
+             p.toml:11: node `a`: `marks`: `terms` is where `price` is; each has a place of its own, in milliseconds
+             p.toml:15: node `b`: a `say` node does not take `marks`; it takes: say, interruptible, next",
+        );
+        check(
+            r#"
+[pathway]
+name = "x"
+start = "a"
+[nodes.a]
+kind = "play"
+source = "a.wav"
+marks = { price = 500, terms = 900 }
+next = "b"
+[nodes.b]
+kind = "condition"
+when = [
+    { variable = "last_mark", equals = "terms", next = "c" },
+    { variable = "last_mark", equals = "prize", next = "c" },
+]
+otherwise = "c"
+[nodes.c]
+kind = "end"
+"#,
+            "p.toml:13: node `b`: `when`: no sound has a mark `prize`; marks are: price, terms",
+        );
+    }
+
+    #[test]
     fn slots_say_what_their_type_takes() {
         check(
             r#"
@@ -795,7 +872,7 @@ on = { one = "a" }
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsays = 1",
             "p.toml:6: unknown field `says`, expected one of `kind`, `say`, `interruptible`, `next`, `on`, `fill`, `digits`, \
              `slot`, `no_match`, `no_input`, `retries`, `escalate`, `when`, `otherwise`, `set`, `note`, `dtmf`, `recording`, `target`, `failed`, \
-             `source`, `times`, `loop`, `interrupted`",
+             `source`, `times`, `loop`, `interrupted`, `marks`",
         );
         check(
             "[pathway]\nname = \"x\"\nstart = \"a\"\n[nodes.a]\nkind = \"end\"\nsay = 1",

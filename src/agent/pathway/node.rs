@@ -1,8 +1,13 @@
 //! The nodes of a pathway: what each does, with every name in it resolved.
 
+use std::collections::BTreeMap;
+
 use super::slot::SlotKind;
 use super::template::Template;
 use crate::agent::event::RecordingOrder;
+
+/// The variable that says how far the last sound with marks was heard.
+pub const LAST_MARK: &str = "last_mark";
 
 /// One place in the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub struct Play {
     pub times: Option<u32>,
     /// Whether the caller may interrupt it.
     pub interruptible: bool,
+    /// Places of it in milliseconds, and their names; [`LAST_MARK`] says which was heard last.
+    pub marks: BTreeMap<u32, String>,
     /// Where to once it is over.
     pub next: String,
     /// Where to when the caller interrupts it. If something is asked for there, what interrupted is the answer.

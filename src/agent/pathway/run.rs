@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_chacha::ChaCha12Rng;
 
 use super::intent::best_match;
-use super::node::{Action, Collect, Listen, Node, Play, Prompt, Reprompt, Retry, Test, When};
+use super::node::{Action, Collect, LAST_MARK, Listen, Node, Play, Prompt, Reprompt, Retry, Test, When};
 use super::slot::SlotKind;
 use super::template::Template;
 use super::words::Words;
@@ -170,6 +170,13 @@ impl Run {
         self.sounds_failed = 0;
         if let Some(next) = self.sound().map(|it| it.next.clone()) {
             self.go_to(next);
+        }
+    }
+
+    /// The sound was heard as far as this mark.
+    pub fn handle_mark(&mut self, name: &str) {
+        if self.sound().is_some() {
+            self.set(LAST_MARK, name.to_owned());
         }
     }
 
@@ -369,8 +376,12 @@ impl Run {
             Node::Play(play) => {
                 let source = self.render(&play.source);
                 self.waiting = Waiting::Sound;
-                let (times, interruptible) = (play.times, play.interruptible);
-                self.steps.push_back(Step::Play { source, times, interruptible });
+                if !play.marks.is_empty() && self.variables.len() < PATHWAY_VARIABLES_MAX {
+                    // Nothing of it has been heard; that it begins stands in the record already.
+                    self.variables.insert(LAST_MARK.to_owned(), String::new());
+                }
+                let (times, interruptible, marks) = (play.times, play.interruptible, play.marks.clone());
+                self.steps.push_back(Step::Play { source, times, interruptible, marks });
                 None
             }
             Node::Condition { when, otherwise } => {
@@ -607,7 +618,7 @@ note = "Done: {{note|nothing}}"
         match step {
             Step::Say { text, interruptible: true } => format!("say {text}"),
             Step::Say { text, interruptible: false } => format!("say! {text}"),
-            Step::Play { source, times, interruptible } => {
+            Step::Play { source, times, interruptible, marks: _ } => {
                 format!("play{} {source} {times:?}", if interruptible { "" } else { "!" })
             }
             Step::Event(Event::NodeEntered { node }) => format!("at {node}"),
@@ -620,6 +631,37 @@ note = "Done: {{note|nothing}}"
             Step::Transfer { target } => format!("transfer {target}"),
             Step::Model(_) | Step::Fail { .. } | Step::Event(_) => format!("unexpected {step:?}"),
         }
+    }
+
+    #[test]
+    fn how_far_a_sound_was_heard_is_a_variable_until_it_begins_again() {
+        let text = r#"
+[pathway]
+name = "x"
+start = "offer"
+[nodes.offer]
+kind = "play"
+source = "offer.wav"
+marks = { price = 500 }
+next = "offer"
+interrupted = "note"
+[nodes.note]
+kind = "action"
+note = "heard {{last_mark|nothing}}"
+next = "offer"
+"#;
+        let mut run =
+            Run::new(Arc::new(Pathway::load("x.toml", text).unwrap()), &BTreeMap::new(), ChaCha12Rng::seed_from_u64(1));
+        run.handle_start();
+        let mut log = vec![];
+        for mark in [true, false] {
+            if mark {
+                run.handle_mark("price");
+            }
+            run.handle_digit('1', 0);
+            log.extend(drain(&mut run).into_iter().filter(|it| !it.starts_with("at ") && !it.starts_with("play")));
+        }
+        assert_eq!(log, ["set last_mark = price", "note heard price", "note heard nothing"]);
     }
 
     #[test]
