@@ -12,6 +12,15 @@ use super::report::Remote;
 use crate::rtp::rtcp::{Compound, InvalidRtcp, ReportBlock, Rtcp};
 use crate::timer::Now;
 
+/// What a datagram of the peer's says of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It is there.
+    Report,
+    /// It leaves.
+    Bye,
+}
+
 /// The state of RTCP.
 #[derive(Debug)]
 pub(super) struct Control {
@@ -54,9 +63,10 @@ impl Control {
         theirs: Option<u32>,
         clock_hz: u32,
         now: Now,
-    ) -> Result<(), InvalidRtcp> {
+    ) -> Result<Said, InvalidRtcp> {
         let compound = Compound::parse(datagram)?;
         let is_report = |it: Rtcp<'_>| matches!(it, Rtcp::SenderReport { .. } | Rtcp::ReceiverReport { .. });
+        let is_bye = compound.packets().any(|it| matches!(it, Rtcp::Bye { .. }));
         self.remote.reports += u64::from(compound.packets().any(is_report));
         for packet in compound.packets() {
             let blocks = match packet {
@@ -83,7 +93,7 @@ impl Control {
                 self.handle_block(&block, clock_hz, now);
             }
         }
-        Ok(())
+        Ok(if is_bye { Said::Bye } else { Said::Report })
     }
 
     fn handle_block(&mut self, block: &ReportBlock, clock_hz: u32, now: Now) {

@@ -29,7 +29,7 @@ pub(crate) async fn run(new: NewCall, shared: Shared) {
                 }
             }
             Some(Signal::Ended { end, cause, media }) => break Some((end, cause, media)),
-            Some(Signal::Ringing | Signal::Answered | Signal::Digit(_) | Signal::Transferred(_)) => (),
+            Some(Signal::Ringing | Signal::Answered | Signal::Transferred(_)) => (),
             // The worker is gone, and with it the process.
             None => break None,
         }

@@ -81,7 +81,7 @@ pub struct OpenLeg {
     pub link: WorkerEnd,
     /// Records from the beginning.
     pub tap: Option<TapEnd>,
-    /// Without valid RTP for so long, [`MediaEvent::Inactive`] is told.
+    /// Without valid RTP or RTCP for so long, [`MediaEvent::Inactive`] is told.
     pub inactivity: Option<Duration>,
 }
 
@@ -98,7 +98,7 @@ pub struct MediaLeg {
 /// What a media thread tells of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// No valid RTP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
+    /// Neither valid RTP nor RTCP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
     Inactive {
         /// The leg.
         leg: LegId,
@@ -230,6 +230,7 @@ enum Order {
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
+    Told { key: u64, digit: Digit, ms: u16 },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
 
@@ -440,6 +441,7 @@ impl Turn {
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Told { key, digit, ms } => self.legs.tell_digit(key, digit, ms, now),
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
                     if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
@@ -1254,6 +1256,7 @@ mod tests {
                 payload_type: 0,
                 received_payload_type: 0,
                 ptime_ms: 20,
+                maxptime_ms: None,
                 opus: OpusSettings::default(),
                 comfort_noise: None,
                 telephone_event: None,

@@ -210,7 +210,7 @@ impl Line {
             link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
-            listening: Listening::to_called(rate),
+            listening: Listening::to_called(rate, None),
             turn: 0,
             dialogue,
             recording,
@@ -235,7 +235,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
+                    Some(Signal::Transferred(_) | Signal::Record(..)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);

@@ -14,12 +14,10 @@ use crate::codec::{Clip, SampleRate};
 use crate::config::Consent;
 use crate::identity::CallId;
 use crate::limits::CALL_CLOSE_S_MAX;
-use crate::media::tones::relay::{Means, OneTelling};
 use crate::platform::calls::Event;
 use crate::platform::rooms::Refused;
 use crate::platform::rooms::door::{Door, Outcome};
 use crate::route::RoomName;
-use crate::rtp::Digit;
 use crate::server::call_actor::Shared;
 use crate::server::call_recording::{CallRecording, RecordingPlan};
 use crate::server::media_link::{LegTick, TaskEnd};
@@ -44,7 +42,6 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         asking: 0,
         state: State::Outside,
         asterisk: false,
-        one_telling: OneTelling::default(),
         recording: None,
         answered: None,
         rate,
@@ -64,7 +61,6 @@ struct Attendant {
     state: State,
     /// The last key was one.
     asterisk: bool,
-    one_telling: OneTelling,
     /// Of the call alone, once somebody wants one.
     recording: Option<CallRecording>,
     answered: Option<Now>,
@@ -147,7 +143,6 @@ impl Attendant {
                 self.answered = Some(clock::now());
                 self.open_door().await;
             }
-            Signal::Digit(key) => self.press(key, Means::Info).await,
             Signal::Record(request, reply) => {
                 let done = self.own_recording().handle_request(request, clock::now());
                 // Whoever asked may have gone.
@@ -178,7 +173,7 @@ impl Attendant {
 
     async fn handle_tick(&mut self, tick: &LegTick) {
         if let Some(digit) = tick.tick.dtmf {
-            self.press(digit.to_char(), Means::Event).await;
+            self.press(digit.to_char()).await;
         } else if self.asking > 0 {
             // Who listens to the question has time to think.
             self.asking = self.asking.saturating_sub(1 + tick.missed);
@@ -188,12 +183,7 @@ impl Attendant {
         }
     }
 
-    async fn press(&mut self, key: char, means: Means) {
-        // Some peers tell a key twice: by its tone and by INFO.
-        let is_news = Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, clock::now()));
-        if !is_news {
-            return;
-        }
+    async fn press(&mut self, key: char) {
         if let Some(door) = &mut self.door {
             let outcome = door.press(key);
             self.asking = 0;

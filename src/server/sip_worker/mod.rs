@@ -145,8 +145,6 @@ pub(crate) enum Signal {
     Ringing,
     /// Both sides may talk.
     Answered,
-    /// A digit in an INFO.
-    Digit(char),
     /// What is to become of the call's recording.
     Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
@@ -554,14 +552,13 @@ impl SipWorker {
             Output::Supervising { leg } => self.supervisor_answered(leg),
             Output::SupervisorGone { call } => self.supervisor_gone(call),
             Output::PlaySound { leg, sound } => self.play(leg, sound),
-            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, variables, ..Party::default() });
             }
             Output::EnterRoom { leg, room, caller, from, to } => self.note_room(leg, room, &caller, from, to),
             Output::Answered { call, .. } => self.signal(call, Signal::Answered),
-            Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Digit { leg, digit, duration_ms } => self.tell_digit(leg, digit, duration_ms),
             Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
             // Nobody here places the call that a peer asks for.
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
