@@ -18,8 +18,8 @@ use crate::call::{
     TrunkConfig, UsersConfig,
 };
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
-    TrunkTls, User,
+    self, Config, MediaAddresses, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk,
+    TrunkMedia, TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
@@ -452,13 +452,14 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
 
 /// Who is told apart by its media addresses: where trunks call from whose addresses are exact, and their servers.
 fn shared_ports(config: &Config) -> SharedPortsConfig {
-    let exact = config.trunks.values().filter(|it| it.has_exact_media);
-    let exact = exact.flat_map(|it| {
+    let networks = |it: &Trunk| {
         let hosts = it.gateways.iter().chain(&it.outbound_proxy).filter_map(Uri::host);
         let servers = hosts.filter_map(|it| it.to_string().trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        it.sources.iter().copied().chain(servers.map(Network::from))
-    });
-    SharedPortsConfig { first: config.media.shared_port, exact: exact.collect() }
+        it.sources.iter().copied().chain(servers.map(Network::from)).collect::<Vec<_>>()
+    };
+    let of = |addresses| config.trunks.values().filter(move |it| it.media_addresses == addresses).flat_map(networks);
+    let (exact, any_port) = (of(MediaAddresses::Exact).collect(), of(MediaAddresses::Host).collect());
+    SharedPortsConfig { first: config.media.shared_port, exact, any_port }
 }
 
 fn capabilities(media: &config::Media) -> Capabilities {
