@@ -39,7 +39,7 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
-use crate::server::originate::{self, Originator};
+use crate::server::originate::{self, Originator, Reach};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::rooms::{self, RoomSoundMissing, Rooms};
@@ -277,10 +277,10 @@ fn api_routes(
     let originator = Originator {
         endpoint: handle.clone(),
         agents: config.agents.keys().cloned().collect(),
-        trunks: config.trunks.keys().cloned().collect(),
+        reach: Reach::of(config),
     };
-    let trunks = config.trunks.keys().cloned().collect();
-    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), trunks };
+    let reach = Reach::of(config);
+    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), reach };
     let seen = log.clone();
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
     calls::http::routes(journal.clone(), Arc::new(move || seen.live()))

@@ -257,7 +257,6 @@ impl Session {
             Rejected::Malformed => self.dropped.malformed += 1,
             Rejected::Forged => self.dropped.unauthenticated += 1,
             Rejected::Replayed => self.dropped.replayed += 1,
-            Rejected::TooManyStreams => self.dropped.ssrc += 1,
         }
     }
 
