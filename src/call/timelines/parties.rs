@@ -310,8 +310,9 @@ impl Parties {
                     self.calls.handle_media_opened(leg, address, self.now);
                     continue;
                 }
-                Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
+                Output::UpdateMedia { leg, peer, remote, is_another } => {
+                    let who = if is_another { " another" } else { "" };
+                    format!("! update-media {} {peer}{who}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
