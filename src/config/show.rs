@@ -104,6 +104,7 @@ impl Shown {
         for (name, user) in &config.users {
             self.section(&format!("users.{}", quoted(name)));
             self.secret("password", Some(&user.password));
+            self.text("media", if user.takes_webrtc { "webrtc" } else { "plain" });
         }
         for (name, room) in &config.rooms {
             self.room(name, room);

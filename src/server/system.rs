@@ -564,6 +564,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     let users: Vec<_> = config.users.iter().map(user).collect();
     let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
     let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
+    let plain_media = config.users.iter().filter(|(_, it)| !it.takes_webrtc);
+    let plain_media = plain_media.map(|(name, _)| (AccountId::default(), name.clone())).collect();
     let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
@@ -576,6 +578,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         registrar: RegistrarConfig::default(),
         users,
         caller_ids,
+        plain_media,
     })
 }
 

@@ -105,6 +105,7 @@ impl Parties {
             registrar: registrar::RegistrarConfig::default(),
             users: vec![(AccountId::default(), "100".to_owned(), crate::identity::Secret::new("secret"))],
             caller_ids: BTreeMap::new(),
+            plain_media: std::collections::BTreeSet::new(),
         });
         config.routes.insert_user(AccountId::default(), "100");
         config.session_timers.outbound = false;

@@ -278,6 +278,11 @@ impl Session {
         }
     }
 
+    /// Counts a datagram of which the leg's [`super::LegTransport`] says that it is not the peer's.
+    pub const fn handle_stranger(&mut self) {
+        self.dropped.strangers += 1;
+    }
+
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {

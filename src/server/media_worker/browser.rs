@@ -70,7 +70,9 @@ pub(super) fn receive(
     datagram: &[u8],
     now: Now,
 ) {
-    peer.handle_datagram(from, datagram, now.instant);
+    if !peer.handle_datagram(from, datagram, now.instant) {
+        session.handle_stranger();
+    }
     let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
     while let Some(len) = peer.poll_packet(&mut packet) {
         session.handle_rtp(address, packet.get(..len).unwrap_or_default(), now);
