@@ -11,7 +11,6 @@ use tokio::sync::mpsc;
 use super::{RoomRecording, Rooms};
 use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
-use crate::config::Consent;
 use crate::identity::CallId;
 use crate::limits::CALL_CLOSE_S_MAX;
 use crate::media::tones::relay::{Means, OneTelling};
@@ -21,11 +20,11 @@ use crate::platform::rooms::door::{Door, Outcome};
 use crate::route::RoomName;
 use crate::rtp::Digit;
 use crate::server::call_actor::Shared;
-use crate::server::call_recording::{CallRecording, RecordingPlan};
+use crate::server::call_recording::CallRecording;
+use crate::server::consent::{RecordingPlan, Words};
 use crate::server::media_link::{LegTick, TaskEnd};
 use crate::server::media_worker::RoomOrder;
 use crate::server::new_call::{NewCall, Party};
-use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, Signal};
 use crate::server::{clock, task};
 use crate::timer::Now;
@@ -149,16 +148,17 @@ impl Attendant {
             }
             Signal::Digit(key) => self.press(key, Means::Info).await,
             Signal::Record(request, reply) => {
+                // Everybody in the room would have to be asked: somebody has to vouch for them.
                 let done = self.own_recording().handle_request(request, clock::now());
                 // Whoever asked may have gone.
-                reply.send(done).unwrap_or_default();
+                reply.send(done.map(|_| ())).unwrap_or_default();
                 self.write_events().await;
             }
             Signal::Transferred(TransferOutcome::Succeeded) => {
                 let recordings = self.leave().await;
                 self.write_recordings(recordings).await;
             }
-            Signal::Ringing | Signal::Transferred(_) | Signal::Ended { .. } => {}
+            Signal::Ringing | Signal::Transferred(_) | Signal::Bridged(_) | Signal::Key(..) | Signal::Ended { .. } => {}
         }
     }
 
@@ -340,9 +340,7 @@ impl Attendant {
     fn own_recording(&mut self) -> &mut CallRecording {
         let Self { shared, presence, answered, rate, recording, .. } = self;
         recording.get_or_insert_with(|| {
-            // Nobody asks here: whoever has the call recorded vouches for the consent.
-            let plan =
-                RecordingPlan { enabled: false, format: Format::Wav, consent: Consent::Announce, words: Arc::from([]) };
+            let plan = RecordingPlan::unwritten(Words::default());
             let recordings = Arc::clone(&shared.recordings);
             let new = CallRecording::new(presence.call, Arc::new(plan), recordings, shared.worker.clone(), *rate);
             match *answered {
