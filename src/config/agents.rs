@@ -487,7 +487,7 @@ pub(super) fn speech_or(section: &Section<'_>, key: &'static str, default: &str)
 }
 
 /// Something to say.
-fn parse_speech(text: &str) -> Result<String, String> {
+pub(super) fn parse_speech(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.len() > limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX {
         return Err(format!("expected 1 to {} bytes of text", limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX));
     }

@@ -130,6 +130,11 @@ impl Shown {
         self.text("music", room.music.as_deref().unwrap_or(NO_MUSIC));
         self.text("prompt", &room.prompt);
         self.plain("record", room.record);
+        for (key, value) in [("announcement", &room.announcement), ("announcement_file", &room.announcement_file)] {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
     }
 
     fn sip(&mut self, sip: &Sip) {

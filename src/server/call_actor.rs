@@ -1,7 +1,7 @@
 //! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
 //! events of the services, and carries out what it decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

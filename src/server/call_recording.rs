@@ -535,13 +535,13 @@ mod tests {
         .await;
         check_bridged("ask:0-1 yes:0 no:1", "asks 0 1 | - | -", "caller key true, called key false").await;
         check_bridged(
-            "ask:0-1 no:0 yes:1 given tell ask start",
+            "ask:0-1 no:0 yes:1 given tell question start",
             "asks 0 1 | - | - | no | no | no | no",
             "caller key false",
         )
         .await;
         check_bridged(
-            "ask:0-1 silence:0 tell ask yes:0 yes:1",
+            "ask:0-1 silence:0 tell question yes:0 yes:1",
             "asks 0 1 | - | no | asks 0 1 | - | on",
             "caller silence false, caller key true, called key true, recording",
         )
@@ -601,8 +601,8 @@ mod tests {
                 "start" => recording.handle_request(request(RecordingOrder::Start, None), now),
                 "stop" => recording.handle_request(request(RecordingOrder::Stop, None), now),
                 "given" => recording.handle_request(request(RecordingOrder::Start, Some(Vouching::Given)), now),
-                "tell" | "ask" => {
-                    let consent = if what == "ask" { Consent::Ask } else { Consent::Announce };
+                "tell" | "question" => {
+                    let consent = if what == "question" { Consent::Ask } else { Consent::Announce };
                     recording.handle_request(request(RecordingOrder::Start, Some(Vouching::Asked(consent))), now)
                 }
                 plan => Ok(recording.handle_bridged(&bridged(plan, number), now)),
@@ -655,10 +655,10 @@ mod tests {
     }
 
     fn taken(event: &Event) -> String {
-        match event {
-            Event::RecordingConsent { given, how, by } => format!("{} {how} {given}", by.as_deref().unwrap_or("all")),
-            other => shown(other),
-        }
+        let Event::RecordingConsent { given, how, by } = event else {
+            return shown(event);
+        };
+        format!("{} {how} {given}", by.as_deref().unwrap_or("all"))
     }
 
     /// Goes through `steps` and compares what the gate, the leg and the media saw after each, and the journal.

@@ -103,7 +103,7 @@ impl<'a> Planner<'a> {
                 let missing = |reason| WordsMissing { of: of.to_owned(), key, sound: file.clone(), reason };
                 self.sounds.load(file, SampleRate::Hz16000).map(Some).map_err(missing)
             }
-            None => Ok(self.speak(text, voice.unwrap_or(VOICE))),
+            None => Ok(self.speak(text, voice)),
         };
         let config::Recording { announcement, question, announcement_file, question_file, .. } = recording;
         let words = Words {
@@ -121,7 +121,9 @@ impl<'a> Planner<'a> {
         Ok(RecordingPlan { enabled: recording.enabled, format, consent, words })
     }
 
-    fn speak(&self, text: &str, voice: &str) -> Option<Clip> {
+    /// A text as audio; `None` if it cannot be spoken.
+    pub(crate) fn speak(&self, text: &str, voice: Option<&str>) -> Option<Clip> {
+        let voice = voice.unwrap_or(VOICE);
         let key = (text.to_owned(), voice.to_owned());
         if let Some(spoken) = self.spoken.borrow().get(&key) {
             return spoken.clone();

@@ -275,7 +275,8 @@ fn start_rooms(
     handle: &EndpointHandle,
     metrics: &Metrics,
 ) -> Result<Rooms, RoomSoundMissing> {
-    let rooms = Rooms::new(&config.rooms, sounds, Arc::clone(recordings), handle.worker.clone())?;
+    let planner = Planner::new(sounds);
+    let rooms = Rooms::new(&config.rooms, (sounds, &planner), Arc::clone(recordings), handle.worker.clone())?;
     let counted = rooms.clone();
     metrics.add_source(move |snapshot| snapshot.rooms = counted.snapshot());
     Ok(rooms)

@@ -1,5 +1,6 @@
 //! Calls between two people that are recorded once both have been told, or have agreed: what each hears, and what is kept.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hookswitch::codec::AudioCodec;
@@ -9,7 +10,7 @@ use crate::carrier::{Carrier, Received};
 use crate::credentials::Credentials;
 use crate::http_client::{self, Answer};
 use crate::playing::wav_of_tone;
-use crate::server_process::{Home, Server};
+use crate::server_process::{Home, Server, free_port};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 use crate::tone_peer::{TonePeer, levels, talk};
 
@@ -279,14 +280,18 @@ fn packets_are_passed_on_as_they_are_before_the_words_and_after() {
 
 #[test]
 fn who_is_asked_presses_1_and_the_other_does_not_hear_that() {
-    for keys in [&ASKED[..], &WORDS_ONLY] {
+    for (keys, by_info) in [(&ASKED[..], false), (&WORDS_ONLY, false), (&ASKED, true)] {
         let mut it = Talking::start([PLAIN, PLAIN], keys);
         if keys.len() == WORDS_ONLY.len() {
             it.talk(SECOND);
             assert_eq!(it.record(r#"{"action": "start", "consent": "ask"}"#), 202);
         }
         it.talk_until_heard(QUESTION, 20, [0, 0]);
-        it.caller.press("1");
+        if by_info {
+            it.phone.press('1');
+        } else {
+            it.caller.press("1");
+        }
         assert_eq!(it.consents(1), ["caller key true"]);
         let before = it.caller.heard.len();
         it.talk(SECOND / 2);
@@ -474,4 +479,122 @@ fn who_comes_later_is_told_too_and_the_recording_waits() {
     // What the caller said between the answer of the newcomer and the beginning of the words may be there.
     assert!(loud(&levels(&left, BEFORE[0])) < 5, "{}", loud(&levels(&left, BEFORE[0])));
     assert!(it.invite.message.start.starts_with("INVITE"));
+}
+
+#[test]
+fn the_words_wait_for_a_side_that_holds_the_call() {
+    let mut it = Talking::start([PLAIN, PLAIN], &[WORDS_ONLY[0], WORDS_ONLY[1], ("SOUNDS__HOLD_MUSIC", "hold-music")]);
+    it.talk(SECOND / 2);
+    let contact = format!("Contact: <{}>", it.at_called.uri());
+    let sdp = |version: u32, direction: &str| {
+        it.called.sdp().replace("o=- 1 1", &format!("o=- 1 {version}")) + &format!("a={direction}\r\n")
+    };
+    let (held, taken_back) = (sdp(2, "inactive"), sdp(3, "sendrecv"));
+    assert_eq!(it.at_called.ask(&it.invite, "INVITE", 2, &contact, &held).status(), Some(200));
+    assert_eq!(it.record(r#"{"action": "start", "consent": "announce"}"#), 202);
+    it.talk(SECOND * 2);
+    assert_eq!(it.consents(1), ["caller announced true"]);
+    assert_eq!(it.files(), 0);
+    assert_eq!(it.at_called.ask(&it.invite, "INVITE", 3, &contact, &taken_back).status(), Some(200));
+    assert_eq!(it.consents(2), ["called announced true", "caller announced true"]);
+    assert!((38..=42).contains(&loud(&it.called.levels(0, ANNOUNCEMENT))));
+    it.sing_after();
+    it.talk(SECOND);
+    assert_eq!(it.finish().len(), 1);
+}
+
+/// A caller who has been handed over to the desk by an agent, which is recorded by these keys.
+fn handed_over(keys: &str) -> (Talking, usize) {
+    let (at_called, at_other, home) = (Carrier::start(), Carrier::start(), home());
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/black_box");
+    std::fs::copy(here.join("handover.toml"), home.path().join("handover.toml")).unwrap();
+    let file = home.path().join("hookswitch.toml");
+    let text = format!(
+        "[sip]\nopen = 'loopback'\n[http]\napi_key = '{KEY}'\n[sounds]\ndirectory = 'sounds'\n[numbers.600]\n\
+         agent = 'handover'\n[agents.handover]\npathway = 'handover.toml'\ntransfers = {{ desk = '{}' }}\n\
+         [agents.handover.recording]\nenabled = true\n{keys}",
+        at_called.uri().replace("sip:", "sip:desk@")
+    );
+    std::fs::write(&file, text).unwrap();
+    let server = Server::start_with(&home, &file, free_port(), free_port(), &[]);
+    let mut phone = Phone::udp(&server);
+    let mut caller = TonePeer::new(AFTER[0]);
+    let answer = phone.invite_offering("600", &caller.sdp_offering());
+    caller.agree(&answer);
+    let call = live_call(&server);
+    let mut called = TonePeer::new(BEFORE[1]);
+    // The agent says something first.
+    let end = Instant::now() + ANSWER_MAX;
+    let invite = loop {
+        assert!(Instant::now() < end, "{}", server.log());
+        talk(&mut [&mut caller], 20, SLICE);
+        if let Some(invite) = at_called.next_if_any("INVITE", Duration::from_millis(1)) {
+            break invite;
+        }
+    };
+    called.answer_invite(&at_called, &invite);
+    let heard = caller.heard.len();
+    (Talking { server, phone, caller, called, at_called, invite, at_other, call }, heard)
+}
+
+#[test]
+fn who_is_handed_over_to_is_told_too() {
+    let (mut it, from) = handed_over("consent = 'announce'\nannouncement_file = 'announcement.wav'\n");
+    assert!(loud(&it.caller.levels(0, ANNOUNCEMENT)) > 30, "the agent's caller is told first");
+    it.talk_until_heard(ANNOUNCEMENT, 20, [0, 0]);
+    it.called.sing(AFTER[1]);
+    assert_eq!(it.consents(2), ["called announced true", "caller announced true"]);
+    it.talk(SECOND * 2);
+    assert_eq!(loud(&it.caller.levels(from, ANNOUNCEMENT)), 0, "once is enough");
+    assert_eq!(it.finish().len(), 1);
+    let [left, right] = it.channels(1);
+    assert!(loud(&levels(&left, AFTER[0])) > 80 && loud(&levels(&right, AFTER[1])) > 60);
+    assert!(loud(&levels(&right, BEFORE[1])) < 5, "the desk was not recorded before");
+}
+
+#[test]
+fn without_a_demand_for_consent_the_recording_goes_on_with_who_is_handed_over_to() {
+    let (mut it, _) = handed_over("announcement_file = 'announcement.wav'\n");
+    it.called.sing(AFTER[1]);
+    it.talk(SECOND * 2);
+    assert_eq!(loud(&it.called.levels(0, ANNOUNCEMENT)), 0);
+    assert_eq!(it.finish().len(), 1);
+    let [left, right] = it.channels(1);
+    assert!(loud(&levels(&left, AFTER[0])) > 80 && loud(&levels(&right, AFTER[1])) > 60);
+}
+
+#[test]
+fn the_caller_of_an_agent_is_told_or_asked_in_the_middle_of_the_call() {
+    for (consent, hz, file) in [("announce", ANNOUNCEMENT, "ANNOUNCEMENT"), ("ask", QUESTION, "QUESTION")] {
+        let home = home();
+        let key = format!("AGENTS__TALKER__RECORDING__{file}_FILE");
+        let sound = format!("{}.wav", file.to_lowercase());
+        let keys = [("HTTP__API_KEY", KEY), ("SOUNDS__DIRECTORY", "sounds"), (&key, &sound)];
+        let server = Server::start_in(&home, &keys);
+        let mut phone = Phone::call(&server, "100");
+        let mut caller = TonePeer::on(phone.media.socket.try_clone().unwrap(), phone.media.remote, AFTER[0]);
+        let call = live_call(&server);
+        let path = format!("/v1/calls/{call}/recording");
+        talk(&mut [&mut caller], 20, SECOND);
+        let body = format!(r#"{{"action": "start", "consent": "{consent}"}}"#);
+        assert_eq!(ask(&server, "POST", &path, &body).status, 202);
+        talk(&mut [&mut caller], 20, SECOND);
+        let told = caller.levels(0, hz);
+        let first = told.iter().position(|it| *it > 1_500.0).unwrap();
+        assert!(loud(&told[first..]) > 37, "{told:?}");
+        if consent == "ask" {
+            talk(&mut [&mut caller], 20, SECOND);
+            assert!(!server.home.data().join("recordings/default").exists());
+            caller.press("1");
+        }
+        talk(&mut [&mut caller], 20, SECOND);
+        caller.assert_unbroken(0);
+        phone.hang_up();
+        assert!(server.wait(ANSWER_MAX, || ask(&server, "GET", &path, "").status == 200), "{}", server.log());
+        let record: Value = serde_json::from_str(&ask(&server, "GET", &format!("/v1/calls/{call}"), "").body).unwrap();
+        let how = if consent == "ask" { "key" } else { "announced" };
+        let consents = &record["recording_consents"];
+        assert_eq!(consents.as_array().map(Vec::len), Some(1), "{record}");
+        assert_eq!((consents[0]["how"].as_str(), consents[0]["by"].as_str()), (Some(how), Some("caller")));
+    }
 }

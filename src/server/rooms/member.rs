@@ -44,6 +44,8 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         state: State::Outside,
         asterisk: false,
         one_telling: OneTelling::default(),
+        telling: None,
+        was_told: false,
         recording: None,
         answered: None,
         rate,
@@ -64,6 +66,9 @@ struct Attendant {
     /// The last key was one.
     asterisk: bool,
     one_telling: OneTelling,
+    /// It is told that the room is recorded: for so many ticks more, and whether it comes in as a moderator then.
+    telling: Option<(u32, bool)>,
+    was_told: bool,
     /// Of the call alone, once somebody wants one.
     recording: Option<CallRecording>,
     answered: Option<Now>,
@@ -177,7 +182,13 @@ impl Attendant {
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {
-        if let Some(digit) = tick.tick.dtmf {
+        if let Some((ticks, is_moderator)) = self.telling {
+            let left = ticks.saturating_sub(1 + tick.missed);
+            self.telling = (left > 0).then_some((left, is_moderator));
+            if left == 0 {
+                self.enter(is_moderator).await;
+            }
+        } else if let Some(digit) = tick.tick.dtmf {
             self.press(digit.to_char(), Means::Event).await;
         } else if self.asking > 0 {
             // Who listens to the question has time to think.
@@ -232,6 +243,12 @@ impl Attendant {
         self.door = None;
         if self.state != State::Outside {
             return;
+        }
+        let announcement = self.presence.rooms.announcement(&self.presence.room).filter(|_| !self.was_told);
+        if let Some(clip) = announcement {
+            self.was_told = true;
+            self.telling = Some((u32::try_from(clip.duration_ms() / 20).unwrap_or(u32::MAX), is_moderator));
+            return self.cue(Some(clip)).await;
         }
         let Presence { room, call, rooms, .. } = &self.presence;
         let who = if self.party.is_placed { self.party.to.clone() } else { self.party.from.clone() };
