@@ -136,7 +136,7 @@ impl Calls {
         if self.config.own_sounds.hold_music {
             self.tell(Output::PlaySound { leg: into, sound: None });
         }
-        self.journal(into.call, Event::Replaced { by });
+        self.journal(into.call, Event::Replaced { leg: into.index, by });
         if let Some(old) = old {
             self.by_dialog.remove(&old);
             self.dialogs.hang_up(old, &Refusal::Declined, EndCause::HungUp, now);

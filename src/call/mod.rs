@@ -105,6 +105,8 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// Somebody is being called who is to supervise it.
     aside: Option<Box<Dialling>>,
+    /// The number of the configuration that was called, if it came in to one.
+    number: Option<Box<str>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
@@ -709,6 +711,7 @@ impl Call {
             has_agent,
             dialling: None,
             aside: None,
+            number: None,
             history: None,
             end: None,
         }

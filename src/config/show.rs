@@ -100,11 +100,17 @@ impl Shown {
         for (number, to) in &config.numbers {
             self.section(&format!("numbers.{}", quoted(number)));
             self.number(to);
+            if let Some(recording) = config.number_recordings.get(number) {
+                self.recording(&format!("numbers.{}", quoted(number)), recording);
+            }
         }
         for (name, user) in &config.users {
             self.section(&format!("users.{}", quoted(name)));
             self.secret("password", Some(&user.password));
             self.text("media", if user.takes_webrtc { "webrtc" } else { "plain" });
+            if let Some(recording) = &user.recording {
+                self.recording(&format!("users.{}", quoted(name)), recording);
+            }
         }
         for (name, room) in &config.rooms {
             self.room(name, room);
@@ -125,6 +131,11 @@ impl Shown {
         self.text("music", room.music.as_deref().unwrap_or(NO_MUSIC));
         self.text("prompt", &room.prompt);
         self.plain("record", room.record);
+        for (key, value) in [("announcement", &room.announcement), ("announcement_file", &room.announcement_file)] {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
     }
 
     fn sip(&mut self, sip: &Sip) {
@@ -329,7 +340,7 @@ impl Shown {
         if let Brain::Model(model) = &agent.brain {
             self.model(name, model);
         }
-        self.recording(name, &agent.recording);
+        self.recording(&format!("agents.{name}"), &agent.recording);
         if let Some(speech) = &agent.speech {
             self.section(&format!("agents.{name}.speech"));
             self.text("url", &speech.url);
@@ -382,13 +393,20 @@ impl Shown {
         self.text("country", &sounds.country);
     }
 
-    fn recording(&mut self, agent: &str, recording: &Recording) {
-        self.section(&format!("agents.{agent}.recording"));
+    fn recording(&mut self, of: &str, recording: &Recording) {
+        self.section(&format!("{of}.recording"));
         self.plain("enabled", recording.enabled);
         self.text("format", recording.format.name());
         self.text("consent", recording.consent.name());
         self.text("announcement", &recording.announcement);
         self.text("question", &recording.question);
+        for (key, file) in
+            [("announcement_file", &recording.announcement_file), ("question_file", &recording.question_file)]
+        {
+            if let Some(file) = file {
+                self.text(key, file);
+            }
+        }
     }
 
     fn section(&mut self, path: &str) {

@@ -213,6 +213,11 @@ impl Peer {
         Some((transmit.destination, contents.len()))
     }
 
+    /// Whether the browser is there, so that what is sent reaches it.
+    pub fn is_reached(&self) -> bool {
+        self.was_reached || self.rtc.is_connected()
+    }
+
     /// Whether the browser was there and is no more: it has withdrawn its consent, or closed the DTLS connection.
     pub fn is_lost(&self) -> bool {
         self.is_lost || !self.rtc.is_alive()

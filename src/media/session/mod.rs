@@ -434,6 +434,11 @@ impl Session {
         self.outgoing.mix_in(frame);
     }
 
+    /// Has what is to be played wait, or go on.
+    pub fn pause(&mut self, is_paused: bool) {
+        self.outgoing.is_paused = is_paused;
+    }
+
     /// As [`Session::sent_frame`], without what was mixed in.
     pub fn played_frame(&self) -> Option<&Frame> {
         self.outgoing.played()

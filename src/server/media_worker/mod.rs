@@ -9,6 +9,7 @@
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
+mod attend;
 mod bridge;
 mod browser;
 mod metrics;
@@ -35,6 +36,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use self::attend::Told;
+pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
@@ -46,7 +49,7 @@ pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
-use super::media_link::{LegCommand, WorkerEnd};
+use super::media_link::WorkerEnd;
 use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
@@ -230,6 +233,7 @@ enum Order {
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
+    Tell { key: u64, telling: Option<Box<Telling>> },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
 
@@ -377,6 +381,8 @@ struct Leg {
     room: Option<RoomKey>,
     /// What its peer hears once, over everything else.
     cue: Option<Box<Cue>>,
+    /// What its peer is told by whoever attends to it.
+    told: Option<Box<Told>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -432,6 +438,7 @@ impl Turn {
                 Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Tell { key, telling } => self.legs.tell(key, telling, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
@@ -509,6 +516,7 @@ impl Legs {
             desk: None,
             room: None,
             cue: None,
+            told: None,
             abandoned,
             published,
         };
@@ -699,25 +707,11 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
-            self.link = None;
-        }
-        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
-            let is_refused = match command {
-                // Whoever talked to this peer before does so no more, and may not know it yet.
-                LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
-                LegCommand::Play(frame) => self.session.play(frame).is_err(),
-                LegCommand::Clear => {
-                    self.session.clear();
-                    false
-                }
-                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
-            };
-            metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
-        }
+        self.take_commands(metrics, events);
         self.play_sound();
         self.hear_call();
         self.play_cue();
+        self.tell();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
         if let LegTransport::WebRtc(peer) = &mut self.transport {
@@ -739,6 +733,7 @@ impl Leg {
             self.waiting_frames = 0;
         }
         let passed = self.passed(&tick);
+        self.note_told(&mut tick);
         let said = self.said(&tick.heard);
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
@@ -822,7 +817,7 @@ mod tests {
     use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
-    use crate::server::media_link::{LegTick, TaskEnd, link};
+    use crate::server::media_link::{LegCommand, LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
     use crate::srtp::{Inbound, Keys, MasterKey, Outbound, Suite};
