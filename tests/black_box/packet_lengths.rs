@@ -114,10 +114,15 @@ fn assert_lengths(heard: &[Packet], payload_type: u8, ms: u32, count: u32) {
     for packet in heard {
         assert_eq!((packet.payload_type, packet.payload.len()), (payload_type, 8 * ms as usize));
     }
+    let mut stalls = 0;
     for pair in heard.windows(2) {
         assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "{ms} ms");
-        assert_eq!(pair[1].timestamp, pair[0].timestamp.wrapping_add(8 * ms), "{ms} ms");
+        let left_out = pair[1].timestamp.wrapping_sub(pair[0].timestamp.wrapping_add(8 * ms));
+        // A machine that stalls may have to leave whole ticks out.
+        assert!(left_out.is_multiple_of(160), "{ms} ms");
+        stalls += u32::from(left_out > 0);
     }
+    assert!(stalls <= 2, "{ms} ms: {stalls} jumps");
 }
 
 fn lengths(heard: &[Packet]) -> Vec<usize> {

@@ -176,7 +176,7 @@ pub(crate) fn bridge(
     (caller, offer): (&mut Stream, &str),
     (called, answer): (&mut Stream, &str),
 ) -> (Received, Message) {
-    let invite = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let answering = scope.spawn(|| {
             let invite = carrier.next("INVITE", ANSWER_MAX);
             called.remote = invite.message.rtp_address();
@@ -188,8 +188,7 @@ pub(crate) fn bridge(
         assert_eq!(answered.status(), Some(200), "{answered:?}");
         caller.remote = answered.rtp_address();
         (answering.join().unwrap(), answered)
-    });
-    invite
+    })
 }
 
 /// A call of `caller` to the agent of 100.
@@ -201,7 +200,5 @@ pub(crate) fn call_agent(phone: &mut Phone, caller: &mut Stream, offer: &str) ->
     answered
 }
 
-/// µ-law and A-law of nothing.
-pub(crate) const QUIET: [(u8, u8); 2] = [(0, 0xFF), (8, 0xD5)];
 /// Telephone events.
 pub(crate) const EVENTS: &str = "rtpmap:101 telephone-event/8000";

@@ -67,6 +67,7 @@ impl Session {
     /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
     pub fn begin_relay(&mut self, now: Now) {
         self.relaying_since = Some(now.instant);
+        self.digit_was_relayed = false;
         self.incoming.rest();
         self.listen_for_tones(self.tones.as_ref().and(self.remote).map(|it| it.codec.rate()));
         if let Some(format) = self.format() {
@@ -81,6 +82,8 @@ impl Session {
         self.next_tick = now.instant + TICK;
         self.is_overheard = false;
         self.outgoing.end_relay(now.instant);
+        // What has been passed on is not to be told once more; of what is still held down, the end.
+        self.count_passed_digits(now);
         self.digit_was_relayed = self.dtmf.is_active();
     }
 

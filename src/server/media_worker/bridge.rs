@@ -144,6 +144,7 @@ impl Legs {
         if let Some(frame) = audio
             && leg.waiting_frames < BRIDGE_FRAMES_MAX
             && leg.sound.is_none()
+            && !leg.is_being_told()
         {
             // There is room, as fewer wait than fit.
             leg.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
@@ -159,7 +160,7 @@ impl Leg {
             Heard::Audio(frame) | Heard::Concealed(frame) => Some(*frame),
             Heard::Nothing => None,
         };
-        let digit = tick.dtmf_ended.map(|it| (it.digit, held_ms(it.duration_ms)));
+        let digit = tick.dtmf_ended.filter(|_| !self.takes_keys()).map(|it| (it.digit, held_ms(it.duration_ms)));
         let passed = Passed { partner: self.partner?, audio, digit, tone: tick.tone };
         (passed.audio.is_some() || passed.digit.is_some()).then_some(passed)
     }
