@@ -148,7 +148,7 @@ mod tests {
             ..MediaReport::default()
         };
         check(&document, "MediaReport", &serde_json::to_value(report).unwrap());
-        let recording = Recording { missed_ms: 1, sha256: Some(String::new()), ..Recording::default() };
+        let recording = Recording { missed_ms: 1, sha256: Some(String::new()), cut_off: true, ..Recording::default() };
         check(&document, "Recording", &serde_json::to_value(recording).unwrap());
         let member = Member { call, party: Pii::default(), moderator: false, muted: false, entered_unix_ms: 0 };
         check(&document, "Member", &serde_json::to_value(member).unwrap());

@@ -124,9 +124,15 @@ impl System {
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
         raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
+        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
+        let found = recordings::cut_off::tell(&mut writer, &journal, &recordings).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
-            tracing::warn!(calls = settled.len(), "calls were open when the server last stopped; they are settled now");
+            tracing::warn!(
+                calls = settled.len(),
+                recordings = found,
+                "calls were open when the server last stopped; they are settled now"
+            );
         }
         let http = HttpServer::bind(config.http.listen).await?;
         let http_address = http.local_addr().map_err(StartError::HttpAddress)?;
@@ -138,7 +144,6 @@ impl System {
         let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
         let endpoint = Endpoint::start(

@@ -12,6 +12,7 @@ mod carrier;
 mod certificates;
 mod coded_voice;
 mod credentials;
+mod cut_off_recordings;
 mod http_client;
 mod journal;
 mod listening;

@@ -295,6 +295,14 @@ pub struct Recording {
     /// Of the file, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// It was never finished, as the server died; what there was of it at its next start is kept.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cut_off: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
