@@ -37,7 +37,7 @@ use crate::server::connections::ConnectionLimits;
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
-use crate::server::live_calls::{self, LiveCalls};
+use crate::server::live_calls::{self, LiveCalls, Present};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator, Reach};
 use crate::server::provider::SocketAddress;
@@ -286,9 +286,9 @@ fn api_routes(
     };
     let reach = Reach::of(config);
     let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), reach };
-    let seen = log.clone();
+    let present = Present { log: log.clone(), endpoint: handle.clone() };
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
-    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+    calls::http::routes(journal.clone(), Arc::new(present))
         .merge(originate::routes(originator))
         .merge(live_calls::routes(live))
         .merge(rooms::http::routes(desk))

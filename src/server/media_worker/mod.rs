@@ -11,6 +11,7 @@
 
 mod bridge;
 mod browser;
+mod live;
 mod metrics;
 mod relay;
 mod room;
@@ -36,6 +37,7 @@ use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::browser::Means;
+pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::room::{Cue, Room};
@@ -536,7 +538,7 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        leg.transmit(send, &self.metrics);
+        leg.send_out(send, &self.metrics, now);
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -552,6 +554,7 @@ impl Legs {
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
+        self.metrics.live.remove(leg.id);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
         self.seat(leg.id.call, now);
         Some(leg)
@@ -703,11 +706,7 @@ impl Leg {
         self.play_cue();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
-        if let LegTransport::WebRtc(peer) = &mut self.transport {
-            browser::send(peer, &mut self.session, send, &self.sockets, now);
-        } else {
-            self.transmit(send, metrics);
-        }
+        self.send_out(send, metrics, now);
         if let Some(tap) = &mut self.tap {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
@@ -741,6 +740,7 @@ impl Leg {
     fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
         let report = self.session.report(now);
         metrics.publish(&report, &self.published);
+        metrics.live.put(self.id, report);
         self.published = report;
     }
 
