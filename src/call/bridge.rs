@@ -128,7 +128,7 @@ impl Calls {
         let call_id = self.dialogs.call_id(dialog).unwrap_or_default().to_owned();
         self.bind(dialog, into, &call_id);
         if let Some(remote) = remote {
-            self.update_media(into, remote);
+            self.tell_media(into, remote, true);
         }
         if is_moved {
             self.dialogs.move_media(dialog, local, now);
@@ -136,7 +136,7 @@ impl Calls {
         if self.config.own_sounds.hold_music {
             self.tell(Output::PlaySound { leg: into, sound: None });
         }
-        self.journal(into.call, Event::Replaced { by });
+        self.journal(into.call, Event::Replaced { leg: into.index, by });
         if let Some(old) = old {
             self.by_dialog.remove(&old);
             self.dialogs.hang_up(old, &Refusal::Declined, EndCause::HungUp, now);

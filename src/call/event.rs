@@ -112,6 +112,8 @@ pub enum Event {
     },
     /// Somebody has taken the peer's place.
     Replaced {
+        /// The number of the leg.
+        leg: u8,
         /// Who.
         by: Pii<String>,
     },

@@ -105,6 +105,8 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// Somebody is being called who is to supervise it.
     aside: Option<Box<Dialling>>,
+    /// The number of the configuration that was called, if it came in to one.
+    number: Option<Box<str>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
@@ -168,6 +170,8 @@ pub enum Output {
         peer: IpAddr,
         /// What is agreed on.
         remote: MediaDescription,
+        /// Whether that is another peer than before, which has taken its place in the call.
+        is_another: bool,
     },
     /// Let each of two open media sessions of a call be heard on the other.
     Bridge {
@@ -707,6 +711,7 @@ impl Call {
             has_agent,
             dialling: None,
             aside: None,
+            number: None,
             history: None,
             end: None,
         }

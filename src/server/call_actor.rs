@@ -1,7 +1,7 @@
 //! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
 //! events of the services, and carries out what it decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,8 +17,8 @@ use crate::agent::provider::{
 use crate::agent::{self, Agent, AnsweredBy, CallContext, FirstMessage, HangUpReason, Output, Service, Speaker};
 use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
-use crate::config::OnFax;
-use crate::identity::{CallId, Pii};
+use crate::config::{Consent, OnFax};
+use crate::identity::{CallId, LegId, Pii};
 use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancer;
 use crate::media::tones::relay::{Means, OneTelling};
@@ -26,17 +26,19 @@ use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
 use crate::rtp::Digit;
-use crate::server::agents::PreparedAgent;
+use crate::server::agents::{PreparedAgent, PreparedAgents};
 use crate::server::attendant;
 use crate::server::call_log::CallLog;
-use crate::server::call_recording::CallRecording;
+use crate::server::call_recording::{Ask, CALLER_LEG, CallRecording};
+use crate::server::consent::{BridgedPlans, Listener};
 use crate::server::detection::{Finding, Listening};
 use crate::server::media_link::{self, LegCommand, LegTick};
+use crate::server::media_worker::{TOLD, Telling};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
 use crate::server::rooms::{Rooms, member};
-use crate::server::sip_worker::{Command, NewCall, Signal};
+use crate::server::sip_worker::{Bridged, Command, NewCall, Signal};
 use crate::server::sounds::Sounds;
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
@@ -55,7 +57,9 @@ pub(crate) struct Services {
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// The agents by name.
-    pub(crate) agents: Arc<BTreeMap<String, Arc<PreparedAgent>>>,
+    pub(crate) agents: Arc<PreparedAgents>,
+    /// How calls between two people are recorded.
+    pub(crate) plans: Arc<BridgedPlans>,
     /// Where events are written.
     pub(crate) log: CallLog,
     /// Where turns and failures are counted.
@@ -103,7 +107,7 @@ async fn run(new: NewCall, shared: Shared) {
         variables: new.party.variables.clone(),
     };
     let rate = link.rate();
-    let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
+    let (plan, recordings) = (Arc::clone(&prepared.recording), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
     if new.party.is_placed {
@@ -121,7 +125,10 @@ async fn run(new: NewCall, shared: Shared) {
         answered_by: None,
         is_sent_to_fax: false,
         link,
-        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
+        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate).of_caller(),
+        listener: None,
+        bridged: None,
+        has_left: false,
         enhancer,
         shared,
         digits: VecDeque::new(),
@@ -150,6 +157,12 @@ struct CallActor {
     is_sent_to_fax: bool,
     link: media_link::TaskEnd,
     recording: CallRecording,
+    /// The caller, while it is told or asked in the middle of its call.
+    listener: Option<Listener>,
+    /// Those who talk from now on, if the caller is handed over.
+    bridged: Option<Bridged>,
+    /// Whether the agent has.
+    has_left: bool,
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
     shared: Shared,
@@ -249,6 +262,16 @@ impl CallActor {
                         .await,
                 );
             }
+            if self.has_left {
+                let bridged = self.bridged.take();
+                let attended = attendant::attend(self.call, &mut self.recording, bridged, &mut signals, &self.shared);
+                let over = attended.await;
+                break over.map(|(end, cause, media)| {
+                    self.cause = self.cause.take().or(cause);
+                    (end, media)
+                });
+            }
+            self.end_asking().await;
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
@@ -257,9 +280,14 @@ impl CallActor {
                         break Some((end, media));
                     }
                     Some(Signal::Record(request, reply)) => {
+                        let done = self.recording.handle_request(request, clock::now());
                         // Whoever asked may have gone.
-                        reply.send(self.recording.handle_request(request, clock::now())).unwrap_or_default();
+                        reply.send(done.as_ref().map(|_| ()).map_err(|it| *it)).unwrap_or_default();
+                        if let Ok(Some(ask)) = done {
+                            self.ask(ask).await;
+                        }
                     }
+                    Some(Signal::Bridged(bridged)) => self.bridged = Some(bridged),
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -312,7 +340,41 @@ impl CallActor {
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Record(..) | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Bridged(_) | Signal::Key(..) | Signal::Ended { .. } => (),
+        }
+    }
+
+    /// Has the caller told or asked in the middle of its call. The agent's words wait.
+    async fn ask(&mut self, ask: Ask) {
+        self.listener = Some(Listener::new(ask.consent, &ask.clip));
+        let telling = Telling { clip: ask.clip, link: None, takes_keys: ask.consent == Consent::Ask };
+        attendant::tell(self.shared.worker.clone(), self.caller_leg(), Some(Box::new(telling))).await;
+    }
+
+    const fn caller_leg(&self) -> LegId {
+        LegId { call: self.call, index: CALLER_LEG }
+    }
+
+    /// Ends that, once the answer is there.
+    async fn end_asking(&mut self) {
+        if self.listener.is_some() && !self.recording.is_asking() {
+            self.listener = None;
+            attendant::tell(self.shared.worker.clone(), self.caller_leg(), None).await;
+        }
+    }
+
+    /// What the caller says to that is not for the agent.
+    fn hear_answer(&mut self, leg_tick: &LegTick, tick: &mut agent::Tick, now: Now) {
+        let Some(listener) = self.listener.as_mut() else {
+            return;
+        };
+        tick.played = tick.played.filter(|it| it.0 != UtteranceId(TOLD));
+        let pressed = tick.digit.and_then(|it| listener.handle_key(it));
+        if pressed.is_some() {
+            tick.digit = None;
+        }
+        if let Some(answer) = pressed.or_else(|| listener.handle_tick(leg_tick)) {
+            self.recording.handle_answer(CALLER_LEG, answer, now);
         }
     }
 
@@ -324,6 +386,8 @@ impl CallActor {
         self.digits.clear();
         // Nobody listens any more, so that the two may get each other's packets as they come.
         self.link = media_link::link(self.link.rate()).0;
+        self.listener = None;
+        self.has_left = true;
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
@@ -344,6 +408,7 @@ impl CallActor {
             if tick.digit.is_none() {
                 tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
             }
+            self.hear_answer(&leg_tick, &mut tick, now);
             if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
                 // The key was for the question, not for the agent.
                 tick.digit = None;

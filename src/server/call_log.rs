@@ -299,7 +299,7 @@ pub(crate) fn signalling(event: call::Event) -> Option<Event> {
             note("leg_ended", format!("leg {leg} {}{status}", end.cause.name()))
         }
         call::Event::Bridged { a, b } => note("bridged", format!("legs {a} and {b}")),
-        call::Event::Replaced { by } => Event::Note { topic: "replaced".to_owned(), text: by },
+        call::Event::Replaced { leg: _, by } => Event::Note { topic: "replaced".to_owned(), text: by },
         call::Event::Ended(_) => return None,
     })
 }

@@ -23,6 +23,7 @@ use crate::route::{Admission, RoomName, TrunkName};
 use crate::server::call_log::CallLog;
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{ConnectionLimits, Connections, HandshakeFailure, NotAdmitted};
+use crate::server::consent::BridgedPlans;
 use crate::server::media_worker::MediaWorkers;
 use crate::server::metrics::{PortsSnapshot, Snapshot, TrunkSnapshot, Way};
 use crate::server::ports::{self, PortPool};
@@ -86,6 +87,8 @@ pub(crate) struct EndpointConfig {
     pub(crate) capture: Option<CaptureTap>,
     /// What sides of bridged calls hear of ours.
     pub(crate) sounds: CallSounds,
+    /// How calls between two people are recorded.
+    pub(crate) plans: Arc<BridgedPlans>,
 }
 
 /// Who we are in TLS.
@@ -251,6 +254,7 @@ impl Endpoint {
             record: config.record,
             capture: config.capture,
             sounds: config.sounds,
+            plans: config.plans,
             status: Arc::clone(&status),
         };
         let (now, captures) = (clock::now(), shell.capture.is_some());

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::RecordingOrder;
-use crate::config::Config;
+use crate::config::{Config, Consent};
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits::LIVE_DIGITS_MAX;
 use crate::platform::calls::sql::Journal;
@@ -28,7 +28,7 @@ use crate::server::endpoint::EndpointHandle;
 use crate::server::media_report::media_report;
 use crate::server::originate::is_number;
 use crate::server::recorder::Format;
-use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side};
+use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side, Vouching};
 use crate::server::system;
 use crate::sip::Uri;
 
@@ -199,7 +199,7 @@ async fn transfer(
 #[serde(deny_unknown_fields)]
 struct Record {
     action: RecordAction,
-    consent: Option<Given>,
+    consent: Option<HowGiven>,
     format: Option<FileFormat>,
 }
 
@@ -226,8 +226,20 @@ impl From<RecordAction> for RecordingOrder {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Given {
+enum HowGiven {
     Given,
+    Announce,
+    Ask,
+}
+
+impl From<HowGiven> for Vouching {
+    fn from(how: HowGiven) -> Self {
+        match how {
+            HowGiven::Given => Self::Given,
+            HowGiven::Announce => Self::Asked(Consent::Announce),
+            HowGiven::Ask => Self::Asked(Consent::Ask),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -247,13 +259,17 @@ async fn record(
     let Record { action, consent, format } = read(&body)?;
     let request = RecordRequest {
         order: action.into(),
-        is_vouched: consent.is_some(),
+        vouching: consent.map(Into::into),
         format: format.map(|it| match it {
             FileFormat::Wav => Format::Wav,
             FileFormat::Mp3 => Format::Mp3,
         }),
     };
-    calls.order(&account, &call, LiveOrder::Record(request)).await
+    let done = calls.order(&account, &call, LiveOrder::Record(request)).await;
+    match consent {
+        Some(HowGiven::Announce | HowGiven::Ask) => done.map(|_| StatusCode::ACCEPTED),
+        Some(HowGiven::Given) | None => done,
+    }
 }
 
 #[derive(Deserialize)]

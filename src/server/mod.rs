@@ -12,6 +12,7 @@ mod certificate;
 pub mod check;
 pub mod clock;
 mod connections;
+pub mod consent;
 pub mod demo;
 mod detection;
 pub mod endpoint;

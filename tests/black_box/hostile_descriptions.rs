@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use crate::server_process::Server;
-use crate::sip_phone::Phone;
+use crate::carrier::Carrier;
+use crate::rtp_peer::RtpPeer;
+use crate::server_process::{Server, rtp_ports};
+use crate::sip_phone::{ANSWER_MAX, Phone};
 
 /// What is put in the place of what in an offer, and the answer.
 const CASES: &[(&str, &str, u16)] = &[
@@ -95,5 +97,66 @@ fn a_port_that_is_none_and_streams_without_number_are_refused() {
     let mut phone = Phone::udp(&server);
     let offer = phone.sdp("sendrecv") + &"a=x:y\r\n".repeat(2_000);
     assert_eq!(phone.invite_offering("100", &offer).status(), Some(400));
+    server.settles(&before, Duration::from_secs(10));
+}
+
+/// What is put in the place of what in the answer of a telephone that is called, and what the caller gets.
+const ANSWERS: &[(&str, &str, u16)] = &[
+    ("a=sendrecv", "a=ptime:0\r\na=maxptime:0", 200),
+    ("a=sendrecv", "a=ptime:4294967296", 200),
+    ("a=sendrecv", "a=rtcp:0\r\na=rtcp:70000 IN IP4 224.0.0.1", 200),
+    ("a=sendrecv", "a=fmtp:101 0-99999999999\r\na=fmtp:0 x", 200),
+    ("a=sendrecv", "m=video 9 RTP/AVP 31\r\nm=audio 9 RTP/AVP 0", 488),
+    ("m=audio ", "m=audio 7", 488),
+    ("m=audio ", "m=audio -", 488),
+    ("RTP/AVP 0 101", "RTP/AVP", 488),
+    ("RTP/AVP 0 101", "RTP/AVP 77", 488),
+    ("RTP/AVP 0 101", "RTP/SAVP 0 101", 488),
+    ("RTP/AVP 0 101", "UDP/TLS/RTP/SAVPF 0 101", 488),
+    ("PCMU/8000", "PCMU/4294967295", 488),
+    ("c=IN IP4 127.0.0.1", "c=IN IP4 224.0.0.1", 488),
+    ("c=IN IP4 127.0.0.1", "c=IN IP4", 488),
+    ("c=IN IP4 127.0.0.1", "c=IN IP6 ::1", 488),
+    ("v=0", "v=1", 488),
+];
+
+#[test]
+fn an_answer_that_cannot_be_used_ends_the_call_for_both_sides() {
+    let carrier = Carrier::start();
+    let server = Server::start(&[
+        ("TRUNKS__ACME__URI", &carrier.uri()),
+        ("TRUNKS__ACME__SOURCES", "127.0.0.1/32"),
+        ("TRUNKS__ACME__OPTIONS_S", "0"),
+        ("NUMBERS__400__URI", &format!("sip:400@{}", carrier.address)),
+        ("RTP__PORTS", &rtp_ports(200)),
+    ]);
+    let before = server.metrics();
+    let mut wrong = vec![];
+    for (from, to, expected) in ANSWERS {
+        let (mut phone, called) = (Phone::udp(&server), RtpPeer::new());
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0 101\r\n\
+             a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n",
+            called.port()
+        );
+        assert!(sdp.contains(from), "{from}");
+        let status = std::thread::scope(|scope| {
+            let calling = scope.spawn(|| phone.invite("400").status());
+            let invite = carrier.next("INVITE", ANSWER_MAX);
+            let contact = format!("Contact: <{}>", carrier.uri());
+            carrier.answer_with(&invite, "200 OK", &[&contact], &sdp.replacen(from, to, 1));
+            carrier.next("ACK", ANSWER_MAX);
+            calling.join().unwrap()
+        });
+        if status != Some(*expected) {
+            wrong.push((to, status));
+        }
+        if status == Some(200) {
+            phone.hang_up();
+        }
+        let bye = carrier.next("BYE", ANSWER_MAX);
+        carrier.answer(&bye, "200 OK", &[]);
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
     server.settles(&before, Duration::from_secs(10));
 }

@@ -32,6 +32,7 @@ mod caller_ids;
 mod calls_at_once;
 mod closing_connections;
 mod connection_limits;
+mod consents;
 mod crash;
 mod described_api;
 mod drain;

@@ -1,5 +1,6 @@
 //! A browser as one of several: in a room, as the supervisor of a call, and in a call that is recorded and supervised.
 
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use crate::called::{CALLER_HZ, Called, PAGE_HZ};
 use crate::carrier::Carrier;
 use crate::http_client::{self, Answer};
 use crate::rtp_peer::Sends;
-use crate::server_process::Server;
+use crate::server_process::{Server, rtp_ports};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 use crate::tone_peer::{self, TonePeer, talk};
 
@@ -25,12 +26,12 @@ const CHANGE_MAX: Duration = Duration::from_secs(15);
 
 #[test]
 fn a_browser_is_in_a_room_with_telephones_in_opus() {
-    be_in_a_room("wss", "opus,pcmu", "audio/opus");
+    be_in_a_room("wss", "opus,pcmu", "audio/opus", false);
 }
 
 #[test]
 fn a_browser_is_in_a_room_with_telephones_in_mu_law() {
-    be_in_a_room("ws", "pcmu", "audio/PCMU");
+    be_in_a_room("ws", "pcmu", "audio/PCMU", true);
 }
 
 #[test]
@@ -143,9 +144,76 @@ fn a_call_of_a_browser_is_recorded_and_supervised() {
     }
 }
 
-/// Who calls a room, and hears and is heard there until it is thrown out.
+#[test]
+fn a_scan_of_the_ports_finds_nobody_and_disturbs_no_browser() {
+    let _alone = alone();
+    let ports = rtp_ports(20);
+    let Called { secured, mut page, mut phone } = Called::start_with("wss", &[("RTP__PORTS", &ports)], &LISTENS);
+    assert_eq!(phone.invite("500").status(), Some(200), "{}", page.log.text());
+    let mut caller = peer_of(&phone, CALLER_HZ);
+    until(&mut [&mut caller], "before", |peers| {
+        last_heard(&page.log.text()) == Some(CALLER) && hears(peers[0], PAGE_HZ) == Some(true)
+    });
+    let (first, last) = ports.split_once('-').map(|(a, b)| (a.parse::<u16>().unwrap(), b.parse().unwrap())).unwrap();
+    let scanners = ["127.0.0.1:0", "127.0.0.2:0"].map(|it| UdpSocket::bind(it).unwrap());
+    let strange = || secured.server.metrics().value("hookswitch_rtp_packets_total{what=\"strange\"}").unwrap();
+    let (from, before) = (caller.heard.len(), strange());
+    for _ in 0..10 {
+        for probe in probes() {
+            for (scanner, port) in scanners.iter().flat_map(|it| (first..=last).map(move |port| (it, port))) {
+                // Where nobody listens, the system refuses.
+                drop(scanner.send_to(&probe, ("127.0.0.1", port)));
+            }
+        }
+        talk(&mut [&mut caller], 20, Duration::from_millis(300));
+    }
+    for scanner in &scanners {
+        scanner.set_nonblocking(true).unwrap();
+        let answer = scanner.recv_from(&mut [0; 2_048]);
+        assert!(answer.is_err(), "an answer from {answer:?}");
+    }
+    // Ten times from each scanner to the RTP and RTCP ports of both sides.
+    let sent = 10.0 * 2.0 * 4.0 * probes().len() as f64;
+    // What may be RTCP is read from the peer's host, whatever port it comes from.
+    assert!(secured.server.wait(ANSWER_MAX, || strange() >= before + sent * 0.95), "{} of {sent}", strange() - before);
+    assert_eq!(hears(&caller, PAGE_HZ), Some(true));
+    assert!(caller.heard.len() > from + 120, "{} packets in three seconds", caller.heard.len() - from);
+    assert_eq!(last_heard(&page.log.text()), Some(CALLER));
+    phone.hang_up();
+    assert!(page.exit_status(Duration::from_secs(20)).success(), "{}", page.log.text());
+}
+
+/// What nobody who knows no secret of the call can say better: STUN requests with and without credentials (RFC 8489), also that
+/// name the roles and candidates of a browser; handshakes of DTLS; SRTP and RTCP of nobody.
+fn probes() -> Vec<Vec<u8>> {
+    let stun = |attributes: &[u8]| {
+        let length = u16::try_from(attributes.len()).unwrap().to_be_bytes();
+        [&[0, 1][..], &length, &[0x21, 0x12, 0xa4, 0x42], &[7; 12], attributes].concat()
+    };
+    let user = [&[0, 6, 0, 8][..], b"aaaa:bbb"].concat();
+    let nominates = [0x00, 0x25, 0, 0, 0x80, 0x2a, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0x24, 0, 4, 0x6e, 0, 0xff, 0xff];
+    let proof = [&[0, 8, 0, 20][..], &[9; 20]].concat();
+    let hello = [&[22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 60, 1, 0, 0, 48][..], &[1; 60]].concat();
+    let rtp = [&[0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1][..], &[5; 60]].concat();
+    let bye = vec![0x81, 203, 0, 1, 0, 0, 0, 1];
+    let whole = [&user[..], &nominates, &proof].concat();
+    vec![
+        stun(&[]),
+        stun(&user),
+        stun(&whole),
+        stun(&[0xff; 40]),
+        hello,
+        rtp,
+        bye,
+        vec![0x16],
+        vec![],
+        vec![0xff; 1_400],
+    ]
+}
+
+/// Who calls a room or is invited there, and hears and is heard there until it is thrown out.
 #[track_caller]
-fn be_in_a_room(scheme: &str, codecs: &str, codec: &str) {
+fn be_in_a_room(scheme: &str, codecs: &str, codec: &str, is_invited: bool) {
     let _alone = alone();
     let keys = [
         ("HTTP__API_KEY", KEY),
@@ -153,9 +221,14 @@ fn be_in_a_room(scheme: &str, codecs: &str, codec: &str) {
         ("ROOMS__DEN__MAX_MEMBERS", "3"),
         ("MEDIA__CODECS", codecs),
     ];
-    let parameters: Vec<&str> = LISTENS.iter().chain(&["calls=700"]).copied().collect();
+    let calls: &[&str] = if is_invited { &[] } else { &["calls=700"] };
+    let parameters: Vec<&str> = LISTENS.iter().chain(calls).copied().collect();
     let Called { secured, mut page, mut phone } = Called::start_with(scheme, &keys, &parameters);
     let server = &secured.server;
+    if is_invited {
+        let invited = ask(server, "POST", "rooms/den/members", r#"{"to": "page"}"#);
+        assert_eq!(invited.status, 201, "{}", invited.body);
+    }
     assert!(server.wait(CHANGE_MAX, || server.metrics().value("hookswitch_room_members") == Some(1.0)));
     assert_eq!(phone.invite("700").status(), Some(200));
     let mut caller = peer_of(&phone, CALLER_HZ);

@@ -124,12 +124,15 @@ pub enum Event {
         /// `refused`, `ringing`, `done` …
         outcome: String,
     },
-    /// The caller was told of the recording, or asked for it.
+    /// Somebody was told of the recording, or asked for it.
     RecordingConsent {
         /// Whether the call may be recorded.
         given: bool,
-        /// `announced`, `key` (of the telephone) or `silence`.
+        /// `announced`, `key` (of the telephone), `silence`, or `api` if somebody else vouches for them.
         how: String,
+        /// Who: `caller` or `called`; `None` for all of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// A recording is finished and kept.
     Recording(Recording),

@@ -110,6 +110,7 @@ impl Legs {
         if let Some(frame) = passed.audio
             && leg.waiting_frames < BRIDGE_FRAMES_MAX
             && leg.sound.is_none()
+            && !leg.is_being_told()
         {
             // There is room, as fewer wait than fit.
             leg.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
@@ -125,7 +126,10 @@ impl Leg {
             Heard::Audio(frame) | Heard::Concealed(frame) => Some(*frame),
             Heard::Nothing => None,
         };
-        let digit = tick.dtmf_ended.map(|it| (it.digit, u16::try_from(it.duration_ms).unwrap_or(u16::MAX)));
+        let digit = tick
+            .dtmf_ended
+            .filter(|_| !self.takes_keys())
+            .map(|it| (it.digit, u16::try_from(it.duration_ms).unwrap_or(u16::MAX)));
         let passed = Passed { partner: self.partner?, audio, digit };
         (passed.audio.is_some() || passed.digit.is_some()).then_some(passed)
     }

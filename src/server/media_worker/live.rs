@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use super::{Leg, WorkerMetrics};
 use crate::identity::{CallId, LegId};
 use crate::media::Report;
+use crate::timer::Now;
 
 /// The latest reports of the legs of a media thread.
 #[derive(Debug, Default)]
@@ -28,5 +30,15 @@ impl LiveReports {
         let reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let legs = LegId { call, index: 0 }..=LegId { call, index: u8::MAX };
         reports.range(legs).map(|(leg, report)| (leg.index, *report)).collect()
+    }
+}
+
+impl Leg {
+    /// Tells the metrics, and whoever asks for it, what it has come to.
+    pub(super) fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
+        let report = self.session.report(now);
+        metrics.publish(&report, &self.published);
+        metrics.live.put(self.id, report);
+        self.published = report;
     }
 }

@@ -190,6 +190,7 @@ impl Line {
             record: Some(Recording::new(move |_, _| tap.take())),
             capture: None,
             sounds: CallSounds::default(),
+            plans: std::sync::Arc::default(),
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
@@ -235,7 +236,13 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
+                    Some(
+                        Signal::Digit(_)
+                        | Signal::Transferred(_)
+                        | Signal::Record(..)
+                        | Signal::Bridged(_)
+                        | Signal::Key(..),
+                    ) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);
