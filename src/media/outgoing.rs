@@ -25,6 +25,8 @@ pub(super) struct Outgoing {
     /// Nothing was sent in the tick before.
     was_silent: bool,
     playout: Playout,
+    /// What is to be played waits.
+    pub(super) is_paused: bool,
     dtmf: DtmfSender,
     /// Digits to be played as tones, and the one that is.
     tones: VecDeque<(Digit, u16)>,
@@ -47,6 +49,8 @@ pub(super) struct Outgoing {
     relayed_at: Option<Instant>,
     packets: u64,
     octets: u64,
+    /// The same when the stream began that is sent now.
+    before: (u64, u64),
 }
 
 /// Frames to payloads.
@@ -74,16 +78,9 @@ struct Mix {
     /// In the next tick.
     next: Option<Frame>,
     /// In the place of what is played.
-    alone: Option<Alone>,
+    alone: Option<Frame>,
     /// What was played in this tick without it, if there was any.
     played: Option<Frame>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Alone {
-    frame: Frame,
-    /// What is played waits, and is not passed over.
-    others_wait: bool,
 }
 
 impl Outgoing {
@@ -105,6 +102,7 @@ impl Outgoing {
             timestamp: rng.next_u32(),
             was_silent: true,
             playout: Playout::default(),
+            is_paused: false,
             dtmf: DtmfSender::default(),
             tones: VecDeque::new(),
             tone: None,
@@ -120,7 +118,16 @@ impl Outgoing {
             relayed_at: None,
             packets: 0,
             octets: 0,
+            before: (0, 0),
         }
+    }
+
+    /// What comes next is a stream of its own. Timestamps run on, and so does what is counted.
+    pub(super) fn begin_anew(&mut self, rng: &mut impl Rng) {
+        let fresh = Self::new(rng);
+        (self.ssrc, self.sequence) = (fresh.ssrc, fresh.sequence);
+        self.before = (self.packets, self.octets);
+        self.was_silent = true;
     }
 
     pub(super) fn play(&mut self, frame: PlayoutFrame) -> Result<(), PlayoutFull> {
@@ -160,6 +167,8 @@ impl Outgoing {
         self.noise = None;
         self.flush = false;
         let Some(format) = may else {
+            self.dtmf.interrupt();
+            self.tone = None;
             self.voice = None;
             self.was_silent = true;
             return None;
@@ -185,8 +194,7 @@ impl Outgoing {
         }
         let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
-        let waits = tone.is_some() || alone.is_some_and(|it| it.others_wait);
-        let next = if waits { None } else { self.playout.next() };
+        let next = if tone.is_some() || self.is_paused { None } else { self.playout.next() };
         let next = next.filter(|_| alone.is_none());
         let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none() && alone.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
@@ -195,7 +203,7 @@ impl Outgoing {
             return None;
         }
         if let Some(voice) = &mut self.voice {
-            let frame = tone.or_else(|| alone.map(|it| it.frame)).or_else(|| next.as_ref().map(|(frame, _)| *frame));
+            let frame = tone.or(alone).or_else(|| next.as_ref().map(|(frame, _)| *frame));
             voice.say(frame, mixed_in.as_ref(), rate, self.timestamp);
         }
         next.map(|(_, played)| played)
@@ -249,9 +257,9 @@ impl Outgoing {
         }
     }
 
-    /// In the place of what is played in the next tick; that waits, or else is passed over.
-    pub(super) fn speak_alone(&mut self, frame: Frame, others_wait: bool) {
-        self.mix().alone = Some(Alone { frame, others_wait });
+    /// In the place of what is played in the next tick, which is passed over unless it is paused.
+    pub(super) fn speak_alone(&mut self, frame: Frame) {
+        self.mix().alone = Some(frame);
     }
 
     fn mix(&mut self) -> &mut Mix {
@@ -339,6 +347,11 @@ impl Outgoing {
         self.packets
     }
 
+    /// Packets and octets under the SSRC of now (RFC 3550 §6.4.1).
+    pub(super) const fn sent_of_stream(&self) -> (u64, u64) {
+        (self.packets - self.before.0, self.octets - self.before.1)
+    }
+
     pub(super) const fn octets(&self) -> u64 {
         self.octets
     }
@@ -398,6 +411,11 @@ impl Outgoing {
         if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
             self.voice = None;
         }
+        if format.telephone_event.is_none() && self.dtmf.is_busy() {
+            // The peer takes no events any more.
+            let room = DTMF_DIGITS_MAX.saturating_sub(self.tones.len());
+            self.tones.extend(self.dtmf.take_waiting().take(room));
+        }
         self.format = format;
     }
 
@@ -437,7 +455,7 @@ impl Voice {
     }
 
     /// Forgets the tick before; returns what is to be mixed in, and what is to be said in the place of all else.
-    fn begin_tick(&mut self) -> (Option<Frame>, Option<Alone>) {
+    fn begin_tick(&mut self) -> (Option<Frame>, Option<Frame>) {
         self.frame = None;
         self.is_said = false;
         let Some(mix) = &mut self.mix else {

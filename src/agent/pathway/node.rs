@@ -7,7 +7,7 @@ use super::template::Template;
 use crate::agent::event::RecordingOrder;
 
 /// The variable that says how far the last sound with marks was heard.
-pub const LAST_MARK: &str = "last_mark";
+pub(super) const LAST_MARK: &str = "last_mark";
 
 /// One place in the conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct Play {
     pub times: Option<u32>,
     /// Whether the caller may interrupt it.
     pub interruptible: bool,
-    /// Places of it in milliseconds, and their names; [`LAST_MARK`] says which was heard last.
+    /// Places of it in milliseconds, and their names; the variable `last_mark` says which was heard last.
     pub marks: BTreeMap<u32, String>,
     /// Where to once it is over.
     pub next: String,

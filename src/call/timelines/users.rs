@@ -31,6 +31,7 @@ fn users_only(config: &mut CallsConfig) {
         registrar: RegistrarConfig::default(),
         users: vec![(AccountId::default(), "100".to_owned(), Secret::new("secret"))],
         caller_ids: std::collections::BTreeMap::new(),
+        plain_media: std::collections::BTreeSet::new(),
     });
     let admission = &mut config.listeners[0].1;
     *admission = Admission { unknown_sources: false, users: true, ..admission.clone() };

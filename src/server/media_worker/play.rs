@@ -2,7 +2,7 @@
 //! rest, in a call with an agent of ours as in one between two people.
 //!
 //! What plays alone takes the place of the partner's voice, of music on hold and of a room; an agent of ours waits, and
-//! goes on afterwards. Packets of a leg that something is played to are not passed on as they come; they are again in the
+//! goes on afterwards; and everything waits while the peer is told something ([`super::attend`]). Packets of a leg that something is played to are not passed on as they come; they are again in the
 //! tick after its last one. While the peer cannot hear us, nothing is played and nothing is lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -181,15 +181,15 @@ impl Leg {
 
     /// Has the peer hear the next 20 ms of what is played into this leg.
     pub(super) fn play_deck(&mut self, now: Now) {
+        let may_speak = self.session.may_speak() && !self.is_being_told();
         let Some(deck) = &mut self.deck else {
             return;
         };
-        if self.session.may_speak()
-            && let Some((frame, is_alone)) = deck.next(self.session.rate())
-        {
+        if may_speak && let Some((frame, is_alone)) = deck.next(self.session.rate()) {
             if is_alone {
                 let others_wait = self.has_agent() && self.room.is_none();
-                self.session.speak_alone(frame, others_wait);
+                self.session.pause(others_wait);
+                self.session.speak_alone(frame);
             } else {
                 self.session.mix_in(frame);
             }
