@@ -252,11 +252,7 @@ pub struct Metrics {
     leg_ticks_missed: IntCounter,
     turn: Histogram,
     parts: PartHistograms,
-    jitter: Histogram,
-    mos: Histogram,
-    round_trip: Histogram,
-    jitter_buffer: Histogram,
-    codecs: Vec<(&'static str, IntCounter)>,
+    media: MediaMetrics,
     service_errors: [(Service, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
     sources: Mutex<Vec<Source>>,
@@ -270,6 +266,58 @@ struct PartHistograms {
     decision: Histogram,
     synthesiser: Histogram,
     playout: Histogram,
+}
+
+/// Of the media of legs that are over.
+struct MediaMetrics {
+    jitter: Histogram,
+    mos: Histogram,
+    round_trip: Histogram,
+    jitter_buffer: Histogram,
+    codecs: Vec<(&'static str, IntCounter)>,
+}
+
+impl MediaMetrics {
+    fn new(registry: &Registry) -> Self {
+        let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
+        let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
+        let round_trip =
+            HistogramOpts::new("hookswitch_rtp_round_trip_seconds", "Round trip of a leg by RTCP at its end.");
+        let jitter_buffer = HistogramOpts::new(
+            "hookswitch_rtp_jitter_buffer_seconds",
+            "What the jitter buffer of a leg added to the delay on the average.",
+        );
+        let legs = counters(
+            registry,
+            Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
+            &["codec"],
+        );
+        let mut codecs: Vec<_> = AudioCodec::ALL.iter().map(|it| it.name()).collect();
+        codecs.dedup();
+        Self {
+            jitter: histogram(registry, jitter, &JITTER_SECONDS),
+            mos: histogram(registry, mos, &MOS),
+            round_trip: histogram(registry, round_trip, &ROUND_TRIP_SECONDS),
+            jitter_buffer: histogram(registry, jitter_buffer, &JITTER_BUFFER_SECONDS),
+            codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
+        }
+    }
+
+    fn observe(&self, report: &MediaReport) {
+        self.jitter.observe(f64::from(report.jitter_us) / 1e6);
+        if let Some(mos_hundredths) = report.mos_hundredths {
+            self.mos.observe(f64::from(mos_hundredths) / 100.0);
+        }
+        if let Some(ms) = report.round_trip_ms {
+            self.round_trip.observe(seconds(ms));
+        }
+        if let Some(ms) = report.jitter_buffer.as_ref().and_then(|it| it.delay_mean_ms) {
+            self.jitter_buffer.observe(seconds(ms));
+        }
+        if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
+            counter.inc();
+        }
+    }
 }
 
 impl Metrics {
@@ -300,21 +348,6 @@ impl Metrics {
         );
         let part = HistogramOpts::new("hookswitch_turn_part_seconds", "The parts of the turn latency.");
         let part = HistogramVec::new(part.buckets(TURN_SECONDS.to_vec()), &["part"]).expect("the names are valid");
-        let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
-        let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
-        let round_trip =
-            HistogramOpts::new("hookswitch_rtp_round_trip_seconds", "Round trip of a leg by RTCP at its end.");
-        let jitter_buffer = HistogramOpts::new(
-            "hookswitch_rtp_jitter_buffer_seconds",
-            "What the jitter buffer of a leg added to the delay on the average.",
-        );
-        let legs = counters(
-            &registry,
-            Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
-            &["codec"],
-        );
-        let mut codecs: Vec<_> = AudioCodec::ALL.iter().map(|it| it.name()).collect();
-        codecs.dedup();
         let metrics = Self {
             started: now,
             calls_ended: outcomes()
@@ -333,11 +366,7 @@ impl Metrics {
                 synthesiser: part.with_label_values(&["synthesiser"]),
                 playout: part.with_label_values(&["playout"]),
             },
-            jitter: histogram(&registry, jitter, &JITTER_SECONDS),
-            mos: histogram(&registry, mos, &MOS),
-            round_trip: histogram(&registry, round_trip, &ROUND_TRIP_SECONDS),
-            jitter_buffer: histogram(&registry, jitter_buffer, &JITTER_BUFFER_SECONDS),
-            codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
+            media: MediaMetrics::new(&registry),
             service_errors: [
                 (Service::Recogniser, service_errors.with_label_values(&["recogniser"])),
                 (Service::Synthesiser, service_errors.with_label_values(&["synthesiser"])),
@@ -392,19 +421,7 @@ impl Metrics {
 
     /// The media of a leg is over.
     pub fn media_ended(&self, report: &MediaReport) {
-        self.jitter.observe(f64::from(report.jitter_us) / 1e6);
-        if let Some(mos_hundredths) = report.mos_hundredths {
-            self.mos.observe(f64::from(mos_hundredths) / 100.0);
-        }
-        if let Some(ms) = report.round_trip_ms {
-            self.round_trip.observe(seconds(ms));
-        }
-        if let Some(ms) = report.jitter_buffer.as_ref().and_then(|it| it.delay_mean_ms) {
-            self.jitter_buffer.observe(seconds(ms));
-        }
-        if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
-            counter.inc();
-        }
+        self.media.observe(report);
     }
 
     /// A service has failed an agent.

@@ -5,6 +5,7 @@
 //! every tick, whether or not packets come.
 
 mod digits;
+mod feedback;
 mod passing;
 
 use std::net::SocketAddr;
@@ -34,7 +35,6 @@ use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
 use crate::srtp::Rejected;
 use crate::timer::Now;
-use crate::webrtc::Feedback;
 
 /// What a session is told at its beginning.
 #[derive(Clone, Debug, Default)]
@@ -318,13 +318,6 @@ impl Session {
             return;
         };
         self.read_rtcp(datagram, &remote, now);
-    }
-
-    /// Takes what the peer has reported of our stream to a transport that has RTCP of its own.
-    pub fn handle_feedback(&mut self, feedback: &Feedback) {
-        let clock_hz = self.clock_hz();
-        self.control.handle_feedback(feedback, clock_hz);
-        self.heed_loss();
     }
 
     /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
@@ -688,12 +681,6 @@ impl Session {
         self.heed_loss();
     }
 
-    fn heed_loss(&mut self) {
-        if let Some(fraction_lost) = self.control.take_fraction_lost() {
-            self.outgoing.expect_loss(fraction_lost);
-        }
-    }
-
     fn write_rtcp(&mut self, due: RtcpDue, buffer: &mut [u8]) -> Option<usize> {
         let (RtcpDue::Report(now) | RtcpDue::Bye(now)) = due;
         let (packets, octets) = self.outgoing.sent_of_stream();
@@ -1001,7 +988,9 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now));
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]
