@@ -227,7 +227,7 @@ impl Streams {
     fn listen_until(&mut self, until: Instant) {
         loop {
             let left = until.saturating_duration_since(clock::now().instant);
-            let ready: Vec<u64> = self.poll.wait(Some(left)).expect("epoll").collect();
+            let ready: Vec<u64> = self.poll.wait(Some(left)).expect("epoll").map(|it| it.token).collect();
             for token in ready {
                 let (index, sockets) = (token as usize, self.sides[0].len());
                 let socket = &self.sides[index / sockets][index % sockets];

@@ -221,7 +221,7 @@ pub(crate) fn forward(ports: &[String]) {
     let mut ready: Vec<usize> = vec![];
     loop {
         ready.clear();
-        ready.extend(poll.wait(None).expect("epoll").map(|it| it as usize));
+        ready.extend(poll.wait(None).expect("epoll").map(|it| it.token as usize));
         for from in &ready {
             let to = from ^ 1;
             receive.receive(sockets[*from].as_fd()).expect("a socket can be read");

@@ -47,6 +47,7 @@ pub(super) struct Outgoing {
     relayed_at: Option<Instant>,
     packets: u64,
     octets: u64,
+    refused: u64,
 }
 
 /// Frames to payloads.
@@ -111,6 +112,7 @@ impl Outgoing {
             relayed_at: None,
             packets: 0,
             octets: 0,
+            refused: 0,
         }
     }
 
@@ -309,6 +311,15 @@ impl Outgoing {
     pub(super) fn played(&self) -> Option<&Frame> {
         let voice = self.voice.as_ref().filter(|it| it.is_said)?;
         voice.mix.as_ref().and_then(|it| it.played.as_ref()).or(voice.frame.as_ref())
+    }
+
+    /// One of its packets has come back.
+    pub(super) const fn handle_refused(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
     }
 
     pub(super) const fn packets(&self) -> u64 {

@@ -348,6 +348,7 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
         packets_lost: report.received.lost,
         packets_late: report.received.late,
         packets_strange: report.dropped.total(),
+        packets_refused: Some(report.sent.refused).filter(|it| *it > 0),
         concealed_ms: report.received.concealed_frames * 20,
         jitter_us: report.received.jitter_us,
         jitter_buffer_ms: report.received.target_ms,

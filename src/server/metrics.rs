@@ -182,6 +182,8 @@ pub struct RtpSnapshot {
     pub packets_replayed: u64,
     /// Total of packets that the system did not send, for want of a way there, say.
     pub packets_unsent: u64,
+    /// Total of packets that came back, as nobody listens where they were sent.
+    pub packets_refused: u64,
     /// Legs whose SRTP keys were told over signalling that others can read.
     pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
@@ -572,9 +574,11 @@ impl Page {
             ([("what", "unauthenticated")], rtp.packets_unauthenticated),
             ([("what", "replayed")], rtp.packets_replayed),
             ([("what", "unsent")], rtp.packets_unsent),
+            ([("what", "refused")], rtp.packets_refused),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            on a shared port from where nobody is expected, not protected with the peer's key, come before, not sent by the system.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before, not sent by the system, \
+            come back as ICMP errors.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let help = "Legs whose SRTP keys were told over signalling that others can read.";
         self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);

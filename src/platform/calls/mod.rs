@@ -252,6 +252,9 @@ pub struct MediaReport {
     pub packets_late: u64,
     /// Packets that were not of this session and had no effect.
     pub packets_strange: u64,
+    /// RTP packets of ours that came back, as nobody listens where they were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_refused: Option<u64>,
     /// Audio that was made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.
