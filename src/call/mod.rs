@@ -105,6 +105,8 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// Somebody is being called who is to supervise it.
     aside: Option<Box<Dialling>>,
+    /// The number of the configuration that was called, if it came in to one.
+    number: Option<Box<str>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
@@ -185,15 +187,6 @@ pub enum Output {
         /// The other.
         b: LegId,
     },
-    /// Send this digit on the media session of a leg: its partner's peer pressed it.
-    SendDigit {
-        /// The leg.
-        leg: LegId,
-        /// One of `0-9`, `*`, `#` and `A-D`.
-        digit: char,
-        /// How long it was pressed, in milliseconds.
-        duration_ms: u16,
-    },
     /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
     PlaySound {
         /// The leg.
@@ -247,10 +240,10 @@ pub enum Output {
         /// The leg.
         leg: LegId,
     },
-    /// A digit came in an INFO.
+    /// The peer of a leg tells of a digit by INFO: it is for whoever hears the leg, unless its media have told of it as well.
     Digit {
-        /// The call.
-        call: CallId,
+        /// The leg.
+        leg: LegId,
         /// One of `0-9`, `*`, `#` and `A-D`.
         digit: char,
         /// How long it was pressed, in milliseconds.
@@ -709,6 +702,7 @@ impl Call {
             has_agent,
             dialling: None,
             aside: None,
+            number: None,
             history: None,
             end: None,
         }

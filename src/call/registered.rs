@@ -9,7 +9,7 @@ use super::dial::Way;
 use super::outgoing::Outgoing;
 use super::servers::{CallerId, Order};
 use super::{Calls, Outbound};
-use crate::identity::CallId;
+use crate::identity::{CallId, LegId};
 use crate::route::{Caller, TrunkName};
 use crate::sip::Uri;
 use crate::timer::Now;
@@ -66,6 +66,9 @@ impl Calls {
         };
         let outgoing = Outgoing { target: way.target, path: way.path, trunk, ..Outgoing::of(outbound) };
         self.place_as(call, outgoing, order.agent, now);
+        if let Some(leg) = self.legs.get_mut(&LegId { call, index: 0 }) {
+            leg.party.caller = way.caller;
+        }
     }
 
     fn caller_there(&self, order: &Order, way: &Way) -> Option<Uri> {

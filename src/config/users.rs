@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Places;
 use super::agents::check_number;
 use super::reading::Section;
+use super::recordings::Recording;
 use crate::identity::Secret;
 
 /// `[users.NAME]`: a telephone or PBX that registers, and may call from anywhere.
@@ -16,6 +17,8 @@ pub struct User {
     pub caller_ids: Vec<String>,
     /// `media`: whether it takes WebRTC where it is called over a websocket, or plain RTP as over all other transports.
     pub takes_webrtc: bool,
+    /// `[users.NAME.recording]`: how the calls are recorded that it makes or takes, if no agent takes part.
+    pub recording: Option<Recording>,
 }
 
 pub(super) fn read_users(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<String, User> {
@@ -30,12 +33,13 @@ pub(super) fn read_users(root: &Section<'_>, places: &Places<'_>) -> BTreeMap<St
             "plain" => Ok(false),
             _ => Err("expected \"webrtc\" or \"plain\"".to_owned()),
         });
+        let recording = section.section_if_any("recording").map(Recording::read);
         let password = places.secret(&section, "password", "password_env");
         match password {
             Some(password) if password.reveal().is_empty() => section.complain("password", "it is empty"),
             Some(password) => {
                 let (caller_ids, takes_webrtc) = (caller_ids.unwrap_or_default(), takes_webrtc.unwrap_or(true));
-                users.insert(name, User { password, caller_ids, takes_webrtc });
+                users.insert(name, User { password, caller_ids, takes_webrtc, recording });
             }
             None if section.origin("password").is_none() && section.origin("password_env").is_none() => {
                 section.complain_of_section("`password` or `password_env` is missing");

@@ -13,8 +13,7 @@ pub enum Latching {
     /// Nobody.
     #[default]
     Exact,
-    /// The first source on this host, whatever its port: the peer is behind a NAT that rewrites ports, or sends from
-    /// another port than it receives on.
+    /// The first source on this host, whatever its port: the peer is behind a NAT that rewrites ports.
     Host(IpAddr),
 }
 

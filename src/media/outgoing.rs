@@ -25,6 +25,8 @@ pub(super) struct Outgoing {
     /// Nothing was sent in the tick before.
     was_silent: bool,
     playout: Playout,
+    /// What is to be played waits.
+    pub(super) is_paused: bool,
     dtmf: DtmfSender,
     /// Digits to be played as tones, and the one that is.
     tones: VecDeque<(Digit, u16)>,
@@ -98,6 +100,7 @@ impl Outgoing {
             timestamp: rng.next_u32(),
             was_silent: true,
             playout: Playout::default(),
+            is_paused: false,
             dtmf: DtmfSender::default(),
             tones: VecDeque::new(),
             tone: None,
@@ -189,7 +192,7 @@ impl Outgoing {
         }
         let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
-        let next = if tone.is_some() { None } else { self.playout.next() };
+        let next = if tone.is_some() || self.is_paused { None } else { self.playout.next() };
         let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {

@@ -9,8 +9,10 @@
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
+mod attend;
 mod bridge;
 mod browser;
+mod live;
 mod metrics;
 mod relay;
 mod room;
@@ -35,7 +37,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use self::attend::Told;
+pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
+pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::room::{Cue, Room};
@@ -46,7 +51,7 @@ pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
-use super::media_link::{LegCommand, WorkerEnd};
+use super::media_link::WorkerEnd;
 use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
@@ -81,7 +86,7 @@ pub struct OpenLeg {
     pub link: WorkerEnd,
     /// Records from the beginning.
     pub tap: Option<TapEnd>,
-    /// Without valid RTP for so long, [`MediaEvent::Inactive`] is told.
+    /// Without valid RTP or RTCP for so long, [`MediaEvent::Inactive`] is told.
     pub inactivity: Option<Duration>,
 }
 
@@ -98,7 +103,7 @@ pub struct MediaLeg {
 /// What a media thread tells of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// No valid RTP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
+    /// Neither valid RTP nor RTCP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
     Inactive {
         /// The leg.
         leg: LegId,
@@ -230,6 +235,8 @@ enum Order {
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
+    Told { key: u64, digit: Digit, ms: u16 },
+    Tell { key: u64, telling: Option<Box<Telling>> },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
 
@@ -377,6 +384,8 @@ struct Leg {
     room: Option<RoomKey>,
     /// What its peer hears once, over everything else.
     cue: Option<Box<Cue>>,
+    /// What its peer is told by whoever attends to it.
+    told: Option<Box<Told>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -432,6 +441,7 @@ impl Turn {
                 Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Tell { key, telling } => self.legs.tell(key, telling, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
@@ -442,6 +452,7 @@ impl Turn {
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Told { key, digit, ms } => self.legs.tell_digit(key, digit, ms, now),
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
                     if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
@@ -509,6 +520,7 @@ impl Legs {
             desk: None,
             room: None,
             cue: None,
+            told: None,
             abandoned,
             published,
         };
@@ -539,9 +551,7 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        if !matches!(leg.transport, LegTransport::WebRtc(_)) {
-            leg.transmit(send, &self.metrics);
-        }
+        leg.send_out(send, &self.metrics, now);
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -557,6 +567,7 @@ impl Legs {
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
+        self.metrics.live.remove(leg.id);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
         self.seat(leg.id.call, now);
         Some(leg)
@@ -699,32 +710,14 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
-            self.link = None;
-        }
-        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
-            let is_refused = match command {
-                // Whoever talked to this peer before does so no more, and may not know it yet.
-                LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
-                LegCommand::Play(frame) => self.session.play(frame).is_err(),
-                LegCommand::Clear => {
-                    self.session.clear();
-                    false
-                }
-                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
-            };
-            metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
-        }
+        self.take_commands(metrics, events);
         self.play_sound();
         self.hear_call();
         self.play_cue();
+        self.tell();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
-        if let LegTransport::WebRtc(peer) = &mut self.transport {
-            browser::send(peer, &mut self.session, send, &self.sockets, now);
-        } else {
-            self.transmit(send, metrics);
-        }
+        self.send_out(send, metrics, now);
         if let Some(tap) = &mut self.tap {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
@@ -739,6 +732,7 @@ impl Leg {
             self.waiting_frames = 0;
         }
         let passed = self.passed(&tick);
+        self.note_told(&mut tick);
         let said = self.said(&tick.heard);
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
@@ -763,12 +757,6 @@ impl Leg {
         } else if !is_inactive {
             self.inactivity_told = false;
         }
-    }
-
-    fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
-        let report = self.session.report(now);
-        metrics.publish(&report, &self.published);
-        self.published = report;
     }
 
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
@@ -822,7 +810,7 @@ mod tests {
     use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
-    use crate::server::media_link::{LegTick, TaskEnd, link};
+    use crate::server::media_link::{LegCommand, LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
     use crate::srtp::{Inbound, Keys, MasterKey, Outbound, Suite};
@@ -1281,6 +1269,7 @@ mod tests {
                 payload_type: 0,
                 received_payload_type: 0,
                 ptime_ms: 20,
+                maxptime_ms: None,
                 opus: OpusSettings::default(),
                 comfort_noise: None,
                 telephone_event: None,

@@ -6,7 +6,7 @@ use super::SipWorker;
 use crate::call::{HangUpCause, Sound};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::LegId;
-use crate::media::{Latching, RemoteMedia, SessionConfig};
+use crate::media::{RemoteMedia, SessionConfig};
 use crate::rtp::Digit;
 use crate::server::media_worker::{Means, MediaBusy, MediaLeg, OpenLeg};
 use crate::server::ports::LegSockets;
@@ -102,9 +102,10 @@ impl SipWorker {
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
-    pub(super) fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+    /// The peer of a leg tells of a digit by INFO.
+    pub(super) fn tell_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
         if let Some(digit) = Digit::from_char(digit) {
-            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+            self.order_media(leg, |it| it.tell_digit(digit, duration_ms));
         }
     }
 
@@ -121,11 +122,7 @@ impl SipWorker {
 
     fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
         let remote = leg_media::remote(description, peer);
-        if self.shell.shared_ports.is_exact(peer) {
-            RemoteMedia { latching: Latching::Exact, ..remote }
-        } else {
-            remote
-        }
+        RemoteMedia { latching: self.shell.shared_ports.latching(peer, &remote), ..remote }
     }
 
     /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the
