@@ -307,6 +307,42 @@ fn a_flood_at_the_port_of_one_call_is_not_heard_in_others() {
     other.hang_up();
 }
 
+#[test]
+fn nonsense_in_packets_of_the_right_kind_is_only_heard_as_such() {
+    let mut random = ChaCha12Rng::seed_from_u64(6);
+    for (number, codec) in
+        [(0, "PCMU/8000"), (8, "PCMA/8000"), (9, "G722/8000"), (97, "L16/16000"), (96, "opus/48000/2")]
+    {
+        let server = Server::start(&[("MEDIA__CODECS", "opus,g722,pcma,pcmu,l16")]);
+        let before = server.metrics();
+        let mut phone = Phone::udp(&server);
+        let offer = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+             m=audio {} RTP/AVP {number} 13 101\r\na=rtpmap:{number} {codec}\r\na=rtpmap:13 CN/8000\r\n\
+             a=rtpmap:101 telephone-event/8000\r\n",
+            phone.media.port()
+        );
+        assert_eq!(phone.invite_offering("100", &offer).status(), Some(200), "{codec}");
+        let remote = phone.media.remote.unwrap();
+        for _ in 0..10 {
+            for kind in [number, number, number, 13, 101] {
+                let mut packet = phone.media.packet();
+                packet.resize(12 + random.next_u32() as usize % 1_400, 0);
+                random.fill_bytes(&mut packet[12..]);
+                packet[1] = kind | (random.next_u32().to_le_bytes()[0] & 0x80);
+                phone.media.socket.send_to(&packet, remote).unwrap();
+            }
+            let stay = phone.stay(Sends::Nothing, Duration::from_millis(150));
+            assert!(stay.bye.is_none(), "{codec}: {stay:?}");
+        }
+        let stay = phone.stay(Sends::Nothing, Duration::from_secs(1));
+        assert!(stay.bye.is_none() && stay.heard.packets > 30, "{codec}: {}\n{}", stay.heard.packets, server.log());
+        assert_eq!(server.metrics().value("hookswitch_media_legs_failed_total"), Some(0.0));
+        phone.hang_up();
+        server.settles(&before, Duration::from_secs(10));
+    }
+}
+
 /// With a trunk whose calls go to number 400.
 fn start(carrier: &Carrier, is_shared: bool, srtp: &str) -> Server {
     let threads = u16::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap();
