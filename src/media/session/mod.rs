@@ -299,6 +299,11 @@ impl Session {
         self.dropped.strangers += 1;
     }
 
+    /// Takes notice that a packet of ours has come back as an ICMP error.
+    pub const fn handle_refused(&mut self) {
+        self.outgoing.handle_refused();
+    }
+
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
@@ -490,6 +495,7 @@ impl Session {
             sent: Sent {
                 packets: self.outgoing.packets(),
                 octets: self.outgoing.octets(),
+                refused: self.outgoing.refused(),
                 underruns: self.outgoing.playout().underruns(),
                 digits: self.outgoing.digits(),
             },
