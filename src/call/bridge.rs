@@ -128,7 +128,7 @@ impl Calls {
         let call_id = self.dialogs.call_id(dialog).unwrap_or_default().to_owned();
         self.bind(dialog, into, &call_id);
         if let Some(remote) = remote {
-            self.update_media(into, remote);
+            self.tell_media(into, remote, true);
         }
         if is_moved {
             self.dialogs.move_media(dialog, local, now);

@@ -170,6 +170,8 @@ pub enum Output {
         peer: IpAddr,
         /// What is agreed on.
         remote: MediaDescription,
+        /// Whether that is another peer than before, which has taken its place in the call.
+        is_another: bool,
     },
     /// Let each of two open media sessions of a call be heard on the other.
     Bridge {

@@ -331,6 +331,7 @@ impl Simulation {
                         (AccountId::default(), "caller".to_owned()),
                         (0..1_000).map(|it: u32| it.to_string()).collect(),
                     )]),
+                    plain_media: BTreeSet::new(),
                 });
                 let admission = &mut config.listeners[0].1;
                 *admission = Admission { unknown_sources: false, users: true, ..admission.clone() };

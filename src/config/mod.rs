@@ -46,7 +46,7 @@ pub use sip_limits::SipLimits;
 pub use sounds::Sounds;
 pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunk_inbound::TrunkInbound;
-pub use trunks::{Dns, Trunk};
+pub use trunks::{Dns, MediaAddresses, Trunk};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.

@@ -107,6 +107,7 @@ impl Shown {
         for (name, user) in &config.users {
             self.section(&format!("users.{}", quoted(name)));
             self.secret("password", Some(&user.password));
+            self.text("media", if user.takes_webrtc { "webrtc" } else { "plain" });
             if let Some(recording) = &user.recording {
                 self.recording(&format!("users.{}", quoted(name)), recording);
             }
@@ -257,7 +258,7 @@ impl Shown {
             self.text("srtp", srtp.as_str());
         }
         self.text("redirects", redirects(trunk.follows_redirects));
-        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
+        self.text("media_addresses", trunk.media_addresses.name());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {

@@ -49,6 +49,8 @@ pub(super) struct Outgoing {
     relayed_at: Option<Instant>,
     packets: u64,
     octets: u64,
+    /// The same when the stream began that is sent now.
+    before: (u64, u64),
 }
 
 /// Frames to payloads.
@@ -114,7 +116,16 @@ impl Outgoing {
             relayed_at: None,
             packets: 0,
             octets: 0,
+            before: (0, 0),
         }
+    }
+
+    /// What comes next is a stream of its own. Timestamps run on, and so does what is counted.
+    pub(super) fn begin_anew(&mut self, rng: &mut impl Rng) {
+        let fresh = Self::new(rng);
+        (self.ssrc, self.sequence) = (fresh.ssrc, fresh.sequence);
+        self.before = (self.packets, self.octets);
+        self.was_silent = true;
     }
 
     pub(super) fn play(&mut self, frame: PlayoutFrame) -> Result<(), PlayoutFull> {
@@ -154,6 +165,8 @@ impl Outgoing {
         self.noise = None;
         self.flush = false;
         let Some(format) = may else {
+            self.dtmf.interrupt();
+            self.tone = None;
             self.voice = None;
             self.was_silent = true;
             return None;
@@ -318,6 +331,11 @@ impl Outgoing {
         self.packets
     }
 
+    /// Packets and octets under the SSRC of now (RFC 3550 §6.4.1).
+    pub(super) const fn sent_of_stream(&self) -> (u64, u64) {
+        (self.packets - self.before.0, self.octets - self.before.1)
+    }
+
     pub(super) const fn octets(&self) -> u64 {
         self.octets
     }
@@ -376,6 +394,11 @@ impl Outgoing {
     fn change_format(&mut self, format: Format) {
         if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
             self.voice = None;
+        }
+        if format.telephone_event.is_none() && self.dtmf.is_busy() {
+            // The peer takes no events any more.
+            let room = DTMF_DIGITS_MAX.saturating_sub(self.tones.len());
+            self.tones.extend(self.dtmf.take_waiting().take(room));
         }
         self.format = format;
     }

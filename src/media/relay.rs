@@ -170,6 +170,41 @@ mod tests {
     }
 
     #[test]
+    fn digits_that_have_been_passed_on_are_not_told_once_more() {
+        let mut pair = Pair::new();
+        pair.begin();
+        let mut sequence = 0;
+        let mut press = |pair: &mut Pair, is_relayed, code, timestamp, end| {
+            sequence += 1;
+            let payload = TelephoneEvent { code, end, volume: 10, duration: 160 }.to_bytes().to_vec();
+            let header = Header { payload_type: 101, marker: false, sequence, timestamp, ssrc: 1 };
+            if is_relayed {
+                pair.pass((header, payload)).unwrap();
+            } else {
+                pair.a.handle_rtp(PEER.parse().unwrap(), &written(&(header, payload)), pair.now);
+            }
+        };
+        press(&mut pair, true, 5, 160, false);
+        press(&mut pair, true, 5, 160, true);
+        // This one is still held down.
+        press(&mut pair, true, 6, 800, false);
+        pair.end();
+        let mut told = vec![];
+        let mut hear = |pair: &mut Pair| {
+            pair.now = pair.now + TICK;
+            let tick = pair.a.handle_tick(pair.now);
+            told.extend(tick.dtmf_ended.map(|it| it.digit.to_char()));
+        };
+        hear(&mut pair);
+        press(&mut pair, false, 6, 800, true);
+        hear(&mut pair);
+        press(&mut pair, false, 7, 1_600, true);
+        hear(&mut pair);
+        assert_eq!(told, ['7']);
+        assert_eq!(pair.a.report(pair.now).received.digits, 3);
+    }
+
+    #[test]
     fn another_stream_runs_on_from_the_last() {
         let mut pair = Pair::new();
         pair.begin();

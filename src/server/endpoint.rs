@@ -337,6 +337,7 @@ impl EndpointHandle {
             rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
             rtp.packets_unauthenticated += value(&worker.unauthenticated);
             rtp.packets_replayed += value(&worker.replayed);
+            rtp.packets_duplicate += value(&worker.duplicates);
             rtp.packets_unsent += value(&worker.send_failures);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);

@@ -33,7 +33,7 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
 
 /// How the packets of the leg are carried, and whether keys are left to signalling.
 pub(crate) fn means(description: &MediaDescription, tells_keys: bool) -> Means {
-    Means { keys: description.keys.clone(), browser: browser(description), tells_keys }
+    Means { keys: description.keys.clone(), browser: browser(description), tells_keys, is_another: false }
 }
 
 /// The browser that the peer is, if it is one. A codec that browsers do not have leaves only the events.

@@ -180,6 +180,8 @@ pub struct RtpSnapshot {
     pub packets_unauthenticated: u64,
     /// Total of packets on secured legs that had come before.
     pub packets_replayed: u64,
+    /// Total of packets on other legs that had come before.
+    pub packets_duplicate: u64,
     /// Total of packets that the system did not send, for want of a way there, say.
     pub packets_unsent: u64,
     /// Legs whose SRTP keys were told over signalling that others can read.
@@ -571,10 +573,11 @@ impl Page {
             ([("what", "unmatched")], rtp.packets_unmatched),
             ([("what", "unauthenticated")], rtp.packets_unauthenticated),
             ([("what", "replayed")], rtp.packets_replayed),
+            ([("what", "duplicate")], rtp.packets_duplicate),
             ([("what", "unsent")], rtp.packets_unsent),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            on a shared port from where nobody is expected, not protected with the peer's key, come before, not sent by the system.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before under it, come before without keys, not sent by the system.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let help = "Legs whose SRTP keys were told over signalling that others can read.";
         self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);

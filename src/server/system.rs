@@ -18,8 +18,8 @@ use crate::call::{
     TrunkConfig, UsersConfig,
 };
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
-    TrunkTls, User,
+    self, Config, MediaAddresses, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk,
+    TrunkMedia, TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
@@ -40,7 +40,7 @@ use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
 use crate::server::live_calls::{self, LiveCalls};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
-use crate::server::originate::{self, Originator};
+use crate::server::originate::{self, Originator, Reach};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::rooms::{self, RoomSoundMissing, Rooms};
@@ -294,10 +294,10 @@ fn api_routes(
     let originator = Originator {
         endpoint: handle.clone(),
         agents: config.agents.keys().cloned().collect(),
-        trunks: config.trunks.keys().cloned().collect(),
+        reach: Reach::of(config),
     };
-    let trunks = config.trunks.keys().cloned().collect();
-    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), trunks };
+    let reach = Reach::of(config);
+    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), reach };
     let seen = log.clone();
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
     calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
@@ -478,13 +478,14 @@ const fn kind(transport: SignallingTransport) -> TransportKind {
 
 /// Who is told apart by its media addresses: where trunks call from whose addresses are exact, and their servers.
 fn shared_ports(config: &Config) -> SharedPortsConfig {
-    let exact = config.trunks.values().filter(|it| it.has_exact_media);
-    let exact = exact.flat_map(|it| {
+    let networks = |it: &Trunk| {
         let hosts = it.gateways.iter().chain(&it.outbound_proxy).filter_map(Uri::host);
         let servers = hosts.filter_map(|it| it.to_string().trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        it.sources.iter().copied().chain(servers.map(Network::from))
-    });
-    SharedPortsConfig { first: config.media.shared_port, exact: exact.collect() }
+        it.sources.iter().copied().chain(servers.map(Network::from)).collect::<Vec<_>>()
+    };
+    let of = |addresses| config.trunks.values().filter(move |it| it.media_addresses == addresses).flat_map(networks);
+    let (exact, any_port) = (of(MediaAddresses::Exact).collect(), of(MediaAddresses::Host).collect());
+    SharedPortsConfig { first: config.media.shared_port, exact, any_port }
 }
 
 fn capabilities(media: &config::Media) -> Capabilities {
@@ -589,6 +590,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     let users: Vec<_> = config.users.iter().map(user).collect();
     let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
     let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
+    let plain_media = config.users.iter().filter(|(_, it)| !it.takes_webrtc);
+    let plain_media = plain_media.map(|(name, _)| (AccountId::default(), name.clone())).collect();
     let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
@@ -601,6 +604,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         registrar: RegistrarConfig::default(),
         users,
         caller_ids,
+        plain_media,
     })
 }
 

@@ -144,20 +144,25 @@ impl Peer {
         true
     }
 
-    /// Takes a datagram from the socket.
-    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    /// Takes a datagram from the socket. Whether it may be the browser's: others are dropped.
+    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
         // Only ICE tells by itself who sent a datagram; a forged ClientHello must not disturb the handshake.
         let is_heard =
             is_stun(datagram) || (self.proven.contains(&from) && (!is_rtp(datagram) || self.expects(datagram)));
         if !is_heard {
-            return;
+            return false;
         }
         let Ok(receive) = Receive::new(Protocol::Udp, from, self.local, datagram) else {
-            return;
+            return false;
         };
+        let input = Input::Receive(now, receive);
+        if !self.rtc.accepts(&input) && is_stun(datagram) {
+            return false;
+        }
         // What it does not understand says nothing about the peer.
-        self.rtc.handle_input(Input::Receive(now, receive)).unwrap_or_default();
+        self.rtc.handle_input(input).unwrap_or_default();
         self.drain();
+        true
     }
 
     /// Lets time pass.

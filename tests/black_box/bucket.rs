@@ -12,7 +12,7 @@ use crate::http_client;
 use crate::journal;
 use crate::releases::percent_decoded;
 use crate::rtp_peer::Sends;
-use crate::server_process::Server;
+use crate::server_process::{Home, Server};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 
 const KEY: &str = "a key for tests only";
@@ -99,16 +99,24 @@ fn a_bucket_of_google_gets_recordings_as_well() {
 }
 
 fn recording_to(bucket: &Bucket) -> Server {
-    Server::start(&[
-        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
-        ("RECORDINGS__URL", "s3://calls/kept"),
-        ("HTTP__API_KEY", KEY),
-        ("AWS_ENDPOINT", &format!("http://{}", bucket.address)),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_ACCESS_KEY_ID", "tests"),
-        ("AWS_SECRET_ACCESS_KEY", "tests only"),
-        ("AWS_REGION", "us-east-1"),
-    ])
+    recording_in(&Home::new(), bucket)
+}
+
+/// With the data of a server before it.
+pub(crate) fn recording_in(home: &Arc<Home>, bucket: &Bucket) -> Server {
+    Server::start_in(
+        home,
+        &[
+            ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+            ("RECORDINGS__URL", "s3://calls/kept"),
+            ("HTTP__API_KEY", KEY),
+            ("AWS_ENDPOINT", &format!("http://{}", bucket.address)),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "tests"),
+            ("AWS_SECRET_ACCESS_KEY", "tests only"),
+            ("AWS_REGION", "us-east-1"),
+        ],
+    )
 }
 
 #[track_caller]
@@ -118,17 +126,17 @@ fn record_a_call(server: &Server) {
     phone.hang_up();
 }
 
-fn metric(server: &Server, name: &str) -> f64 {
+pub(crate) fn metric(server: &Server, name: &str) -> f64 {
     server.metrics().value(name).unwrap_or_else(|| panic!("no {name}"))
 }
 
-const UPLOADS: &str = "hookswitch_recording_uploads_total";
-const FAILURES: &str = "hookswitch_recording_upload_failures_total";
-const WAITING: &str = "hookswitch_recording_uploads_waiting";
+pub(crate) const UPLOADS: &str = "hookswitch_recording_uploads_total";
+pub(crate) const FAILURES: &str = "hookswitch_recording_upload_failures_total";
+pub(crate) const WAITING: &str = "hookswitch_recording_uploads_waiting";
 
-/// As much of S3 as an upload of a short recording needs.
-struct Bucket {
-    address: SocketAddr,
+/// As much of S3 as uploads need, whole and in parts.
+pub(crate) struct Bucket {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
@@ -136,20 +144,39 @@ struct Bucket {
 struct State {
     mode: Mode,
     objects: BTreeMap<String, Vec<u8>>,
+    parts: Parts,
+}
+
+/// What there is of uploads in parts.
+#[derive(Clone, Default)]
+pub(crate) struct Parts {
+    /// How many have been begun, and how many of them given up.
+    pub(crate) begun: usize,
+    pub(crate) aborted: usize,
+    /// The parts that have come, by the number of their upload.
+    pub(crate) unfinished: BTreeMap<usize, BTreeMap<u32, Vec<u8>>>,
+    /// How often the second part was asked to be taken.
+    pub(crate) second: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     #[default]
     Up,
     /// Connections are closed unanswered.
     HangsUp,
     Unavailable,
     Forbidden,
+    /// The second part of everything fails so often.
+    SecondFails(usize),
+    /// The second part of everything is refused.
+    SecondForbidden,
+    /// Nothing is heard of the second part of anything.
+    SecondStalls,
 }
 
 impl Bucket {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, state) = (listener.local_addr().unwrap(), Arc::<Mutex<State>>::default());
         let shared = Arc::clone(&state);
@@ -162,12 +189,16 @@ impl Bucket {
         Self { address, state }
     }
 
-    fn be(&self, mode: Mode) {
+    pub(crate) fn be(&self, mode: Mode) {
         self.state.lock().unwrap().mode = mode;
     }
 
-    fn objects(&self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn objects(&self) -> BTreeMap<String, Vec<u8>> {
         self.state.lock().unwrap().objects.clone()
+    }
+
+    pub(crate) fn parts(&self) -> Parts {
+        self.state.lock().unwrap().parts.clone()
     }
 }
 
@@ -188,25 +219,69 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let mut state = state.lock().ok()?;
-    let (status, text) = match state.mode {
-        Mode::HangsUp => return None,
-        Mode::Unavailable => ("503 Service Unavailable", String::new()),
-        Mode::Forbidden => (
-            "403 Forbidden",
-            "<Error><Code>AccessDenied</Code><Message>You may not write here.</Message></Error>".to_owned(),
-        ),
-        Mode::Up => {
-            let mut start = head.split(' ');
-            if start.next() == Some("PUT") {
-                state.objects.insert(start.next()?.to_owned(), body);
-            }
-            ("200 OK", String::new())
-        }
-    };
+    let (status, text) = answer(&head, body, state)?;
     let answer = format!(
         "HTTP/1.1 {status}\r\nETag: \"x\"\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{text}",
         text.len()
     );
     (&mut &*stream).write_all(answer.as_bytes()).ok()
+}
+
+/// Status and body of the answer to a request; none, if the connection ends without one.
+fn answer(head: &str, body: Vec<u8>, state: &Mutex<State>) -> Option<(&'static str, String)> {
+    let mut state = state.lock().ok()?;
+    let mut start = head.split(' ');
+    let (method, target) = (start.next()?, start.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let value = |name: &str| query.split('&').find_map(|it| it.strip_prefix(name)?.strip_prefix('='));
+    let part: Option<u32> = value("partNumber").and_then(|it| it.parse().ok());
+    let upload: Option<usize> = value("uploadId").and_then(|it| it.parse().ok());
+    let refused = || "<Error><Code>AccessDenied</Code><Message>You may not write here.</Message></Error>".to_owned();
+    state.parts.second += usize::from(part == Some(2));
+    match state.mode {
+        Mode::HangsUp => return None,
+        Mode::Unavailable => return Some(("503 Service Unavailable", String::new())),
+        Mode::Forbidden => return Some(("403 Forbidden", refused())),
+        Mode::SecondFails(times) if part == Some(2) && state.parts.second <= times => {
+            return Some(("503 Service Unavailable", String::new()));
+        }
+        Mode::SecondForbidden if part == Some(2) => return Some(("403 Forbidden", refused())),
+        Mode::SecondStalls if part == Some(2) => {
+            drop(state);
+            loop {
+                std::thread::park();
+            }
+        }
+        Mode::Up | Mode::SecondFails(_) | Mode::SecondForbidden | Mode::SecondStalls => {}
+    }
+    let text = match (method, part, upload) {
+        ("PUT", None, _) => {
+            state.objects.insert(path.to_owned(), body);
+            String::new()
+        }
+        ("PUT", Some(part), Some(upload)) => {
+            state.parts.unfinished.entry(upload).or_default().insert(part, body);
+            String::new()
+        }
+        ("POST", None, None) => {
+            state.parts.begun += 1;
+            let id = state.parts.begun;
+            state.parts.unfinished.insert(id, BTreeMap::new());
+            format!(
+                "<InitiateMultipartUploadResult><Bucket>calls</Bucket><Key>k</Key><UploadId>{id}</UploadId>\
+                 </InitiateMultipartUploadResult>"
+            )
+        }
+        ("POST", None, Some(upload)) => {
+            let whole = state.parts.unfinished.remove(&upload)?.into_values().flatten().collect();
+            state.objects.insert(path.to_owned(), whole);
+            "<CompleteMultipartUploadResult><ETag>\"x\"</ETag></CompleteMultipartUploadResult>".to_owned()
+        }
+        ("DELETE", None, Some(upload)) => {
+            state.parts.aborted += usize::from(state.parts.unfinished.remove(&upload).is_some());
+            String::new()
+        }
+        _ => String::new(),
+    };
+    Some(("200 OK", text))
 }

@@ -528,3 +528,36 @@ fn somebody_who_is_invited_is_in_the_room_when_they_answer() {
     guest_at.hang_up(&invite);
     room.wait_for_members(1);
 }
+
+#[test]
+fn a_user_is_invited_by_name() {
+    let room = Room::start(&[("USERS__100__PASSWORD", "secret"), ("USERS__101__PASSWORD", "secret")]);
+    let mut a = room.call(A);
+    room.wait_for_members(1);
+    let mut telephone = Phone::udp(&room.server);
+    let contact = format!("<sip:100@{}>", telephone.wire.local());
+    assert_eq!(Credentials::of("100", "secret").register(&mut telephone, &contact).status(), Some(200));
+    assert_eq!(room.ask("POST", "rooms/den/members", r#"{"to": "102"}"#).status, 400);
+    assert_eq!(room.ask("POST", "rooms/den/members", r#"{"to": "100"}"#).status, 201);
+    let mut guest = TonePeer::new(B);
+    let invite = telephone.wire.request("INVITE");
+    assert_eq!(invite.header("To").map(|it| it.contains("sip:100@")), Some(true), "{invite:?}");
+    guest.agree(&invite);
+    let sdp = guest.sdp_answering(&invite);
+    telephone.wire.send(invite.answer("200 OK", &[&format!("Contact: {contact}")], &sdp).as_bytes());
+    telephone.wire.request("ACK");
+    room.wait_for_members(2);
+    talk(&mut [&mut a.peer, &mut guest], 20, SECOND * 7 / 10);
+    let from = [a.peer.heard.len(), guest.heard.len()];
+    talk(&mut [&mut a.peer, &mut guest], 20, SECOND);
+    assert_eq!([a.peer.tones(from[0], &TONES), guest.tones(from[1], &TONES)], [[B], [A]]);
+    // Who is a user but nowhere to be found.
+    let answer = room.ask("POST", "rooms/den/members", r#"{"to": "101"}"#);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let call = serde_json::from_str::<Value>(&answer.body).unwrap()["call"].as_str().unwrap().to_owned();
+    let so = room.server.wait(ANSWER_MAX, || {
+        let record = room.ask("GET", &format!("calls/{call}"), "").body;
+        serde_json::from_str::<Value>(&record).is_ok_and(|it| it["sip_status"] == 480)
+    });
+    assert!(so, "{}", room.ask("GET", &format!("calls/{call}"), "").body);
+}

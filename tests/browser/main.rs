@@ -1,6 +1,6 @@
 //! A browser as a telephone: SIP over a websocket (RFC 7118), media by ICE and DTLS-SRTP. `run.mjs` drives a headless
 //! Chromium; `scripts/setup.sh run test` installs it and Node.js. It calls the server's own agent ([`calls`]), or registers
-//! and is called ([`called`]).
+//! and is called ([`called`]), also as one of several ([`among_others`]).
 #![cfg(feature = "server")]
 #![expect(clippy::disallowed_methods, reason = "real programs are waited for on a real clock")]
 #![expect(clippy::unwrap_used, clippy::unwrap_in_result, clippy::panic, reason = "a test may fail anywhere")]
@@ -31,6 +31,7 @@ mod sip_phone;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod tone_peer;
 
+mod among_others;
 mod called;
 
 use std::path::Path;

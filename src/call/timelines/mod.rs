@@ -305,7 +305,9 @@ impl Peer {
                     self.leg = Some(leg);
                     format!("! open-media{}", remote.as_ref().map_or_else(String::new, show_media))
                 }
-                Output::UpdateMedia { remote, .. } => format!("! update-media{}", show_media(&remote)),
+                Output::UpdateMedia { remote, is_another, .. } => {
+                    format!("! update-media{}{}", if is_another { " another" } else { "" }, show_media(&remote))
+                }
                 Output::CloseMedia { .. } => "! close-media".to_owned(),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),

@@ -218,13 +218,26 @@ impl Session {
         self.next_tick = next_tick;
     }
 
+    /// Another peer takes the place of the one before, and hears from us as if for the first time: with an SSRC that it does
+    /// not know and a low sequence number, so that its SRTP has no rollovers to guess. What was agreed on with it follows by
+    /// [`Session::update`].
+    pub fn meet_another(&mut self, rng: &mut ChaCha12Rng) {
+        self.outgoing.begin_anew(rng);
+        self.packets_reported = 0;
+        self.latch = None;
+        self.follow_anew();
+    }
+
     /// Takes what signalling has agreed on: the first answer, a re-INVITE, hold and resume. The peer may come from
-    /// another source only if its address or its [`Latching`] has changed.
+    /// another source only if its address or its [`Latching`] has changed, or if it is silent where it was.
     pub fn update(&mut self, remote: RemoteMedia, now: Now) {
-        let moved = self.remote.is_none_or(|it| (it.rtp, it.latching) != (remote.rtp, remote.latching));
+        let is_elsewhere = |it: RemoteMedia| (it.rtp, it.latching) != (remote.rtp, remote.latching);
+        let moved = self.latch.is_none() || self.remote.is_none_or(is_elsewhere);
         if moved {
             self.latch = Some(Latch::new(remote.rtp, remote.latching));
             self.follow_anew();
+        } else if let Some(latch) = self.latch.as_mut().filter(|_| remote.receive) {
+            latch.renew();
         }
         let before = self.remote.map_or(remote.codec, |it| it.codec);
         if self.remote.is_none_or(|it| it.codec != remote.codec) {
@@ -236,19 +249,24 @@ impl Session {
         } else if self.tones.is_none() || before.rate() != remote.codec.rate() {
             self.tones = Some(Box::new(DtmfToneDetector::new(remote.codec.rate())));
         }
+        let clock = |it: RemoteMedia| it.telephone_event.map(|it| it.clock_hz);
+        if self.remote.is_some_and(|it| clock(it) != clock(remote)) {
+            // Their timestamps may count from somewhere else.
+            self.dtmf.restart();
+        }
         let expects_rtp = remote.send && remote.receive;
         self.expected_since = if expects_rtp { self.expected_since.or(Some(now)) } else { None };
         self.remote = Some(remote);
     }
 
     /// Whether a datagram from there could be the peer's: others need not be looked at.
-    pub fn admits(&self, from: SocketAddr) -> bool {
+    pub fn admits(&self, from: SocketAddr, now: Now) -> bool {
         let is_peer = |it: &RemoteMedia| {
             let host = from.ip().to_canonical();
             let destination = self.latch.as_ref().map(|it| it.destination().ip().to_canonical());
             host == it.rtcp.ip().to_canonical() || Some(host) == destination
         };
-        self.latch.as_ref().is_some_and(|it| it.admits(from)) || self.remote.as_ref().is_some_and(is_peer)
+        self.follows_from(from, now) || self.remote.as_ref().is_some_and(is_peer)
     }
 
     /// Counts a datagram that did not get past the leg's [`super::LegTransport`].
@@ -257,8 +275,12 @@ impl Session {
             Rejected::Malformed => self.dropped.malformed += 1,
             Rejected::Forged => self.dropped.unauthenticated += 1,
             Rejected::Replayed => self.dropped.replayed += 1,
-            Rejected::TooManyStreams => self.dropped.ssrc += 1,
         }
+    }
+
+    /// Counts a datagram of which the leg's [`super::LegTransport`] says that it is not the peer's.
+    pub const fn handle_stranger(&mut self) {
+        self.dropped.strangers += 1;
     }
 
     /// Takes a datagram from the RTP socket.
@@ -569,7 +591,7 @@ impl Session {
 
     /// What a datagram of the RTP socket is, if it is the next of the peer's packets.
     fn check<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<(Kind, Packet<'a>, RemoteMedia)> {
-        let Some(remote) = self.remote.filter(|_| self.latch.as_ref().is_some_and(|it| it.admits(from))) else {
+        let Some(remote) = self.remote.filter(|_| self.follows_from(from, now)) else {
             self.dropped.strangers += 1;
             return None;
         };
@@ -594,6 +616,11 @@ impl Session {
         }
         let is_next = self.follows(&packet.header, now) && self.is_in_sequence(&packet.header);
         is_next.then_some((kind, packet, remote))
+    }
+
+    fn follows_from(&self, from: SocketAddr, now: Now) -> bool {
+        let is_silent = self.source.is_none_or(|(_, heard)| now - heard >= SOURCE_SILENCE);
+        self.latch.as_ref().is_some_and(|it| it.admits(from, is_silent))
     }
 
     fn count(&mut self, payload: &[u8], now: Now) {
@@ -664,7 +691,7 @@ impl Session {
 
     fn write_rtcp(&mut self, due: RtcpDue, buffer: &mut [u8]) -> Option<usize> {
         let (RtcpDue::Report(now) | RtcpDue::Bye(now)) = due;
-        let (packets, octets) = (self.outgoing.packets(), self.outgoing.octets());
+        let (packets, octets) = self.outgoing.sent_of_stream();
         let has_sent = packets > std::mem::replace(&mut self.packets_reported, packets);
         let info = has_sent.then(|| SenderInfo {
             ntp: self.control.ntp(now),
@@ -756,6 +783,8 @@ fn low_bits(count: u64) -> u32 {
 const PACKET_MS: u32 = 20;
 /// Two streams at once are not mixed up: the one that is followed has to fall silent first.
 const SSRC_SILENCE: Duration = Duration::from_millis(100);
+/// After which another source may be followed if signalling has said so: longer than the longest packet and its jitter.
+const SOURCE_SILENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -905,6 +934,78 @@ mod tests {
         leg.hear("203.0.113.9:61002", 2, 160);
         assert_eq!(leg.run(1)[0].to, public);
         assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (1, 2));
+    }
+
+    #[test]
+    fn a_peer_that_a_nat_has_moved_is_found_again_when_signalling_says_so() {
+        let private = addr("192.168.1.7:4000");
+        let remote = RemoteMedia { rtp: private, latching: Latching::Host(addr("203.0.113.66:0").ip()), ..peer() };
+        let [before, after] = ["203.0.113.66:61000", "203.0.113.66:61002"];
+        let mut leg = Leg::new(remote);
+        leg.hear(before, 1, 160);
+        leg.run(50);
+        leg.hear(after, 2, 160);
+        assert_eq!(leg.run(1)[0].to, addr(before), "nobody has said anything");
+        leg.update(RemoteMedia { send: false, receive: false, ..remote });
+        leg.hear(after, 3, 160);
+        leg.update(remote);
+        leg.hear(before, 4, 160);
+        leg.hear(after, 5, 160);
+        assert_eq!(leg.run(1)[0].to, addr(before), "it is not silent");
+        leg.run(25);
+        leg.hear(after, 6, 160);
+        leg.hear(before, 7, 160);
+        assert_eq!(leg.run(1)[0].to, addr(after));
+    }
+
+    #[test]
+    fn another_peer_hears_a_stream_of_its_own() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..20);
+        let before = leg.sent.last().cloned().unwrap();
+        let mut rng = ChaCha12Rng::seed_from_u64(5);
+        leg.session.meet_another(&mut rng);
+        let elsewhere = "203.0.113.9:5000";
+        leg.update(RemoteMedia { rtp: addr(elsewhere), rtcp: addr("203.0.113.9:5001"), ..peer() });
+        let first = leg.run(1).remove(0);
+        assert_ne!(first.ssrc, before.ssrc);
+        assert!(first.sequence < 1 << 15 && first.marker && first.to == addr(elsewhere));
+        assert_eq!(first.timestamp, before.timestamp.wrapping_add(160), "time runs on");
+        leg.reports.clear();
+        let datagram = packet(0, 77, 40_000, 9, &[0x80; 160]);
+        leg.session.handle_rtp(addr(elsewhere), &datagram, leg.now);
+        assert_eq!(leg.report().received.packets, 21, "it is followed at once");
+        let sent_before = u32::try_from(leg.sent.len()).unwrap() - 1;
+        while leg.reports.is_empty() && leg.sent.len() < 1_000 {
+            leg.tick();
+        }
+        let report = leg.reports.first().unwrap().1.clone();
+        let Some(Rtcp::SenderReport { ssrc, info, .. }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        assert_eq!((ssrc, info.packets), (first.ssrc, leg.reported_after - sent_before));
+    }
+
+    #[test]
+    fn digits_wait_out_a_hold_and_become_tones_where_events_end() {
+        let mut leg = Leg::new(peer());
+        for digit in ['4', '5'] {
+            leg.session.send_dtmf(Digit::from_char(digit).unwrap(), 100).unwrap();
+        }
+        leg.run(2);
+        leg.update(RemoteMedia { send: false, ..peer() });
+        leg.run(100);
+        leg.update(peer());
+        let resumed = leg.run(1);
+        let event = TelephoneEvent::parse(&resumed[0].payload).unwrap();
+        assert_eq!((event.code, event.duration, resumed[0].payload_type), (5, 160, 101), "the other is over");
+        leg.session.send_dtmf(Digit::from_char('6').unwrap(), 100).unwrap();
+        leg.update(RemoteMedia { telephone_event: None, ..peer() });
+        let tones = leg.run(6);
+        assert!(tones.iter().all(|it| it.payload_type == 0));
+        assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
+        leg.run(20);
+        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session));
     }
 
     #[test]

@@ -46,6 +46,7 @@ impl Session {
     /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
     pub fn begin_relay(&mut self, now: Now) {
         self.relaying_since = Some(now.instant);
+        self.digit_was_relayed = false;
         self.incoming.rest();
         if let Some(format) = self.format() {
             self.outgoing.begin_relay(format, self.next_tick - TICK);
@@ -59,6 +60,8 @@ impl Session {
         self.next_tick = now.instant + TICK;
         self.is_overheard = false;
         self.outgoing.end_relay(now.instant);
+        // What has been passed on is not to be told once more; of what is still held down, the end.
+        self.count_digits();
         self.digit_was_relayed = self.dtmf.is_active();
     }
 
@@ -66,11 +69,15 @@ impl Session {
     /// [`super::Tick::inactive_for`].
     pub fn handle_relay_round(&mut self, now: Now) -> Duration {
         self.dtmf.handle_timeout(now);
+        self.count_digits();
+        self.report_if_due(now);
+        self.inactive_for(now)
+    }
+
+    fn count_digits(&mut self) {
         while let Some(event) = self.dtmf.poll_event(|_| true) {
             self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
         }
-        self.report_if_due(now);
-        self.inactive_for(now)
     }
 
     /// How many ticks there have been, or would have been if no packets had been passed on.

@@ -32,6 +32,8 @@ pub struct WorkerMetrics {
     pub unauthenticated: AtomicU64,
     /// Datagrams on secured legs that had come before.
     pub replayed: AtomicU64,
+    /// Packets that had come before, on legs without keys.
+    pub duplicates: AtomicU64,
     /// Utterances that were interrupted because their next frame had not come in time.
     pub underruns: AtomicU64,
     /// Interarrival jitter, in microseconds, once a second and leg; divided by [`WorkerMetrics::jitter_samples`], the mean.
@@ -71,6 +73,7 @@ impl WorkerMetrics {
         add(&self.strangers, |it| it.dropped.strangers);
         add(&self.unauthenticated, |it| it.dropped.unauthenticated);
         add(&self.replayed, |it| it.dropped.replayed);
+        add(&self.duplicates, |it| it.received.duplicates);
         add(&self.underruns, |it| it.sent.underruns);
         self.invalid.fetch_add(invalid(report).saturating_sub(invalid(before)), Ordering::Relaxed);
         if report.received.packets > before.received.packets {

@@ -367,6 +367,8 @@ struct Leg {
     sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
+    /// How many slots had been served when it last ticked.
+    ticked_in: u64,
     /// What is said while packets are passed on, if somebody wants to know.
     ear: Option<Box<Ear>>,
     /// The key of the leg of the supervisor who hears this one.
@@ -507,6 +509,7 @@ impl Legs {
             relays_to: None,
             sound: None,
             waiting_frames: 0,
+            ticked_in: 0,
             ear: None,
             watcher: None,
             voice: None,
@@ -544,7 +547,9 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        leg.transmit(send, &self.metrics);
+        if !matches!(leg.transport, LegTransport::WebRtc(_)) {
+            leg.transmit(send, &self.metrics);
+        }
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -599,7 +604,12 @@ impl Legs {
     fn run_due_slots(&mut self, send: &mut SendBatch, now: Now) {
         let skipped = self.slots.skip_after_stall(now.instant);
         if skipped > 0 {
-            for leg in self.open.iter_mut().flatten().filter(|it| it.relays_to.is_none()) {
+            self.skip_rounds(skipped);
+            for leg in self.open.iter_mut().flatten() {
+                if leg.relays_to.is_some() {
+                    leg.skip_overheard(skipped);
+                    continue;
+                }
                 leg.session.skip_ticks(skipped);
                 self.metrics.ticks_skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
             }
@@ -608,13 +618,20 @@ impl Legs {
             let late = u64::from(slot.is_late);
             // Legs that end while they tick leave their slot: from the last to the first, none is missed.
             for index in (0..self.slots.len(slot.index)).rev() {
-                if let Some(place) = self.slots.get(slot.index, index) {
+                if let Some(place) = self.slots.get(slot.index, index).filter(|it| self.is_due(*it)) {
                     self.metrics.ticks.fetch_add(1, Ordering::Relaxed);
                     self.metrics.ticks_late.fetch_add(late, Ordering::Relaxed);
                     self.tick(place, send, now);
                 }
             }
         }
+    }
+
+    /// Whether a leg has not ticked in the slot that is served: whoever leaves it puts the last one in its place.
+    fn is_due(&mut self, place: usize) -> bool {
+        let served = self.slots.served();
+        let leg = self.open.get_mut(place).and_then(Option::as_deref_mut);
+        leg.is_some_and(|it| std::mem::replace(&mut it.ticked_in, served) != served)
     }
 
     fn tick(&mut self, place: usize, send: &mut SendBatch, now: Now) {
@@ -710,6 +727,11 @@ impl Leg {
             self.publish(metrics, now);
         }
         self.waiting_frames = tick.queued_frames;
+        if tick.played.is_none() && self.is_live() {
+            // A digit went out, or nothing may: what was said meanwhile would be late for good.
+            self.session.clear();
+            self.waiting_frames = 0;
+        }
         let passed = self.passed(&tick);
         self.note_told(&mut tick);
         let said = self.said(&tick.heard);
@@ -720,6 +742,11 @@ impl Leg {
             link.tick(tick);
         }
         Ticked { passed, said }
+    }
+
+    /// Whether what waits to be sent has just been said by somebody else.
+    const fn is_live(&self) -> bool {
+        self.waiting_frames > 0 && (self.partner.is_some() || self.room.is_some() || self.desk.is_some())
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
@@ -742,7 +769,7 @@ impl Leg {
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
     /// cryptography.
     fn unprotect<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], is_rtcp: bool, now: Now) -> Option<&'a [u8]> {
-        if !self.session.admits(from) {
+        if !self.session.admits(from, now) {
             return Some(datagram);
         }
         match self.transport.unprotect(datagram, is_rtcp, now.instant) {

@@ -104,6 +104,8 @@ impl Legs {
                 }
                 leg.session.end_relay(now);
                 leg.session.align(self.slots.insert(place, now.instant));
+                // Not in the slot that is being served, should it have got into that.
+                leg.ticked_in = self.slots.served();
             }
             (false, false) | (true, true) => (),
         }
@@ -218,6 +220,13 @@ impl Leg {
             tap.tick(ear.number, ear.said.as_ref(), other);
         }
         ear.said.filter(|_| self.watcher.is_some())
+    }
+
+    /// Lets `ticks` pass unheard after a stall: what is recorded keeps its time.
+    pub(super) fn skip_overheard(&mut self, ticks: u32) {
+        if let Some(ear) = &mut self.ear {
+            ear.number += u64::from(ticks);
+        }
     }
 
     /// A second of a leg whose packets are passed on: only its reports and its silence are looked after.

@@ -319,6 +319,13 @@ impl Legs {
         }
     }
 
+    /// Lets `ticks` pass unheard after a stall: what is recorded keeps its time.
+    pub(super) fn skip_rounds(&mut self, ticks: u32) {
+        for room in self.rooms.values_mut() {
+            room.round += u64::from(ticks);
+        }
+    }
+
     /// A leg is about to tick: if it has ticked in this round, that is over.
     pub(super) fn begin_round(&mut self, room: Option<RoomKey>, key: u64) {
         let Self { rooms, open, by_key, .. } = self;

@@ -359,6 +359,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
         let order = Order {
             account,
             to,
+            user: None,
             from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
             display_name: None,
             headers: vec![],

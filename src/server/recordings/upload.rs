@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::local::LocalFileSystem;
-use object_store::{Attribute, Attributes, ObjectStore, PutMultipartOptions, PutOptions, WriteMultipart};
+use object_store::{Attribute, Attributes, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions};
+use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,8 @@ enum UploadError {
     File(#[from] io::Error),
     #[error("{0}")]
     Store(#[from] object_store::Error),
+    #[error("the server stops")]
+    Stopped,
 }
 
 impl Spool {
@@ -107,10 +110,10 @@ impl Spool {
     pub(super) async fn run(&self, token: &CancellationToken) {
         let mut pause = self.retry;
         loop {
-            let failed = tokio::select! {
-                failed = self.upload_all() => failed,
-                () = token.cancelled() => return,
-            };
+            let failed = self.upload_all(token).await;
+            if token.is_cancelled() {
+                return;
+            }
             let next = if failed.files == 0 {
                 pause = self.retry;
                 None
@@ -135,11 +138,14 @@ impl Spool {
     }
 
     /// Uploads every file that is there, a few at a time, and says how many could not be.
-    async fn upload_all(&self) -> Failed {
+    async fn upload_all(&self, token: &CancellationToken) -> Failed {
         let keys = keys(&self.ready());
         self.waiting.store(u64::try_from(keys.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let uploads = futures_util::stream::iter(keys).map(|key| async move {
-            let uploaded = self.upload(&key).await;
+            let uploaded = self.upload(&key, token).await;
+            if matches!(uploaded, Err(UploadError::Stopped)) {
+                return None;
+            }
             if uploaded.is_err() {
                 self.failures.fetch_add(1, Ordering::Relaxed);
             } else {
@@ -159,33 +165,67 @@ impl Spool {
         uploads.buffer_unordered(RECORDING_UPLOADS_MAX).fold(Failed::default(), add).await
     }
 
-    async fn upload(&self, key: &str) -> Result<(), UploadError> {
+    async fn upload(&self, key: &str, token: &CancellationToken) -> Result<(), UploadError> {
         let path = self.ready().join(key);
         let to = object_store::path::Path::from(key);
-        let mut file = tokio::fs::File::open(&path).await?;
+        let mut file = File::open(&path).await?;
         let size = usize::try_from(file.metadata().await?.len()).unwrap_or(usize::MAX);
         let mime = if key.ends_with(".mp3") { "audio/mpeg" } else { "audio/wav" };
         let attributes = Attributes::from_iter([(Attribute::ContentType, mime)]);
         if size <= RECORDING_UPLOAD_PART_BYTES {
-            let mut bytes = Vec::with_capacity(size);
-            file.read_to_end(&mut bytes).await?;
+            let bytes = read_part(&mut file).await?;
             let options = PutOptions { attributes, ..PutOptions::default() };
-            self.store.put_opts(&to, bytes.into(), options).await?;
+            or_stopped(token, self.store.put_opts(&to, bytes.into(), options)).await?;
         } else {
             let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-            let parts = self.store.put_multipart_opts(&to, options).await?;
-            let mut parts = WriteMultipart::new_with_chunk_size(parts, RECORDING_UPLOAD_PART_BYTES);
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                let len = file.read(&mut buffer).await?;
-                let Some(read) = buffer.get(..len).filter(|it| !it.is_empty()) else { break };
-                parts.wait_for_capacity(1).await?;
-                parts.write(read);
+            let mut upload = or_stopped(token, self.store.put_multipart_opts(&to, options)).await?;
+            if let Err(error) = send_parts(&mut *upload, &mut file, token).await {
+                // A bucket keeps, and charges for, the parts of what is never completed. If it cannot be told of that now, its
+                // own rules have to clear them away.
+                if let Err(error) = upload.abort().await {
+                    tracing::debug!(%error, key, "parts of an upload that has failed are left in the bucket");
+                }
+                return Err(error);
             }
-            parts.finish().await?;
         }
         tokio::fs::remove_file(&path).await?;
         Ok(())
+    }
+}
+
+/// Sends a file in parts, one after the other, and has the bucket put them together.
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    file: &mut File,
+    token: &CancellationToken,
+) -> Result<(), UploadError> {
+    loop {
+        let part = read_part(file).await?;
+        if part.is_empty() {
+            break;
+        }
+        or_stopped(token, upload.put_part(part.into())).await?;
+    }
+    or_stopped(token, upload.complete()).await?;
+    Ok(())
+}
+
+/// The next part of a file; nothing at its end.
+async fn read_part(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let limit = u64::try_from(RECORDING_UPLOAD_PART_BYTES).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What comes of a request to the bucket, unless the server stops meanwhile.
+async fn or_stopped<T>(
+    token: &CancellationToken,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, UploadError> {
+    tokio::select! {
+        outcome = request => Ok(outcome?),
+        () = token.cancelled() => Err(UploadError::Stopped),
     }
 }
 

@@ -546,7 +546,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
+            Output::UpdateMedia { leg, peer, remote, is_another } => self.update_media(leg, peer, &remote, is_another),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
