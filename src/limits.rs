@@ -560,8 +560,6 @@ pub const NEW_CALLS_MAX: usize = 1_024;
 pub const CALL_SIGNALS_MAX: usize = 32;
 /// How long the end of a call waits for its media thread, in seconds.
 pub const CALL_CLOSE_S_MAX: u64 = 2;
-/// Keys from INFO that wait for their tick.
-pub const CALL_DIGITS_MAX: usize = 32;
 /// Events that wait for one who watches the calls; the oldest give way.
 pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
 /// Inactive legs that wait to be told to the SIP worker.

@@ -187,15 +187,6 @@ pub enum Output {
         /// The other.
         b: LegId,
     },
-    /// Send this digit on the media session of a leg: its partner's peer pressed it.
-    SendDigit {
-        /// The leg.
-        leg: LegId,
-        /// One of `0-9`, `*`, `#` and `A-D`.
-        digit: char,
-        /// How long it was pressed, in milliseconds.
-        duration_ms: u16,
-    },
     /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
     PlaySound {
         /// The leg.
@@ -249,10 +240,10 @@ pub enum Output {
         /// The leg.
         leg: LegId,
     },
-    /// A digit came in an INFO.
+    /// The peer of a leg tells of a digit by INFO: it is for whoever hears the leg, unless its media have told of it as well.
     Digit {
-        /// The call.
-        call: CallId,
+        /// The leg.
+        leg: LegId,
         /// One of `0-9`, `*`, `#` and `A-D`.
         digit: char,
         /// How long it was pressed, in milliseconds.

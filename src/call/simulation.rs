@@ -526,7 +526,7 @@ impl Simulation {
             | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
-            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } | Output::PlaySound { .. } => {
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::PlaySound { .. } => {
                 panic!("a call has one leg")
             }
         }

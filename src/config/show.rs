@@ -390,7 +390,7 @@ impl Shown {
         if let Some(music) = &sounds.hold_music {
             self.text("hold_music", music);
         }
-        self.text("country", &sounds.country);
+        self.text("country", sounds.country());
     }
 
     fn recording(&mut self, of: &str, recording: &Recording) {

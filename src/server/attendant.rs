@@ -69,13 +69,7 @@ pub(crate) async fn attend(
                         asking.begin(Some(ask)).await;
                     }
                 }
-                Some(Signal::Key(leg, key)) => {
-                    if let Some(answer) = asking.key(leg, key) {
-                        asking.release(leg).await;
-                        recording.handle_answer(leg, answer, clock::now());
-                    }
-                }
-                Some(Signal::Ringing | Signal::Answered | Signal::Digit(_) | Signal::Transferred(_)) => (),
+                Some(Signal::Ringing | Signal::Answered | Signal::Transferred(_)) => (),
                 // The worker is gone, and with it the process.
                 None => return None,
             },
@@ -160,10 +154,6 @@ impl Asking {
             })
         });
         select_all(answers).await.0
-    }
-
-    fn key(&self, leg: u8, key: char) -> Option<Answer> {
-        self.listeners.iter().find(|it| it.leg == leg)?.listener.handle_key(key)
     }
 
     /// Nothing more is wanted of a leg.

@@ -1,7 +1,6 @@
 //! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
 //! events of the services, and carries out what it decides.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +18,8 @@ use crate::call::{End, HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
 use crate::config::{Consent, OnFax};
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
+use crate::limits::{DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancer;
-use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
@@ -120,7 +118,10 @@ async fn run(new: NewCall, shared: Shared) {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: if new.party.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        listening: match new.party.is_placed {
+            true => Listening::to_called(rate, shared.sounds.tones()),
+            false => Listening::to_caller(rate, shared.sounds.tones()),
+        },
         is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
@@ -131,8 +132,6 @@ async fn run(new: NewCall, shared: Shared) {
         has_left: false,
         enhancer,
         shared,
-        digits: VecDeque::new(),
-        one_telling: OneTelling::default(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -166,9 +165,6 @@ struct CallActor {
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
     shared: Shared,
-    /// Keys that came by INFO and wait for their tick.
-    digits: VecDeque<char>,
-    one_telling: OneTelling,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -319,15 +315,12 @@ impl CallActor {
                     self.agent.handle_answered_by(by, now);
                 }
             }
-            // It is heard with the next tick, so that media time does not run faster than the leg.
-            Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
-            Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
             Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
             Signal::Transferred(_) if self.is_sent_to_fax => self.stopped = Some(EndCause::Fax),
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Record(..) | Signal::Bridged(_) | Signal::Key(..) | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Bridged(_) | Signal::Ended { .. } => (),
         }
     }
 
@@ -388,7 +381,6 @@ impl CallActor {
         self.agent.handle_hangup(now);
         self.services = Connections::Closed;
         self.fetching.clear();
-        self.digits.clear();
         // Nobody listens any more, so that the two may get each other's packets as they come.
         self.link = media_link::link(self.link.rate()).0;
         self.listener = None;
@@ -408,11 +400,6 @@ impl CallActor {
             if let Some(enhancer) = &mut self.enhancer {
                 tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
             }
-            // Some peers tell a key twice: by its tone and by INFO.
-            tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
-            if tick.digit.is_none() {
-                tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
-            }
             self.hear_answer(&leg_tick, &mut tick, now);
             if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
                 // The key was for the question, not for the agent.
@@ -424,10 +411,6 @@ impl CallActor {
             self.perform_outputs();
             next = self.link.poll_tick();
         }
-    }
-
-    fn is_news(&mut self, key: char, means: Means, now: Now) -> bool {
-        Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
     }
 
     /// Writes down what is heard beside words, and does what follows from it.

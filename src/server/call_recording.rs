@@ -732,6 +732,7 @@ mod tests {
             played,
             dtmf: None,
             dtmf_ended: None,
+            tone: None,
             queued_frames,
             inactive_for: Duration::ZERO,
         };

@@ -258,7 +258,9 @@ impl Listener {
             return (*ticks == 0).then_some(*answer);
         }
         if let Some(answer) = tick.tick.dtmf.and_then(|it| self.handle_key(it.to_char())) {
-            self.pressed = Some((answer, KEY_TICKS_MAX));
+            // One that INFO tells of is over.
+            let has_ended = tick.tick.dtmf_ended.is_some();
+            self.pressed = Some((answer, if has_ended { KEY_END_TICKS } else { KEY_TICKS_MAX }));
             return None;
         }
         if !self.was_told {
@@ -341,6 +343,7 @@ mod tests {
                     played,
                     dtmf,
                     dtmf_ended,
+                    tone: None,
                     queued_frames: 0,
                     inactive_for: Duration::ZERO,
                 };

@@ -19,6 +19,7 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
         payload_type: description.payload_type,
         received_payload_type: description.received_payload_type,
         ptime_ms: description.ptime_ms,
+        maxptime_ms: description.maxptime_ms,
         opus: description.opus,
         comfort_noise: description.comfort_noise,
         telephone_event: description.telephone_event.map(|it| TelephoneEventFormat {

@@ -314,7 +314,6 @@ impl Peer {
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
                 Output::Supervising { leg } => format!("! supervising {}", leg.index),
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
-                Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::EnterRoom { room, .. } => format!("! enter-room {}", room.0),
                 Output::Answered { .. } => "! answered".to_owned(),

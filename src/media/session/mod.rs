@@ -4,6 +4,7 @@
 //! sequence numbers and timestamps run on. It sends one packet every [`TICK`] while it may send, and hears one frame
 //! every tick, whether or not packets come.
 
+mod digits;
 mod passing;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 
 use super::TICK;
-use super::control::Control;
+use super::control::{Control, Said};
 use super::dtmf::{DtmfEnded, DtmfEvent, DtmfReceiver};
 pub use super::incoming::Heard;
 use super::incoming::Incoming;
@@ -24,8 +25,8 @@ use super::playout::{Played, PlayoutFrame, PlayoutFull};
 use super::quality::Quality;
 use super::reception::{Reception, Verdict};
 use super::report::{Dropped, Received, Remote, Report, Sent};
-use super::tones::relay::{Means, OneTelling};
-use super::tones::{DtmfToneDetector, DtmfToneEvent};
+use super::tones::DtmfToneDetector;
+use super::tones::relay::{OneTelling, Telling};
 use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
 use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::rtp::packet::is_rtcp;
@@ -33,6 +34,7 @@ use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
 use crate::srtp::Rejected;
 use crate::timer::Now;
+use crate::webrtc::Feedback;
 
 /// What a session is told at its beginning.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,8 @@ pub struct RemoteMedia {
     pub received_payload_type: u8,
     /// How much audio a packet of ours holds, in milliseconds; brought to what [`AudioCodec::ptime_ms`] allows.
     pub ptime_ms: u16,
+    /// The longest packet that the peer takes (`maxptime`), in milliseconds, if it says so. Longer ones are not passed on.
+    pub maxptime_ms: Option<u16>,
     /// How Opus is sent, if it is that.
     pub opus: OpusSettings,
     /// The payload type of comfort noise, if it was agreed on: then silence is left out. That of RFC 3551 is always taken.
@@ -96,9 +100,11 @@ pub struct Tick {
     pub dtmf: Option<Digit>,
     /// A digit that it has let go of.
     pub dtmf_ended: Option<DtmfEnded>,
+    /// Whether what is heard is the tone of a digit, and whether it is that which tells of it first.
+    pub tone: Option<Telling>,
     /// Frames still to be played.
     pub queued_frames: u16,
-    /// Since when no valid RTP has come. Zero while the leg is held or not yet answered.
+    /// Since when nothing valid has come, neither RTP nor RTCP. Zero while the leg is held or not yet answered.
     pub inactive_for: Duration,
 }
 
@@ -149,6 +155,10 @@ pub struct Session {
     /// `None` if digits are not looked for in the audio.
     tones: Option<Box<DtmfToneDetector>>,
     one_telling: OneTelling,
+    /// The tone of a digit that sounds.
+    tone: Option<Telling>,
+    /// When an event came last.
+    event_heard: Option<Now>,
     /// Counts the peer's streams.
     streams: u32,
     /// Since when packets are passed on, if they are.
@@ -157,6 +167,8 @@ pub struct Session {
     is_overheard: bool,
     /// A digit of the peer that has not ended was passed on packet by packet.
     digit_was_relayed: bool,
+    /// The longest packet of the peer under what is agreed on, in milliseconds.
+    longest_ms: u32,
     outgoing: Outgoing,
     control: Control,
     rtcp_due: Option<RtcpDue>,
@@ -192,10 +204,13 @@ impl Session {
             hears_tones: config.hears_tones,
             tones: None,
             one_telling: OneTelling::default(),
+            tone: None,
+            event_heard: None,
             streams: 0,
             relaying_since: None,
             is_overheard: false,
             digit_was_relayed: false,
+            longest_ms: 0,
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
             rtcp_due: None,
@@ -245,10 +260,11 @@ impl Session {
             self.reception.change_clock(before.clock_hz(), remote.codec.clock_hz());
         }
         if !self.hears_tones || remote.telephone_event.is_some() {
-            self.tones = None;
+            self.listen_for_tones(None);
         } else if self.tones.is_none() || before.rate() != remote.codec.rate() {
-            self.tones = Some(Box::new(DtmfToneDetector::new(remote.codec.rate())));
+            self.listen_for_tones(Some(remote.codec.rate()));
         }
+        self.longest_ms = 0;
         let clock = |it: RemoteMedia| it.telephone_event.map(|it| it.clock_hz);
         if self.remote.is_some_and(|it| clock(it) != clock(remote)) {
             // Their timestamps may count from somewhere else.
@@ -302,6 +318,13 @@ impl Session {
             return;
         };
         self.read_rtcp(datagram, &remote, now);
+    }
+
+    /// Takes what the peer has reported of our stream to a transport that has RTCP of its own.
+    pub fn handle_feedback(&mut self, feedback: &Feedback) {
+        let clock_hz = self.clock_hz();
+        self.control.handle_feedback(feedback, clock_hz);
+        self.heed_loss();
     }
 
     /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
@@ -366,24 +389,11 @@ impl Session {
             played,
             dtmf: None,
             dtmf_ended: None,
+            tone: None,
             queued_frames: u16::try_from(self.outgoing.playout().len()).unwrap_or(u16::MAX),
             inactive_for: self.inactive_for(now),
         };
-        while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
-            match event {
-                DtmfEvent::Began(digit, means) => {
-                    if self.one_telling.admits(digit, means, now) {
-                        self.received.digits += 1;
-                        tick.dtmf = Some(digit);
-                    }
-                }
-                // Most of it has been passed on already.
-                DtmfEvent::Ended(..) if std::mem::take(&mut self.digit_was_relayed) => (),
-                DtmfEvent::Ended(ended, means) => {
-                    tick.dtmf_ended = self.one_telling.is_admitted(ended.digit, means).then_some(ended);
-                }
-            }
-        }
+        self.tell_digits(&mut tick, now);
         tick
     }
 
@@ -476,8 +486,9 @@ impl Session {
             shortened: counts.shortened,
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: if is_relaying { 0 } else { self.incoming.target_ms() },
+            aim: (!is_relaying).then(|| self.incoming.aim()),
             delay_us: if is_relaying { 0 } else { self.incoming.delay_us(now) },
+            delay_mean_us: counts.delays_us.checked_div(counts.delays),
             ..self.received
         };
         Report {
@@ -500,7 +511,7 @@ impl Session {
     /// Delay: half the round trip if it is known, the jitter buffer, and a packet at the sender.
     fn quality(&self, received: &Received, remote: &Remote) -> Quality {
         let network_us = remote.round_trip_us.unwrap_or(0) / 2;
-        let delay_ms = network_us / 1_000 + received.target_ms + PACKET_MS;
+        let delay_ms = network_us / 1_000 + received.aim.map_or(0, |it| it.target_ms) + PACKET_MS;
         let missing = received.lost + received.late + received.skipped;
         Quality::estimate(self.codec(), missing, received.packets + received.lost, delay_ms)
     }
@@ -515,23 +526,6 @@ impl Session {
 
     fn codec(&self) -> AudioCodec {
         self.remote.map_or(AudioCodec::Pcmu, |it| it.codec)
-    }
-
-    fn hear_tones(&mut self, heard: &Heard) {
-        let Some(tones) = &mut self.tones else {
-            return;
-        };
-        let silence = Frame::silence(self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate()));
-        let frame = match heard {
-            Heard::Audio(frame) | Heard::Concealed(frame) => frame,
-            Heard::Nothing => &silence,
-        };
-        for event in tones.handle_frame(frame).into_iter().flatten() {
-            self.dtmf.notify(match event {
-                DtmfToneEvent::Began(digit) => DtmfEvent::Began(digit, Means::Tone),
-                DtmfToneEvent::Ended(ended) => DtmfEvent::Ended(ended, Means::Tone),
-            });
-        }
     }
 
     /// How to send now; `None` if we may not.
@@ -652,8 +646,11 @@ impl Session {
             return self.incoming.pass_over(header.sequence);
         }
         match kind {
-            Kind::Audio => self.count_arrival(header.timestamp, remote, now),
-            Kind::Event { clock_hz } => self.dtmf.handle(header, payload, clock_hz, now),
+            Kind::Audio => {
+                self.count_arrival(header.timestamp, remote, now);
+                self.note_length(payload, remote.codec);
+            }
+            Kind::Event { clock_hz } => self.take_event(header, payload, clock_hz, now),
             Kind::ComfortNoise => (),
         }
         self.listen_to(kind, header, payload, remote.codec, now);
@@ -684,6 +681,14 @@ impl Session {
         let theirs = self.source.map(|(ssrc, _)| ssrc);
         let result = self.control.handle(datagram, self.outgoing.ssrc(), theirs, remote.codec.clock_hz(), now);
         self.dropped.rtcp += u64::from(result.is_err());
+        if matches!(result, Ok(Said::Report)) {
+            // A telephone that is muted may say nothing else.
+            self.expected_since = self.expected_since.map(|_| now);
+        }
+        self.heed_loss();
+    }
+
+    fn heed_loss(&mut self) {
         if let Some(fraction_lost) = self.control.take_fraction_lost() {
             self.outgoing.expect_loss(fraction_lost);
         }
@@ -711,15 +716,6 @@ impl Session {
 
     fn clock_hz(&self) -> u32 {
         self.remote.map_or(8_000, |it| it.codec.clock_hz())
-    }
-}
-
-impl Tick {
-    const fn has_room_for(&self, event: &DtmfEvent) -> bool {
-        match event {
-            DtmfEvent::Began(..) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
-            DtmfEvent::Ended(..) => self.dtmf_ended.is_none(),
-        }
     }
 }
 
@@ -1005,7 +1001,9 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session));
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]
@@ -1402,7 +1400,7 @@ mod tests {
                 leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
             }
             leg.tick();
-            target_ms.push(leg.report().received.target_ms);
+            target_ms.push(leg.report().received.aim.unwrap().target_ms);
         }
         let received = leg.report().received;
         assert_eq!(received.lost, 50);
@@ -1545,6 +1543,7 @@ mod tests {
             payload_type: 96,
             received_payload_type: 96,
             ptime_ms,
+            maxptime_ms: None,
             telephone_event: Some(event),
             ..peer()
         };
@@ -1718,6 +1717,7 @@ mod tests {
             payload_type: 0,
             received_payload_type: 0,
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: Some(TelephoneEventFormat {

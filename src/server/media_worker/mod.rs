@@ -12,6 +12,7 @@
 mod attend;
 mod bridge;
 mod browser;
+mod live;
 mod metrics;
 mod relay;
 mod room;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::attend::Told;
 pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
+pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::room::{Cue, Room};
@@ -84,7 +86,7 @@ pub struct OpenLeg {
     pub link: WorkerEnd,
     /// Records from the beginning.
     pub tap: Option<TapEnd>,
-    /// Without valid RTP for so long, [`MediaEvent::Inactive`] is told.
+    /// Without valid RTP or RTCP for so long, [`MediaEvent::Inactive`] is told.
     pub inactivity: Option<Duration>,
 }
 
@@ -101,7 +103,7 @@ pub struct MediaLeg {
 /// What a media thread tells of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// No valid RTP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
+    /// Neither valid RTP nor RTCP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
     Inactive {
         /// The leg.
         leg: LegId,
@@ -233,6 +235,7 @@ enum Order {
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
+    Told { key: u64, digit: Digit, ms: u16 },
     Tell { key: u64, telling: Option<Box<Telling>> },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
@@ -449,6 +452,7 @@ impl Turn {
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Told { key, digit, ms } => self.legs.tell_digit(key, digit, ms, now),
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
                     if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
@@ -547,9 +551,7 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        if !matches!(leg.transport, LegTransport::WebRtc(_)) {
-            leg.transmit(send, &self.metrics);
-        }
+        leg.send_out(send, &self.metrics, now);
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -565,6 +567,7 @@ impl Legs {
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
+        self.metrics.live.remove(leg.id);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
         self.seat(leg.id.call, now);
         Some(leg)
@@ -714,11 +717,7 @@ impl Leg {
         self.tell();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
-        if let LegTransport::WebRtc(peer) = &mut self.transport {
-            browser::send(peer, &mut self.session, send, &self.sockets, now);
-        } else {
-            self.transmit(send, metrics);
-        }
+        self.send_out(send, metrics, now);
         if let Some(tap) = &mut self.tap {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
@@ -1259,6 +1258,7 @@ mod tests {
                 payload_type: 0,
                 received_payload_type: 0,
                 ptime_ms: 20,
+                maxptime_ms: None,
                 opus: OpusSettings::default(),
                 comfort_noise: None,
                 telephone_event: None,

@@ -211,7 +211,7 @@ impl Line {
             link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
-            listening: Listening::to_called(rate),
+            listening: Listening::to_called(rate, None),
             turn: 0,
             dialogue,
             recording,
@@ -236,13 +236,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(
-                        Signal::Digit(_)
-                        | Signal::Transferred(_)
-                        | Signal::Record(..)
-                        | Signal::Bridged(_)
-                        | Signal::Key(..),
-                    ) => (),
+                    Some(Signal::Transferred(_) | Signal::Record(..) | Signal::Bridged(_)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);

@@ -13,12 +13,10 @@ use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
 use crate::identity::CallId;
 use crate::limits::CALL_CLOSE_S_MAX;
-use crate::media::tones::relay::{Means, OneTelling};
 use crate::platform::calls::Event;
 use crate::platform::rooms::Refused;
 use crate::platform::rooms::door::{Door, Outcome};
 use crate::route::RoomName;
-use crate::rtp::Digit;
 use crate::server::attendant::{self, Over};
 use crate::server::call_actor::Shared;
 use crate::server::call_recording::CallRecording;
@@ -44,7 +42,6 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         asking: 0,
         state: State::Outside,
         asterisk: false,
-        one_telling: OneTelling::default(),
         telling: None,
         was_told: false,
         bridged: None,
@@ -67,7 +64,6 @@ struct Attendant {
     state: State,
     /// The last key was one.
     asterisk: bool,
-    one_telling: OneTelling,
     /// It is told that the room is recorded: for so many ticks more, and whether it comes in as a moderator then.
     telling: Option<(u32, bool)>,
     was_told: bool,
@@ -172,7 +168,6 @@ impl Attendant {
                 self.answered = Some(clock::now());
                 self.open_door().await;
             }
-            Signal::Digit(key) => self.press(key, Means::Info).await,
             Signal::Record(request, reply) => {
                 // Everybody in the room would have to be asked: somebody has to vouch for them.
                 let done = self.own_recording().handle_request(request, clock::now());
@@ -184,7 +179,7 @@ impl Attendant {
                 let recordings = self.leave().await;
                 self.write_recordings(recordings).await;
             }
-            Signal::Ringing | Signal::Transferred(_) | Signal::Bridged(_) | Signal::Key(..) | Signal::Ended { .. } => {}
+            Signal::Ringing | Signal::Transferred(_) | Signal::Bridged(_) | Signal::Ended { .. } => {}
         }
     }
 
@@ -210,7 +205,7 @@ impl Attendant {
                 self.enter(is_moderator).await;
             }
         } else if let Some(digit) = tick.tick.dtmf {
-            self.press(digit.to_char(), Means::Event).await;
+            self.press(digit.to_char()).await;
         } else if self.asking > 0 {
             // Who listens to the question has time to think.
             self.asking = self.asking.saturating_sub(1 + tick.missed);
@@ -220,12 +215,7 @@ impl Attendant {
         }
     }
 
-    async fn press(&mut self, key: char, means: Means) {
-        // Some peers tell a key twice: by its tone and by INFO.
-        let is_news = Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, clock::now()));
-        if !is_news {
-            return;
-        }
+    async fn press(&mut self, key: char) {
         if let Some(door) = &mut self.door {
             let outcome = door.press(key);
             self.asking = 0;

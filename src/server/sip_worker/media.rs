@@ -102,9 +102,10 @@ impl SipWorker {
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
-    pub(super) fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+    /// The peer of a leg tells of a digit by INFO.
+    pub(super) fn tell_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
         if let Some(digit) = Digit::from_char(digit) {
-            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+            self.order_media(leg, |it| it.tell_digit(digit, duration_ms));
         }
     }
 

@@ -151,12 +151,8 @@ pub(crate) enum Signal {
     Ringing,
     /// Both sides may talk.
     Answered,
-    /// A digit in an INFO.
-    Digit(char),
     /// Two people talk in it from here on, or another two.
     Bridged(Bridged),
-    /// A digit in an INFO, pressed by one who is being asked, on the leg with this number.
-    Key(u8, char),
     /// What is to become of the call's recording.
     Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
@@ -550,7 +546,6 @@ impl SipWorker {
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
-                self.talking.remove_leg(leg);
                 self.shell.shared_ports.close(leg);
                 if let Some(media) = self.legs.remove(&leg) {
                     self.closing.entry(leg.call).or_default().push((leg, media.close()));
@@ -571,8 +566,6 @@ impl SipWorker {
             Output::Supervising { leg } => self.supervisor_answered(leg),
             Output::SupervisorGone { call } => self.supervisor_gone(call),
             Output::PlaySound { leg, sound } => self.play(leg, sound),
-            Output::SendDigit { leg, digit, .. } if self.takes_key(leg, digit) => (),
-            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, variables, ..Party::default() });
@@ -582,7 +575,7 @@ impl SipWorker {
                 self.signal(call, Signal::Answered);
                 self.tell_bridged(call, None);
             }
-            Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Digit { leg, digit, duration_ms } => self.tell_digit(leg, digit, duration_ms),
             Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
             // Nobody here places the call that a peer asks for.
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),

@@ -1,7 +1,7 @@
 //! The recording of calls, as far as signalling has to do with it: which leg is recorded, who talks on a call, and that people
 //! are told or asked before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -30,19 +30,12 @@ pub(crate) struct Bridged {
 #[derive(Debug, Default)]
 pub(super) struct Talking {
     sides: BTreeMap<CallId, [u8; 2]>,
-    /// The legs whose keys are for whoever attends to the call.
-    asked: BTreeSet<LegId>,
 }
 
 impl Talking {
     /// The call is over.
     pub(super) fn remove(&mut self, call: CallId) {
         self.sides.remove(&call);
-    }
-
-    /// The leg is.
-    pub(super) fn remove_leg(&mut self, leg: LegId) {
-        self.asked.remove(&leg);
     }
 }
 
@@ -101,27 +94,9 @@ impl SipWorker {
 
     /// Whoever attends to a call has one side told something, or ends that.
     pub(super) fn tell_leg(&mut self, leg: LegId, telling: Option<Box<Telling>>) {
-        if telling.as_ref().is_some_and(|it| it.takes_keys) {
-            self.talking.asked.insert(leg);
-        } else {
-            self.talking.asked.remove(&leg);
-        }
         if let Some(Err(_)) = self.legs.get(&leg).map(|it| it.tell(telling)) {
             self.media_refusals += 1;
             tracing::warn!(%leg, "a side of the call is not told of its recording: its media thread is too busy");
         }
-    }
-
-    /// Whether a key that is for `to` is for whoever asks its partner.
-    pub(super) fn takes_key(&mut self, to: LegId, key: char) -> bool {
-        let Some((first, Some(second))) = self.calls.sides(to.call) else {
-            return false;
-        };
-        let from = if to == first { second } else { first };
-        let is_taken = self.talking.asked.contains(&from);
-        if is_taken {
-            self.signal(to.call, Signal::Key(from.index, key));
-        }
-        is_taken
     }
 }
