@@ -208,7 +208,6 @@ impl Endpoint {
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
         let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map(Arc::new);
         let media = media.map_err(EndpointError::Media)?;
-
         let connections = Arc::new(Connections::new(config.connections, rng.next_u64()));
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();

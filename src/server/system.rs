@@ -421,13 +421,7 @@ pub(crate) fn endpoint_config(
     let has_accounts = !config.users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     let closed = Admission { users: has_accounts, ..Admission::default() };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
-        kind: match it.transport {
-            SignallingTransport::Udp => TransportKind::Udp,
-            SignallingTransport::Tcp => TransportKind::Tcp,
-            SignallingTransport::Tls => TransportKind::Tls,
-            SignallingTransport::Ws => TransportKind::Ws,
-            SignallingTransport::Wss => TransportKind::Wss,
-        },
+        kind: kind(it.transport),
         advertise: it.advertise,
         address: it.address,
         admission: if it.open { open.clone() } else { closed.clone() },
@@ -476,6 +470,16 @@ pub(crate) fn endpoint_config(
         capture,
         sounds: CallSounds::default(),
         plans: Arc::default(),
+    }
+}
+
+const fn kind(transport: SignallingTransport) -> TransportKind {
+    match transport {
+        SignallingTransport::Udp => TransportKind::Udp,
+        SignallingTransport::Tcp => TransportKind::Tcp,
+        SignallingTransport::Tls => TransportKind::Tls,
+        SignallingTransport::Ws => TransportKind::Ws,
+        SignallingTransport::Wss => TransportKind::Wss,
     }
 }
 

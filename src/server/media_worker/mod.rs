@@ -750,17 +750,6 @@ impl Leg {
         self.waiting_frames > 0 && (self.partner.is_some() || self.room.is_some() || self.desk.is_some())
     }
 
-    fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
-        let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
-        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
-        if is_inactive && !self.inactivity_told {
-            // If there is no room, the next tick tries again.
-            self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
-        } else if !is_inactive {
-            self.inactivity_told = false;
-        }
-    }
-
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
     /// cryptography.
     fn unprotect<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], is_rtcp: bool, now: Now) -> Option<&'a [u8]> {
