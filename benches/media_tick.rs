@@ -65,6 +65,7 @@ impl Legs {
             payload_type: 0,
             received_payload_type: 0,
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: None,

@@ -229,8 +229,12 @@ pub const LADDERS_EXPIRED_MAX: u32 = 2_000;
 
 // --- srtp ---
 
-/// SSRCs under one key and in one direction; packets of more are dropped.
-pub const SRTP_STREAMS_MAX: usize = 4;
+/// SSRCs under one key and in one direction; the one that has been silent for longest gives way to a new one.
+pub const SRTP_STREAMS_MAX: usize = 16;
+/// How often the sequence numbers of a peer may have wrapped before it talks to us: in a day of 20 ms packets.
+pub const SRTP_ROLLOVERS_SOUGHT_MAX: u16 = 66;
+/// Packets of such a peer of which that is looked for; later ones are taken to have wrapped once at most.
+pub const SRTP_SEARCHES_MAX: u8 = 100;
 /// How long packets under the key before the current one are still taken, in milliseconds.
 pub const SRTP_OLD_KEY_MS: u64 = 2_000;
 /// Bytes of a master key identifier; a key with a longer one is not used.
@@ -558,8 +562,6 @@ pub const NEW_CALLS_MAX: usize = 1_024;
 pub const CALL_SIGNALS_MAX: usize = 32;
 /// How long the end of a call waits for its media thread, in seconds.
 pub const CALL_CLOSE_S_MAX: u64 = 2;
-/// Keys from INFO that wait for their tick.
-pub const CALL_DIGITS_MAX: usize = 32;
 /// Events that wait for one who watches the calls; the oldest give way.
 pub const CALL_LOG_WATCHED_EVENTS_MAX: usize = 1_024;
 /// Inactive legs that wait to be told to the SIP worker.

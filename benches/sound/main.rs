@@ -166,6 +166,7 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
         payload_type: 96,
         received_payload_type: 96,
         ptime_ms: 20,
+        maxptime_ms: None,
         opus: OpusSettings::default(),
         comfort_noise: None,
         telephone_event: None,

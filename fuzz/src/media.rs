@@ -117,6 +117,7 @@ pub fn session(input: &[u8]) -> bool {
         payload_type: 96,
         received_payload_type: 96,
         ptime_ms: 20,
+        maxptime_ms: None,
         opus: OpusSettings::default(),
         comfort_noise: Some(13),
         telephone_event: Some(event),

@@ -66,16 +66,18 @@ impl Calls {
         }
     }
 
-    /// A digit came in an INFO: it is for the agent, or for the partner.
+    /// A digit came in an INFO.
     pub(super) fn handle_digit(&mut self, id: LegId, digit: char, duration_ms: u16) {
-        let call = id.call;
-        match self.legs.get(&id).and_then(|it| it.partner) {
-            // A supervisor's keys are for nobody.
-            None if self.legs.get(&id).is_some_and(|it| it.is_aside) => (),
-            Some(index) => self.tell(Output::SendDigit { leg: LegId { call, index }, digit, duration_ms }),
-            None => self.tell(Output::Digit { call, digit, duration_ms }),
+        // A supervisor's keys are for nobody.
+        let Some(leg) = self.legs.get(&id).filter(|it| !it.is_aside) else {
+            return;
+        };
+        let is_bridged = leg.partner.is_some();
+        self.tell(Output::Digit { leg: id, digit, duration_ms });
+        // An agent writes down itself what it is told.
+        if is_bridged {
+            self.journal(id.call, Event::Digit { digit, duration_ms });
         }
-        self.journal(call, Event::Digit { digit, duration_ms });
     }
 
     /// Whether the keys that are pressed for the peer of a leg are told by INFO, and not in its media.
@@ -128,7 +130,7 @@ impl Calls {
         let call_id = self.dialogs.call_id(dialog).unwrap_or_default().to_owned();
         self.bind(dialog, into, &call_id);
         if let Some(remote) = remote {
-            self.update_media(into, remote);
+            self.tell_media(into, remote, true);
         }
         if is_moved {
             self.dialogs.move_media(dialog, local, now);
@@ -136,7 +138,7 @@ impl Calls {
         if self.config.own_sounds.hold_music {
             self.tell(Output::PlaySound { leg: into, sound: None });
         }
-        self.journal(into.call, Event::Replaced { by });
+        self.journal(into.call, Event::Replaced { leg: into.index, by });
         if let Some(old) = old {
             self.by_dialog.remove(&old);
             self.dialogs.hang_up(old, &Refusal::Declined, EndCause::HungUp, now);

@@ -243,7 +243,12 @@ impl Calls {
         }
     }
 
-    fn ways_to_user(&self, account: &AccountId, name: &str, now: Now) -> Result<SmallVec<[Way; 1]>, Refusal> {
+    pub(super) fn ways_to_user(
+        &self,
+        account: &AccountId,
+        name: &str,
+        now: Now,
+    ) -> Result<SmallVec<[Way; 1]>, Refusal> {
         let registrar = self.registrar().ok_or(Refusal::TemporarilyUnavailable)?;
         let bindings = registrar.targets(account, name, now).into_iter().take(CALL_FORKS_MAX);
         let ways = bindings.filter_map(|it| {

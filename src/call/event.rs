@@ -42,7 +42,7 @@ pub enum Event {
     Held,
     /// The peer hears us again.
     Resumed,
-    /// A digit in an INFO. Digits in RTP are the media session's to tell.
+    /// A digit in an INFO, between two legs that hear each other. Digits in RTP are the media session's to tell.
     Digit {
         /// One of `0-9`, `*`, `#` and `A-D`.
         digit: char,
@@ -112,6 +112,8 @@ pub enum Event {
     },
     /// Somebody has taken the peer's place.
     Replaced {
+        /// The number of the leg.
+        leg: u8,
         /// Who.
         by: Pii<String>,
     },

@@ -272,7 +272,6 @@ impl Victim {
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
                 | Output::PlaySound { .. }
-                | Output::SendDigit { .. }
                 | Output::Answered { .. }
                 | Output::Digit { .. }
                 | Output::Registration(_)

@@ -149,6 +149,7 @@ impl Calls {
         }
         let mut begun = Call::new(is_in_house);
         begun.history = Some(Box::new(history));
+        begun.number = self.config.routes.number(&self.trunks.called_user(caller.trunk(), request)).map(Into::into);
         self.calls.insert(call, begun);
         self.legs.insert(leg, held);
         self.bind(*dialog, leg, request.headers().call_id());

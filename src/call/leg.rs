@@ -436,10 +436,15 @@ impl Calls {
     }
 
     pub(super) fn update_media(&mut self, id: LegId, remote: MediaDescription) {
+        self.tell_media(id, remote, false);
+    }
+
+    /// Tells what is agreed on with the peer of a leg, which `is_another` than before or not.
+    pub(super) fn tell_media(&mut self, id: LegId, remote: MediaDescription, is_another: bool) {
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.remote = Some(remote.clone());
             let peer = leg.party.flow.remote.ip();
-            self.tell(Output::UpdateMedia { leg: id, peer, remote });
+            self.tell(Output::UpdateMedia { leg: id, peer, remote, is_another });
         }
     }
 

@@ -105,6 +105,8 @@ struct Call {
     dialling: Option<Box<Dialling>>,
     /// Somebody is being called who is to supervise it.
     aside: Option<Box<Dialling>>,
+    /// The number of the configuration that was called, if it came in to one.
+    number: Option<Box<str>>,
     /// Whom it was sent to before, if it came in.
     history: Option<Box<History>>,
     /// How it ends, once it does.
@@ -168,6 +170,8 @@ pub enum Output {
         peer: IpAddr,
         /// What is agreed on.
         remote: MediaDescription,
+        /// Whether that is another peer than before, which has taken its place in the call.
+        is_another: bool,
     },
     /// Let each of two open media sessions of a call be heard on the other.
     Bridge {
@@ -182,15 +186,6 @@ pub enum Output {
         a: LegId,
         /// The other.
         b: LegId,
-    },
-    /// Send this digit on the media session of a leg: its partner's peer pressed it.
-    SendDigit {
-        /// The leg.
-        leg: LegId,
-        /// One of `0-9`, `*`, `#` and `A-D`.
-        digit: char,
-        /// How long it was pressed, in milliseconds.
-        duration_ms: u16,
     },
     /// Play this on the media session of a leg until something else is told, or until it is bridged anew.
     PlaySound {
@@ -245,10 +240,10 @@ pub enum Output {
         /// The leg.
         leg: LegId,
     },
-    /// A digit came in an INFO.
+    /// The peer of a leg tells of a digit by INFO: it is for whoever hears the leg, unless its media have told of it as well.
     Digit {
-        /// The call.
-        call: CallId,
+        /// The leg.
+        leg: LegId,
         /// One of `0-9`, `*`, `#` and `A-D`.
         digit: char,
         /// How long it was pressed, in milliseconds.
@@ -707,6 +702,7 @@ impl Call {
             has_agent,
             dialling: None,
             aside: None,
+            number: None,
             history: None,
             end: None,
         }

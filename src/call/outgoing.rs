@@ -96,6 +96,9 @@ impl Calls {
         let peer = trunk.as_ref().and_then(|it| self.trunks.index_of(it));
         let Outbound { to, from, display_name, flow, other_flows, keeps_transport, mut headers, credentials, .. } =
             outbound;
+        let called = self.legs.get(&id).map(|it| &it.party.caller);
+        let may_be_browser = |it| self.users.as_ref().is_none_or(|users| users.may_be_browser(it));
+        let is_browser = flow.kind.is_websocket() && called.is_none_or(may_be_browser);
         let from = NameAddr::new(display_name.as_deref(), &from.without_headers());
         let (to, target) = (to.without_headers(), target.without_headers());
         headers.extend(path.iter().map(|it| (HeaderName::Route, it.to_string())));
@@ -109,6 +112,7 @@ impl Calls {
                 keeps_transport,
                 peer,
                 local,
+                is_browser,
                 max_forwards,
                 prefers,
                 headers,

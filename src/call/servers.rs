@@ -14,7 +14,7 @@ use crate::dialog::ServerEvent;
 use crate::identity::{AccountId, CallId, LegId, Pii};
 use crate::locate::{Hop, LocateId, Locator, NotLocated, Reach, Target};
 use crate::route::{Admission, AgentName, Destination, TrunkName};
-use crate::sip::{HeaderName, Uri};
+use crate::sip::{HeaderName, StatusCode, Uri};
 use crate::timer::Now;
 use crate::transport::{Flow, Listener, TransportKind};
 
@@ -23,8 +23,10 @@ use crate::transport::{Flow, Listener, TransportKind};
 pub struct Order {
     /// Who pays for it.
     pub account: AccountId,
-    /// Whom to call. Over a trunk only its user part counts, and a `tel` URI will do.
+    /// Whom to call. Over a trunk only its user part counts, and a `tel` URI will do; of a user of ours nothing does.
     pub to: Uri,
+    /// The user of ours to call, where they are registered, instead of the servers of `to`.
+    pub user: Option<String>,
     /// As whom.
     pub from: CallerId,
     /// The caller's name, as phones show it.
@@ -181,6 +183,10 @@ impl Servers {
 
 impl Calls {
     pub(super) fn seek_for_call(&mut self, call: CallId, order: Order, now: Now) {
+        if order.user.is_some() {
+            self.place_to_user(call, order, now);
+            return;
+        }
         let called = order.to.user_decoded();
         let registered = order.trunk.as_ref().zip(called).filter(|_| !self.is_draining);
         if let Some(way) = registered.and_then(|(trunk, number)| self.registered_way(trunk, &number, now)) {
@@ -203,7 +209,7 @@ impl Calls {
         let seeking = self.servers.by_call.remove(&call).and_then(|it| self.servers.seekers.remove(&it));
         match seeking.map(|it| it.seeker) {
             Some(Seeker::Call(_, order)) => {
-                self.end_order(call, &order, EndCause::Cancelled);
+                self.end_order(call, &order, EndCause::Cancelled, None);
                 true
             }
             Some(Seeker::Trunk(_) | Seeker::Errand(..) | Seeker::Elsewhere(..)) | None => false,
@@ -314,11 +320,16 @@ impl Calls {
     }
 
     pub(super) fn refuse_order(&mut self, call: CallId, order: &Order) {
-        self.end_order(call, order, if self.is_draining { EndCause::Overloaded } else { EndCause::NotSent });
+        let (cause, status) = match &order.user {
+            _ if self.is_draining => (EndCause::Overloaded, None),
+            Some(_) => (EndCause::Rejected, Some(StatusCode::TEMPORARILY_UNAVAILABLE.code())),
+            None => (EndCause::NotSent, None),
+        };
+        self.end_order(call, order, cause, status);
     }
 
     /// A call that never got as far as a server.
-    fn end_order(&mut self, call: CallId, order: &Order, cause: EndCause) {
+    fn end_order(&mut self, call: CallId, order: &Order, cause: EndCause, sip_status: Option<u16>) {
         let from = match &order.from {
             CallerId::Uri(uri) => uri.to_string(),
             CallerId::User(user) => user.clone(),
@@ -335,7 +346,7 @@ impl Calls {
             details: vec![],
         };
         self.journal(call, offered);
-        let end = End { cause, sip_status: None, initiator: Initiator::Local, reason: None };
+        let end = End { cause, sip_status, initiator: Initiator::Local, reason: None };
         self.tell(Output::Ended { call, end });
         self.journal(call, Event::Ended(end));
     }

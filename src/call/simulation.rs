@@ -331,6 +331,7 @@ impl Simulation {
                         (AccountId::default(), "caller".to_owned()),
                         (0..1_000).map(|it: u32| it.to_string()).collect(),
                     )]),
+                    plain_media: BTreeSet::new(),
                 });
                 let admission = &mut config.listeners[0].1;
                 *admission = Admission { unknown_sources: false, users: true, ..admission.clone() };
@@ -525,7 +526,7 @@ impl Simulation {
             | Output::Secure { .. }
             | Output::Journal { .. } => (),
             Output::Close { .. } => panic!("nobody breaks the framing"),
-            Output::Bridge { .. } | Output::Unbridge { .. } | Output::SendDigit { .. } | Output::PlaySound { .. } => {
+            Output::Bridge { .. } | Output::Unbridge { .. } | Output::PlaySound { .. } => {
                 panic!("a call has one leg")
             }
         }

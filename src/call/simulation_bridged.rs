@@ -426,7 +426,6 @@ impl Simulation {
             | Output::StartAgent { .. }
             | Output::EnterRoom { .. }
             | Output::Digit { .. }
-            | Output::SendDigit { .. }
             | Output::Registration(_)
             | Output::Trunk { .. }
             | Output::Secure { .. }

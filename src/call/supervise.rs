@@ -6,7 +6,7 @@ use super::dial::{Errand, Why};
 use super::{Calls, EndCause, HandOver};
 use crate::codec::SampleRate;
 use crate::identity::{CallId, LegId};
-use crate::route::Target;
+use crate::route::{Caller, Target};
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -70,6 +70,19 @@ impl Calls {
         let first = self.main_leg(call)?;
         let leg = self.legs.get(&first).filter(|it| it.is_answered())?;
         Some((first, leg.partner.map(|index| LegId { call, index })))
+    }
+
+    /// The number of the configuration that was called, without its `+`, if the call came in to one.
+    pub fn number_of(&self, call: CallId) -> Option<&str> {
+        self.calls.get(&call)?.number.as_deref()
+    }
+
+    /// The user at the far end of a leg, if it is one.
+    pub fn user_of(&self, leg: LegId) -> Option<&str> {
+        match &self.legs.get(&leg)?.party.caller {
+            Caller::User(_, name) => Some(name),
+            Caller::Stranger | Caller::Known | Caller::Trunk(_) => None,
+        }
     }
 
     /// The rate of what a leg hears; `None` if that is not agreed on yet.

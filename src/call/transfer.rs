@@ -287,7 +287,7 @@ impl Calls {
         self.by_dialog.remove(&replaced);
         self.bind(*dialog, id, request.headers().call_id());
         self.finish_transfer(id, TransferOutcome::Unknown, now);
-        self.journal(id.call, Event::Replaced { by });
+        self.journal(id.call, Event::Replaced { leg: id.index, by });
         self.dialogs.answer(*dialog, local, now);
         self.dialogs.hang_up(replaced, &Refusal::Declined, EndCause::HungUp, now);
     }

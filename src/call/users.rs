@@ -1,7 +1,7 @@
 //! Users: telephones and PBXs that show to know a password, to register (RFC 3261 §10.3) or to call (§22.2). Requests
 //! within dialogs are never challenged: who is in one has been let in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use rand_chacha::ChaCha12Rng;
@@ -28,6 +28,8 @@ pub struct UsersConfig {
     pub users: Vec<(AccountId, String, Secret)>,
     /// As whom each may call out of the house: the first unless it names another one of them.
     pub caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
+    /// Those who are no browsers, although they have registered over a websocket.
+    pub plain_media: BTreeSet<(AccountId, String)>,
 }
 
 /// The users and where they are.
@@ -35,16 +37,17 @@ pub(super) struct Users {
     digest: DigestServer,
     pub(super) registrar: Registrar,
     caller_ids: BTreeMap<(AccountId, String), Vec<String>>,
+    plain_media: BTreeSet<(AccountId, String)>,
 }
 
 impl Users {
     pub(super) fn new(config: UsersConfig, rng: &mut ChaCha12Rng, now: Now) -> Result<Self, NotQuotable> {
-        let UsersConfig { digest, registrar, users, caller_ids } = config;
+        let UsersConfig { digest, registrar, users, caller_ids, plain_media } = config;
         let mut digest = DigestServer::new(digest, rng, now)?;
         for (account, name, password) in users {
             digest.insert_user(account, &name, &password)?;
         }
-        Ok(Self { digest, registrar: Registrar::new(registrar), caller_ids })
+        Ok(Self { digest, registrar: Registrar::new(registrar), caller_ids, plain_media })
     }
 
     pub(super) const fn stats(&self) -> &DigestServerStats {
@@ -58,6 +61,14 @@ impl Users {
                 self.caller_ids.get(&(account.clone(), name.clone())).map_or(&[], Vec::as_slice)
             }
             Caller::Known | Caller::Trunk(_) | Caller::Stranger => &[],
+        }
+    }
+
+    /// Whether `called` is a browser, if it is at the other end of a websocket.
+    pub(super) fn may_be_browser(&self, called: &Caller) -> bool {
+        match called {
+            Caller::User(account, name) => !self.plain_media.contains(&(account.clone(), name.clone())),
+            Caller::Known | Caller::Trunk(_) | Caller::Stranger => true,
         }
     }
 

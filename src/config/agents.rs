@@ -230,18 +230,35 @@ pub(super) struct Answering<'a> {
     pub(super) trunks: &'a BTreeMap<String, Trunk>,
 }
 
-pub(super) fn read_numbers(root: &Section<'_>, answering: &Answering<'_>) -> BTreeMap<String, Number> {
-    let mut numbers = BTreeMap::new();
+/// Numbers, and how calls to them are recorded that lead to people.
+pub(super) fn read_numbers(
+    root: &Section<'_>,
+    answering: &Answering<'_>,
+) -> (BTreeMap<String, Number>, BTreeMap<String, Recording>) {
+    let (mut numbers, mut recordings) = (BTreeMap::new(), BTreeMap::new());
     for (number, section) in root.sections("numbers") {
         if let Err(message) = check_number(&number) {
             section.complain_of_section(&message);
         }
+        let recording = section.section_if_any("recording").map(Recording::read);
         if let Some(to) = read_number(&section, &number, answering) {
+            match (recording, &to) {
+                (None, _) => {}
+                (Some(_), Number::Agent(_)) => {
+                    section.complain("recording", "an agent's calls are recorded as [agents.NAME.recording] says");
+                }
+                (Some(_), Number::Room(_)) => {
+                    section.complain("recording", "a room is recorded as `record` of [rooms.NAME] says");
+                }
+                (Some(recording), Number::User(_) | Number::Uri(_) | Number::Trunk(..)) => {
+                    recordings.insert(number.clone(), recording);
+                }
+            }
             numbers.insert(number, to);
         }
         section.finish();
     }
-    numbers
+    (numbers, recordings)
 }
 
 fn read_number(section: &Section<'_>, number: &str, answering: &Answering<'_>) -> Option<Number> {
@@ -470,7 +487,7 @@ pub(super) fn speech_or(section: &Section<'_>, key: &'static str, default: &str)
 }
 
 /// Something to say.
-fn parse_speech(text: &str) -> Result<String, String> {
+pub(super) fn parse_speech(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.len() > limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX {
         return Err(format!("expected 1 to {} bytes of text", limits::SPOKEN_TEXT_CONFIGURED_BYTES_MAX));
     }

@@ -46,7 +46,7 @@ pub use sip_limits::SipLimits;
 pub use sounds::Sounds;
 pub use tls::{SipTls, TlsClients, TrunkTls};
 pub use trunk_inbound::TrunkInbound;
-pub use trunks::{Dns, Trunk};
+pub use trunks::{Dns, MediaAddresses, Trunk};
 pub use users::User;
 
 /// The environment, as far as it can be read as text.
@@ -67,6 +67,8 @@ pub struct Config {
     pub agents: BTreeMap<String, Agent>,
     /// `[numbers."…"]`, by the user part of the URI that is called. Every agent named here exists.
     pub numbers: BTreeMap<String, Number>,
+    /// `[numbers."…".recording]`, of those that lead to people.
+    pub number_recordings: BTreeMap<String, Recording>,
     /// `[users.NAME]`, by name.
     pub users: BTreeMap<String, User>,
     /// `[rooms.NAME]`, by name.
@@ -144,7 +146,7 @@ impl Config {
         let trunks = trunks::read_trunks(&root, &users, &places);
         let rooms = rooms::read_rooms(&root, &users, &places);
         let answering = agents::Answering { agents: &agents, users: &users, rooms: &rooms, trunks: &trunks };
-        let numbers = agents::read_numbers(&root, &answering);
+        let (numbers, number_recordings) = agents::read_numbers(&root, &answering);
         finish("sip", sip_section);
         finish("rtp", rtp_section);
         let media = read(&root, "media", |section| Media::read(section, &rtp.ports), &mut finish);
@@ -171,6 +173,7 @@ impl Config {
             http,
             agents,
             numbers,
+            number_recordings,
             users,
             rooms,
             trunks,

@@ -1,4 +1,5 @@
-//! `[recordings]` and `[agents.NAME.recording]`: what is recorded, and where recordings are kept.
+//! `[recordings]`, `[agents.NAME.recording]`, `[numbers."…".recording]` and `[users.NAME.recording]`: what is recorded, and
+//! where recordings are kept.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,7 +27,7 @@ pub enum RecordingPlace {
     Bucket(String),
 }
 
-/// `[agents.NAME.recording]`
+/// `[agents.NAME.recording]`, and of calls between two people `[numbers."…".recording]` and `[users.NAME.recording]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recording {
     /// `enabled`: whether calls are recorded from the answer on. If not, the pathway may still switch it on.
@@ -39,6 +40,10 @@ pub struct Recording {
     pub announcement: String,
     /// `question`: said first, with the consent `ask`.
     pub question: String,
+    /// `announcement_file`: the sound that is played instead of that.
+    pub announcement_file: Option<String>,
+    /// `question_file`: likewise.
+    pub question_file: Option<String>,
 }
 
 /// What a recording is written as.
@@ -51,13 +56,13 @@ pub enum RecordingFormat {
 }
 
 /// What must happen before anything is recorded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consent {
     /// Nothing.
     None,
-    /// The caller is told.
+    /// Who talks is told.
     Announce,
-    /// The caller presses 1.
+    /// Who talks presses 1.
     Ask,
 }
 
@@ -82,6 +87,8 @@ impl Default for Recording {
             consent: Consent::None,
             announcement: ANNOUNCEMENT.to_owned(),
             question: QUESTION.to_owned(),
+            announcement_file: None,
+            question_file: None,
         }
     }
 }
@@ -105,6 +112,8 @@ impl Recording {
             consent: consent.unwrap_or(Consent::None),
             announcement: speech_or(&section, "announcement", ANNOUNCEMENT),
             question: speech_or(&section, "question", QUESTION),
+            announcement_file: section.text("announcement_file"),
+            question_file: section.text("question_file"),
         };
         section.finish();
         recording

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agents::parse_speech;
 use super::reading::Section;
 use super::{Places, User};
 use crate::identity::Secret;
@@ -21,6 +22,10 @@ pub struct Room {
     pub prompt: String,
     /// `record`: whether what is said is recorded from the first member to the last.
     pub record: bool,
+    /// `announcement`: what is said to whoever comes into a room that is recorded; nothing if `None`.
+    pub announcement: Option<String>,
+    /// `announcement_file`: the sound that is played instead of that.
+    pub announcement_file: Option<String>,
 }
 
 pub(super) fn read_rooms(
@@ -75,6 +80,8 @@ fn read_room(section: &Section<'_>, users: &BTreeMap<String, User>, places: &Pla
         music: Some(music).filter(|it| it != NO_MUSIC),
         prompt: section.text("prompt").unwrap_or_else(|| PROMPT.to_owned()),
         record: section.boolean("record").unwrap_or(false),
+        announcement: section.parsed("announcement", parse_speech),
+        announcement_file: section.text("announcement_file"),
     }
 }
 

@@ -100,10 +100,17 @@ impl Shown {
         for (number, to) in &config.numbers {
             self.section(&format!("numbers.{}", quoted(number)));
             self.number(to);
+            if let Some(recording) = config.number_recordings.get(number) {
+                self.recording(&format!("numbers.{}", quoted(number)), recording);
+            }
         }
         for (name, user) in &config.users {
             self.section(&format!("users.{}", quoted(name)));
             self.secret("password", Some(&user.password));
+            self.text("media", if user.takes_webrtc { "webrtc" } else { "plain" });
+            if let Some(recording) = &user.recording {
+                self.recording(&format!("users.{}", quoted(name)), recording);
+            }
         }
         for (name, room) in &config.rooms {
             self.room(name, room);
@@ -124,6 +131,11 @@ impl Shown {
         self.text("music", room.music.as_deref().unwrap_or(NO_MUSIC));
         self.text("prompt", &room.prompt);
         self.plain("record", room.record);
+        for (key, value) in [("announcement", &room.announcement), ("announcement_file", &room.announcement_file)] {
+            if let Some(value) = value {
+                self.text(key, value);
+            }
+        }
     }
 
     fn sip(&mut self, sip: &Sip) {
@@ -246,7 +258,7 @@ impl Shown {
             self.text("srtp", srtp.as_str());
         }
         self.text("redirects", redirects(trunk.follows_redirects));
-        self.text("media_addresses", if trunk.has_exact_media { "exact" } else { "learned" });
+        self.text("media_addresses", trunk.media_addresses.name());
         self.plain("options_s", trunk.options_every.map_or(0, |it| it.as_secs()));
         let inbound = &trunk.inbound;
         if *inbound != TrunkInbound::default() {
@@ -328,7 +340,7 @@ impl Shown {
         if let Brain::Model(model) = &agent.brain {
             self.model(name, model);
         }
-        self.recording(name, &agent.recording);
+        self.recording(&format!("agents.{name}"), &agent.recording);
         if let Some(speech) = &agent.speech {
             self.section(&format!("agents.{name}.speech"));
             self.text("url", &speech.url);
@@ -378,16 +390,23 @@ impl Shown {
         if let Some(music) = &sounds.hold_music {
             self.text("hold_music", music);
         }
-        self.text("country", &sounds.country);
+        self.text("country", sounds.country());
     }
 
-    fn recording(&mut self, agent: &str, recording: &Recording) {
-        self.section(&format!("agents.{agent}.recording"));
+    fn recording(&mut self, of: &str, recording: &Recording) {
+        self.section(&format!("{of}.recording"));
         self.plain("enabled", recording.enabled);
         self.text("format", recording.format.name());
         self.text("consent", recording.consent.name());
         self.text("announcement", &recording.announcement);
         self.text("question", &recording.question);
+        for (key, file) in
+            [("announcement_file", &recording.announcement_file), ("question_file", &recording.question_file)]
+        {
+            if let Some(file) = file {
+                self.text(key, file);
+            }
+        }
     }
 
     fn section(&mut self, path: &str) {

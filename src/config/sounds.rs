@@ -25,8 +25,8 @@ pub struct Sounds {
     pub ringback: bool,
     /// `hold_music`: what held telephones hear; `None` passes the hold on.
     pub hold_music: Option<String>,
-    /// `country`: whose tones callers hear, as two capital letters.
-    pub country: String,
+    /// `country`: whose tones callers hear and are listened for, as two capital letters; see [`Sounds::country`].
+    pub country: Option<String>,
 }
 
 impl Default for Sounds {
@@ -38,12 +38,17 @@ impl Default for Sounds {
             fetch: CLIP_FETCH_MAX,
             ringback: false,
             hold_music: None,
-            country: "US".to_owned(),
+            country: None,
         }
     }
 }
 
 impl Sounds {
+    /// The country whose tones callers hear.
+    pub fn country(&self) -> &str {
+        self.country.as_deref().unwrap_or("US")
+    }
+
     pub(super) fn read(section: &Section<'_>, places: &Places<'_>) -> Self {
         let defaults = Self::default();
         let directory = section.text("directory").map(|it| places.path(&it, section.origin("directory")));
@@ -62,7 +67,7 @@ impl Sounds {
             fetch: fetch.map_or(defaults.fetch, |it| Duration::from_secs(it.into())),
             ringback: section.boolean("ringback").unwrap_or(defaults.ringback),
             hold_music: section.text("hold_music"),
-            country: country.unwrap_or(defaults.country),
+            country,
         }
     }
 }

@@ -19,6 +19,18 @@ use crate::limits;
 use crate::route::Network;
 use crate::sip::{Uri, is_quotable};
 
+/// Where the media of a trunk come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MediaAddresses {
+    /// From where its SDP says; if that is a private address, from where its signalling comes from.
+    #[default]
+    Learned,
+    /// From where its SDP says, and from nowhere else.
+    Exact,
+    /// As learned, or from another port of the host that its SDP names, which is that of a NAT.
+    Host,
+}
+
 /// `[trunks.NAME]`: a carrier or PBX.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trunk {
@@ -42,8 +54,8 @@ pub struct Trunk {
     pub expires: Duration,
     /// `sources`: from where it calls, besides the addresses of its servers.
     pub sources: Vec<Network>,
-    /// `media_addresses`: whether its media come from where its SDP says, and from nowhere else.
-    pub has_exact_media: bool,
+    /// `media_addresses`: whether its media come from where its SDP says.
+    pub media_addresses: MediaAddresses,
     /// `caller_id`: as whom it is called through.
     pub caller_id: Option<String>,
     /// `codecs`, `ptime_ms`, `dtmf` and `srtp`: what is otherwise than in `[media]`.
@@ -160,7 +172,7 @@ fn read_trunk(section: &Section<'_>, places: &Places<'_>) -> Option<Trunk> {
         register,
         expires: Duration::from_secs(expires_s.into()),
         sources: sources.unwrap_or_default(),
-        has_exact_media: read_media_addresses(section).unwrap_or(false),
+        media_addresses: read_media_addresses(section).unwrap_or_default(),
         caller_id,
         media: TrunkMedia::read(section),
         inbound,
@@ -184,12 +196,25 @@ fn read_credentials(section: &Section<'_>, places: &Places<'_>) -> (Option<Strin
     (username, password)
 }
 
+impl MediaAddresses {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Learned, Self::Exact, Self::Host];
+
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learned => "learned",
+            Self::Exact => "exact",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// Whether media come from where their descriptions say.
-fn read_media_addresses(section: &Section<'_>) -> Option<bool> {
-    section.parsed("media_addresses", |text| match text {
-        "learned" => Ok(false),
-        "exact" => Ok(true),
-        _ => Err("expected learned or exact".to_owned()),
+fn read_media_addresses(section: &Section<'_>) -> Option<MediaAddresses> {
+    section.parsed("media_addresses", |text| {
+        let known = MediaAddresses::ALL.into_iter().find(|it| it.name() == text);
+        known.ok_or_else(|| "expected learned, exact or host".to_owned())
     })
 }
 

@@ -33,8 +33,8 @@ pub(super) enum DtmfEvent {
 #[derive(Clone, Debug, Default)]
 pub(super) struct DtmfReceiver {
     current: Option<Current>,
-    /// The timestamp of the last event, which late copies of it still carry.
-    last_timestamp: Option<u32>,
+    /// The timestamp of the last event, which late copies of it still carry, and when that came.
+    last: Option<(u32, Now)>,
     events: VecDeque<DtmfEvent>,
 }
 
@@ -58,6 +58,7 @@ impl DtmfReceiver {
         let Some(digit) = Digit::from_code(event.code) else {
             return;
         };
+        let is_late = self.is_late(header.timestamp, now);
         match &mut self.current {
             Some(current) if current.timestamp == header.timestamp => {
                 current.units = current.units.max(event.duration);
@@ -69,7 +70,7 @@ impl DtmfReceiver {
                 current.timestamp = header.timestamp;
                 current.heard = now;
             }
-            _ if self.last_timestamp.is_some_and(|it| timestamp_distance(it, header.timestamp) <= 0) => return,
+            _ if is_late => return,
             _ => {
                 self.end();
                 self.notify(DtmfEvent::Began(digit, Means::Event));
@@ -83,7 +84,7 @@ impl DtmfReceiver {
                 });
             }
         }
-        self.last_timestamp = Some(header.timestamp);
+        self.last = Some((header.timestamp, now));
         if event.end {
             self.end();
         }
@@ -99,7 +100,16 @@ impl DtmfReceiver {
     /// The stream has ended; timestamps begin anew.
     pub(super) fn restart(&mut self) {
         self.end();
-        self.last_timestamp = None;
+        self.last = None;
+    }
+
+    /// Whether an event is, or is of before, the last one. Timestamps that have jumped back are only told from late packets by
+    /// the time that has passed.
+    fn is_late(&self, timestamp: u32, now: Now) -> bool {
+        self.last.is_some_and(|(last, heard)| {
+            let ahead = timestamp_distance(last, timestamp);
+            ahead == 0 || (ahead < 0 && now - heard < LATE_MAX)
+        })
     }
 
     /// Whether a digit is being held down.
@@ -252,6 +262,17 @@ impl DtmfSender {
         }
     }
 
+    /// Nothing can be sent for a while: a digit that is being sent ends with what has gone of it. Those that wait do so.
+    pub(super) fn interrupt(&mut self) {
+        self.state = Sending::Idle;
+    }
+
+    /// Gives back the digits that wait, and for how many milliseconds each was to be held; none is left.
+    pub(super) fn take_waiting(&mut self) -> impl Iterator<Item = (Digit, u16)> {
+        self.state = Sending::Idle;
+        std::mem::take(&mut self.queue).into_iter().map(|(digit, ticks)| (digit, ticks * 20))
+    }
+
     /// Whether a digit is being sent or waits.
     pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_empty() || !matches!(self.state, Sending::Idle)
@@ -263,6 +284,8 @@ impl DtmfSender {
     }
 }
 
+/// Longer is no packet on its way.
+const LATE_MAX: Duration = Duration::from_secs(1);
 /// Senders repeat an event at least every 60 ms.
 const SILENCE: Duration = Duration::from_millis(200);
 /// -10 dBm0.
@@ -310,6 +333,14 @@ mod tests {
             "0 began 1, 0 ended 1 after 100, 10 began 2, 10 ended 2 after 100",
         );
         check("0 1 1000 160\n300 1 1000 800 E", "0 began 1, 200 ended 1 after 20");
+    }
+
+    #[test]
+    fn timestamps_may_jump_back() {
+        check(
+            "0 1 900000 800 E\n20 1 900000 800 E\n900 2 1000 160\n1500 3 5000 800 E\n1520 3 5000 800 E\n1900 4 9000 800 E",
+            "0 began 1, 0 ended 1 after 100, 1500 began 3, 1500 ended 3 after 100, 1900 began 4, 1900 ended 4 after 100",
+        );
     }
 
     #[test]
@@ -401,7 +432,7 @@ mod tests {
         let mut receiver = DtmfReceiver::default();
         let mut log = vec![];
         let mut packets = packets.lines().map(str::trim).filter(|it| !it.is_empty()).peekable();
-        for ms in (0..1_000).step_by(10) {
+        for ms in (0..2_000).step_by(10) {
             let now = start + Duration::from_millis(ms);
             let is_due =
                 |line: &&str| line.split(' ').next().and_then(|it| it.parse().ok()).is_some_and(|at: u64| at <= ms);

@@ -2,7 +2,8 @@
 //!
 //! The address of the peer's SDP always counts. Another source is followed only on the host that signalling named as the
 //! peer's public one, only the first of them, and only until the SDP address itself is heard. Nothing but signalling
-//! undoes this, so a stranger can neither take over a stream nor listen to one.
+//! undoes this, so a stranger can neither take over a stream nor listen to one: after a re-INVITE, another source is followed
+//! once more if the one that was followed is silent, as it is when a NAT has given the peer another port.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,8 +13,7 @@ pub enum Latching {
     /// Nobody.
     #[default]
     Exact,
-    /// The first source on this host, whatever its port: the peer is behind a NAT that rewrites ports, or sends from
-    /// another port than it receives on.
+    /// The first source on this host, whatever its port: the peer is behind a NAT that rewrites ports.
     Host(IpAddr),
 }
 
@@ -30,6 +30,8 @@ pub(super) struct Latch {
     rule: Latching,
     learned: Option<SocketAddr>,
     sdp_was_heard: bool,
+    /// Signalling has spoken since the source was learned.
+    may_learn_again: bool,
 }
 
 impl Latch {
@@ -38,13 +40,18 @@ impl Latch {
             Latching::Exact => Latching::Exact,
             Latching::Host(host) => Latching::Host(host.to_canonical()),
         };
-        Self { sdp: canonical(sdp), rule, learned: None, sdp_was_heard: false }
+        Self { sdp: canonical(sdp), rule, learned: None, sdp_was_heard: false, may_learn_again: false }
     }
 
-    /// Whether a packet from there may be the peer's.
-    pub(super) fn admits(&self, from: SocketAddr) -> bool {
+    /// Signalling has said once more that the peer is there, and that it may send.
+    pub(super) const fn renew(&mut self) {
+        self.may_learn_again = self.learned.is_some();
+    }
+
+    /// Whether a packet from there may be the peer's, of which nothing has come for a while if it `is_silent`.
+    pub(super) fn admits(&self, from: SocketAddr, is_silent: bool) -> bool {
         let from = canonical(from);
-        let may_learn = !self.sdp_was_heard && self.learned.is_none();
+        let may_learn = !self.sdp_was_heard && (self.learned.is_none() || (self.may_learn_again && is_silent));
         from == self.sdp || self.learned == Some(from) || (may_learn && self.rule == Latching::Host(from.ip()))
     }
 
@@ -55,7 +62,9 @@ impl Latch {
             self.sdp_was_heard = true;
             self.learned.take().is_some()
         } else {
-            self.learned.replace(from) != Some(from)
+            let is_another = self.learned.replace(from) != Some(from);
+            self.may_learn_again &= !is_another;
+            is_another
         }
     }
 
@@ -123,6 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn after_signalling_another_source_is_followed_if_the_one_before_is_silent() {
+        let [first, second, third] =
+            ["203.0.113.5:61000", "203.0.113.5:61001", "203.0.113.5:61002"].map(|it| it.parse().unwrap());
+        let mut latch = Latch::new(SDP.parse().unwrap(), Latching::Host("203.0.113.5".parse().unwrap()));
+        latch.follow(first);
+        assert!(!latch.admits(second, true), "signalling has said nothing");
+        latch.renew();
+        assert!(!latch.admits(second, false) && latch.admits(second, true));
+        assert!(!latch.admits("198.51.100.9:4000".parse().unwrap(), true));
+        assert!(latch.follow(second) && latch.destination() == second);
+        assert!(!latch.admits(third, true) && !latch.admits(first, true), "once");
+        // Where the SDP address itself is heard, nobody is learned.
+        latch.follow(SDP.parse().unwrap());
+        latch.renew();
+        assert!(!latch.admits(third, true));
+    }
+
+    #[test]
     fn a_private_sdp_address_from_elsewhere_means_nat() {
         let host = |text: &str| text.parse::<IpAddr>().unwrap();
         for private in ["10.1.2.3", "192.168.1.4", "100.64.0.1", "169.254.1.1", "fd00::1", "::ffff:10.0.0.1"] {
@@ -140,7 +167,7 @@ mod tests {
         assert_eq!(latch.destination(), SDP.parse().unwrap());
         for (index, (from, admitted)) in packets.iter().enumerate() {
             let from = from.parse().unwrap();
-            assert_eq!(latch.admits(from), *admitted, "packet {index}");
+            assert_eq!(latch.admits(from, true), *admitted, "packet {index}");
             if *admitted {
                 latch.follow(from);
             }

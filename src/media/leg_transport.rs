@@ -45,6 +45,14 @@ impl LegTransport {
         })
     }
 
+    /// The same, to a peer that has sent under its key before, to another leg.
+    pub fn to_another(keys: Option<&Keys>) -> Self {
+        keys.map_or(Self::Plain, |keys| Self::Srtp {
+            outbound: Box::new(Outbound::new(keys.ours.clone())),
+            inbound: Box::new(Inbound::of_running(keys.theirs.clone(), &keys.their_identifier)),
+        })
+    }
+
     /// To a browser that will come to `local`; `None` if that is no address for media.
     pub fn to_browser(browser: &Browser, local: SocketAddr, now: Instant) -> Option<Self> {
         let peer = Peer::new(&browser.parameters, &browser.formats, local, now)?;

@@ -25,6 +25,8 @@ pub(super) struct Outgoing {
     /// Nothing was sent in the tick before.
     was_silent: bool,
     playout: Playout,
+    /// What is to be played waits.
+    pub(super) is_paused: bool,
     dtmf: DtmfSender,
     /// Digits to be played as tones, and the one that is.
     tones: VecDeque<(Digit, u16)>,
@@ -47,6 +49,8 @@ pub(super) struct Outgoing {
     relayed_at: Option<Instant>,
     packets: u64,
     octets: u64,
+    /// The same when the stream began that is sent now.
+    before: (u64, u64),
     refused: u64,
 }
 
@@ -97,6 +101,7 @@ impl Outgoing {
             timestamp: rng.next_u32(),
             was_silent: true,
             playout: Playout::default(),
+            is_paused: false,
             dtmf: DtmfSender::default(),
             tones: VecDeque::new(),
             tone: None,
@@ -112,8 +117,17 @@ impl Outgoing {
             relayed_at: None,
             packets: 0,
             octets: 0,
+            before: (0, 0),
             refused: 0,
         }
+    }
+
+    /// What comes next is a stream of its own. Timestamps run on, and so does what is counted.
+    pub(super) fn begin_anew(&mut self, rng: &mut impl Rng) {
+        let fresh = Self::new(rng);
+        (self.ssrc, self.sequence) = (fresh.ssrc, fresh.sequence);
+        self.before = (self.packets, self.octets);
+        self.was_silent = true;
     }
 
     pub(super) fn play(&mut self, frame: PlayoutFrame) -> Result<(), PlayoutFull> {
@@ -153,6 +167,8 @@ impl Outgoing {
         self.noise = None;
         self.flush = false;
         let Some(format) = may else {
+            self.dtmf.interrupt();
+            self.tone = None;
             self.voice = None;
             self.was_silent = true;
             return None;
@@ -178,7 +194,7 @@ impl Outgoing {
         }
         let has_tail = voice.has_tail;
         let tone = self.next_tone(rate);
-        let next = if tone.is_some() { None } else { self.playout.next() };
+        let next = if tone.is_some() || self.is_paused { None } else { self.playout.next() };
         let is_quiet = tone.is_none() && next.is_none() && !has_tail && mixed_in.is_none();
         self.quiet_ticks = if is_quiet { self.quiet_ticks.saturating_add(1) } else { 0 };
         if let Some(payload_type) = format.comfort_noise.filter(|_| self.quiet_ticks > HANGOVER_TICKS) {
@@ -326,6 +342,11 @@ impl Outgoing {
         self.packets
     }
 
+    /// Packets and octets under the SSRC of now (RFC 3550 §6.4.1).
+    pub(super) const fn sent_of_stream(&self) -> (u64, u64) {
+        (self.packets - self.before.0, self.octets - self.before.1)
+    }
+
     pub(super) const fn octets(&self) -> u64 {
         self.octets
     }
@@ -384,6 +405,11 @@ impl Outgoing {
     fn change_format(&mut self, format: Format) {
         if (format.codec, format.opus) != (self.format.codec, self.format.opus) {
             self.voice = None;
+        }
+        if format.telephone_event.is_none() && self.dtmf.is_busy() {
+            // The peer takes no events any more.
+            let room = DTMF_DIGITS_MAX.saturating_sub(self.tones.len());
+            self.tones.extend(self.dtmf.take_waiting().take(room));
         }
         self.format = format;
     }

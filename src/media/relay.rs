@@ -170,6 +170,41 @@ mod tests {
     }
 
     #[test]
+    fn digits_that_have_been_passed_on_are_not_told_once_more() {
+        let mut pair = Pair::new();
+        pair.begin();
+        let mut sequence = 0;
+        let mut press = |pair: &mut Pair, is_relayed, code, timestamp, end| {
+            sequence += 1;
+            let payload = TelephoneEvent { code, end, volume: 10, duration: 160 }.to_bytes().to_vec();
+            let header = Header { payload_type: 101, marker: false, sequence, timestamp, ssrc: 1 };
+            if is_relayed {
+                pair.pass((header, payload)).unwrap();
+            } else {
+                pair.a.handle_rtp(PEER.parse().unwrap(), &written(&(header, payload)), pair.now);
+            }
+        };
+        press(&mut pair, true, 5, 160, false);
+        press(&mut pair, true, 5, 160, true);
+        // This one is still held down.
+        press(&mut pair, true, 6, 800, false);
+        pair.end();
+        let mut told = vec![];
+        let mut hear = |pair: &mut Pair| {
+            pair.now = pair.now + TICK;
+            let tick = pair.a.handle_tick(pair.now);
+            told.extend(tick.dtmf_ended.map(|it| it.digit.to_char()));
+        };
+        hear(&mut pair);
+        press(&mut pair, false, 6, 800, true);
+        hear(&mut pair);
+        press(&mut pair, false, 7, 1_600, true);
+        hear(&mut pair);
+        assert_eq!(told, ['7']);
+        assert_eq!(pair.a.report(pair.now).received.digits, 3);
+    }
+
+    #[test]
     fn another_stream_runs_on_from_the_last() {
         let mut pair = Pair::new();
         pair.begin();
@@ -216,8 +251,8 @@ mod tests {
         let plain = remote(0, 101);
         let check = |other: RemoteMedia, expected: bool| {
             let pair = Pair::with(plain, other);
-            assert_eq!(pair.a.can_relay_with(&pair.b), expected, "{other:?}");
-            assert_eq!(pair.b.can_relay_with(&pair.a), expected, "{other:?}");
+            assert_eq!(pair.a.can_relay_with(&pair.b, pair.now), expected, "{other:?}");
+            assert_eq!(pair.b.can_relay_with(&pair.a, pair.now), expected, "{other:?}");
         };
         check(remote(0, 99), true);
         check(RemoteMedia { ptime_ms: 60, ..plain }, true);
@@ -229,11 +264,52 @@ mod tests {
         check(RemoteMedia { rtp: "0.0.0.0:4000".parse().unwrap(), ..plain }, false);
         let mut pair = Pair::new();
         pair.b.send_dtmf(crate::rtp::Digit::from_char('5').unwrap(), 100).unwrap();
-        assert!(!pair.a.can_relay_with(&pair.b));
+        assert!(!pair.a.can_relay_with(&pair.b, pair.now));
         for _ in 0..30 {
             pair.say();
         }
-        assert!(pair.a.can_relay_with(&pair.b), "the digit has been sent");
+        assert!(pair.a.can_relay_with(&pair.b, pair.now), "the digit has been sent");
+    }
+
+    #[test]
+    fn a_digit_whose_events_were_passed_on_is_not_told_again() {
+        let mut pair = Pair::new();
+        pair.begin();
+        let event = |sequence, end| {
+            let event = TelephoneEvent { code: 5, end, volume: 10, duration: 160 * sequence }.to_bytes();
+            let header = Header { payload_type: 101, marker: sequence == 1, sequence, timestamp: 160, ssrc: 1 };
+            (header, event.to_vec())
+        };
+        let [five, six] = ['5', '6'].map(|it| crate::rtp::Digit::from_char(it).unwrap());
+        assert!(pair.pass(event(1, false)).is_some());
+        assert_eq!(pair.a.tell_digit(five, 100, pair.now), None, "while it is held");
+        for sequence in 2..42 {
+            assert!(pair.pass(event(sequence, false)).is_some());
+            pair.tick();
+        }
+        assert!(pair.pass(event(42, true)).is_some());
+        assert_eq!(pair.a.tell_digit(five, 900, pair.now), None, "when it is let go");
+        let told = pair.a.tell_digit(six, 100, pair.now);
+        assert_eq!(told.map(|it| (it.digit, it.duration_ms)), Some((six, 100)), "only INFO tells of it");
+        assert_eq!(pair.a.report(pair.now).received.digits, 2);
+        assert!(pair.a.can_relay_with(&pair.b, pair.now));
+        pair.end();
+        assert!(!pair.a.can_relay_with(&pair.b, pair.now), "copies of its end may be under way");
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_other_side_is_heard_here() {
+        let mut pair = Pair::with(remote(0, 101), RemoteMedia { maxptime_ms: Some(20), ..remote(0, 101) });
+        pair.begin();
+        let (header, _) = audio(1, 160);
+        assert!(pair.pass((header, vec![1; 160])).is_some());
+        assert!(pair.a.fits(&pair.b) && pair.a.can_relay_with(&pair.b, pair.now));
+        let (header, _) = audio(2, 320);
+        pair.pass((header, vec![1; 240]));
+        assert!(!pair.a.fits(&pair.b) && pair.b.fits(&pair.a));
+        assert!(!pair.a.can_relay_with(&pair.b, pair.now) && !pair.b.can_relay_with(&pair.a, pair.now));
+        pair.a.update(remote(0, 101), pair.now);
+        assert!(pair.a.fits(&pair.b), "until something else is agreed on");
     }
 
     #[test]
@@ -353,7 +429,7 @@ mod tests {
         }
 
         fn begin(&mut self) {
-            assert!(self.a.can_relay_with(&self.b));
+            assert!(self.a.can_relay_with(&self.b, self.now));
             self.a.begin_relay(self.now);
             self.b.begin_relay(self.now);
         }
@@ -398,6 +474,7 @@ mod tests {
             payload_type,
             received_payload_type: payload_type,
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: Some(TelephoneEventFormat {

@@ -102,6 +102,11 @@ impl Routes {
         self.numbers.insert(normalise(number), target);
     }
 
+    /// The number that `user` means, without its `+` and its separators; `None` if it is none of ours.
+    pub fn number(&self, user: &str) -> Option<String> {
+        Some(normalise(user)).filter(|it| self.numbers.contains_key(it))
+    }
+
     /// Makes every address of `network` a known source.
     pub fn insert_source(&mut self, network: Network) {
         self.sources.push(network);
@@ -250,7 +255,7 @@ impl FromStr for Network {
 pub struct InvalidNetwork;
 
 /// Telephone numbers lose their `+` and their visual separators (RFC 3966 §5.1.1); names stay as they are.
-fn normalise(user: &str) -> String {
+pub fn normalise(user: &str) -> String {
     let number = user.strip_prefix('+').unwrap_or(user);
     let digits: String = number.chars().filter(|it| !matches!(it, '-' | '.' | '(' | ')' | ' ')).collect();
     let is_number = !digits.is_empty() && digits.chars().all(|it| it.is_ascii_digit() || matches!(it, '*' | '#'));

@@ -17,14 +17,13 @@ use crate::agent::provider::speech_protocol::{
 use crate::agent::{AgentConfig, AgentTimes, Apology, MindConfig, ModelConfig, OnMachine, Sound, TurnTaking};
 use crate::call::HandOver;
 use crate::codec::{Frame, SampleRate};
-use crate::config::{self, Consent, RecordingFormat, TransferBy};
+use crate::config::{self, TransferBy};
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancements;
 use crate::route::Target;
 use crate::server::call_actor::Services;
-use crate::server::call_recording::RecordingPlan;
+use crate::server::consent::{Planner, RecordingPlan, WordsMissing};
 use crate::server::provider::{ModelAddress, SocketAddress, spawn_model, spawn_recogniser, spawn_synthesiser};
-use crate::server::recorder::Format;
 use crate::server::sounds::Sounds;
 use crate::server::speech::{fallback_tone, render_text};
 use crate::server::system::target;
@@ -45,11 +44,14 @@ pub(crate) struct PreparedAgent {
     voice: Option<String>,
     speech: SocketAddress,
     model: Option<(ChatConfig, ModelAddress)>,
-    /// How its calls are recorded, at 8 and at 16 kHz.
-    recording: [Arc<RecordingPlan>; 2],
+    /// How its calls are recorded.
+    pub(crate) recording: Arc<RecordingPlan>,
     /// What is done to the audio of its callers.
     pub(crate) sound: Enhancements,
 }
+
+/// Agents by name.
+pub(crate) type PreparedAgents = BTreeMap<String, Arc<PreparedAgent>>;
 
 /// Why an agent cannot be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,9 @@ pub enum AgentError {
     /// The agent has no speech service, and the embedded engine is off.
     #[error("agent `{0}` has no speech service: give it [agents.{0}.speech] or set [speech] enabled = true")]
     NoSpeech(String),
+    /// What is said before a recording is not there.
+    #[error(transparent)]
+    Words(#[from] WordsMissing),
     /// What a caller should hear during a transfer is not there.
     #[error(
         "agent `{agent}`: transfer_sound = \"{sound}\": {reason}; it is the name of a built-in sound, or a file of [sounds] directory"
@@ -99,9 +104,10 @@ pub(crate) fn prepare(
     embedded: Option<&SocketAddress>,
     decoder_wait: Duration,
     sounds: &Sounds,
-) -> Result<BTreeMap<String, Arc<PreparedAgent>>, AgentError> {
+    planner: &Planner<'_>,
+) -> Result<PreparedAgents, AgentError> {
     let prepared = agents.iter().map(|(name, agent)| {
-        let prepared = prepare_one(name, agent, embedded, decoder_wait, sounds)?;
+        let prepared = prepare_one(name, agent, embedded, decoder_wait, (sounds, planner))?;
         Ok((name.clone(), Arc::new(prepared)))
     });
     prepared.collect()
@@ -112,7 +118,7 @@ fn prepare_one(
     agent: &config::Agent,
     embedded: Option<&SocketAddress>,
     decoder_wait: Duration,
-    sounds: &Sounds,
+    (sounds, planner): (&Sounds, &Planner<'_>),
 ) -> Result<PreparedAgent, AgentError> {
     let (mind, phrases, apology) = match &agent.brain {
         config::Brain::Pathway(source) => {
@@ -158,8 +164,7 @@ fn prepare_one(
     let sound = |rate| transfer_sound(name, agent, sounds, rate);
     let narrow = config(SampleRate::Hz8000, sound(SampleRate::Hz8000)?);
     let wide = config(SampleRate::Hz16000, sound(SampleRate::Hz16000)?);
-    let plan = |rate| Arc::new(recording_plan(name, &agent.recording, agent.voice.as_deref(), rate));
-    let recording = [plan(SampleRate::Hz8000), plan(SampleRate::Hz16000)];
+    let recording = planner.plan(&format!("agents.{name}"), &agent.recording, agent.voice.as_deref())?;
     let voice = agent.voice.clone();
     let on_fax = agent.on_fax.clone();
     Ok(PreparedAgent {
@@ -172,7 +177,7 @@ fn prepare_one(
         voice,
         speech,
         model,
-        recording,
+        recording: Arc::new(recording),
         sound: enhancements(agent.sound),
     })
 }
@@ -183,15 +188,6 @@ impl PreparedAgent {
         match rate {
             SampleRate::Hz8000 => &self.narrow,
             SampleRate::Hz16000 => &self.wide,
-        }
-    }
-
-    /// How a call is recorded that is heard at `rate`.
-    pub(crate) fn recording(&self, rate: SampleRate) -> Arc<RecordingPlan> {
-        let [narrow, wide] = &self.recording;
-        match rate {
-            SampleRate::Hz8000 => Arc::clone(narrow),
-            SampleRate::Hz16000 => Arc::clone(wide),
         }
     }
 
@@ -311,33 +307,6 @@ fn render_apology(agent: &str, text: &str, voice: Option<&str>, rate: SampleRate
     });
     let frames = samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it));
     Apology { text: text.to_owned(), frames: frames.collect() }
-}
-
-/// The words of consent as audio, made now so that no call waits for them.
-fn recording_plan(agent: &str, recording: &config::Recording, voice: Option<&str>, rate: SampleRate) -> RecordingPlan {
-    let words = match recording.consent {
-        Consent::None => None,
-        Consent::Announce => Some(&recording.announcement),
-        Consent::Ask => Some(&recording.question),
-    };
-    let rendered = words.filter(|_| recording.enabled).map(|text| render_text(text, voice.unwrap_or("rms"), rate));
-    let samples = match rendered {
-        None => vec![],
-        Some(Ok(samples)) => samples,
-        Some(Err(error)) => {
-            tracing::warn!(agent, %error, "the consent to a recording cannot be asked for; nothing will be recorded");
-            vec![]
-        }
-    };
-    RecordingPlan {
-        enabled: recording.enabled,
-        format: match recording.format {
-            RecordingFormat::Wav => Format::Wav,
-            RecordingFormat::Mp3 => Format::Mp3,
-        },
-        consent: recording.consent,
-        words: samples.chunks(rate.frame_len()).map(|it| Frame::from_samples(rate, it)).collect(),
-    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -1,7 +1,6 @@
 //! The actor of a call: one task that owns the call's [`Agent`] and its services, feeds it the ticks of the leg and the
 //! events of the services, and carries out what it decides.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,26 +16,27 @@ use crate::agent::provider::{
 use crate::agent::{self, Agent, AnsweredBy, CallContext, FirstMessage, HangUpReason, Output, Service, Speaker};
 use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
-use crate::config::OnFax;
-use crate::identity::{CallId, Pii};
-use crate::limits::{CALL_DIGITS_MAX, DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
+use crate::config::{Consent, OnFax};
+use crate::identity::{CallId, LegId, Pii};
+use crate::limits::{DTMF_SENT_MS, PROVIDER_IDLE_MS_MAX, RING_MS_MAX};
 use crate::media::enhance::Enhancer;
-use crate::media::tones::relay::{Means, OneTelling};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::{DigitDirection, EndCause, Event, Role, TurnTiming};
 use crate::route::Target;
 use crate::rtp::Digit;
-use crate::server::agents::PreparedAgent;
+use crate::server::agents::{PreparedAgent, PreparedAgents};
 use crate::server::attendant;
 use crate::server::call_log::CallLog;
-use crate::server::call_recording::CallRecording;
+use crate::server::call_recording::{Ask, CALLER_LEG, CallRecording};
+use crate::server::consent::{BridgedPlans, Listener};
 use crate::server::detection::{Finding, Listening};
 use crate::server::media_link::{self, LegCommand, LegTick};
+use crate::server::media_worker::{TOLD, Telling};
 use crate::server::metrics::{self, Metrics};
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
 use crate::server::rooms::{Rooms, member};
-use crate::server::sip_worker::{Command, NewCall, Signal};
+use crate::server::sip_worker::{Bridged, Command, NewCall, Signal};
 use crate::server::sounds::Sounds;
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
@@ -55,7 +55,9 @@ pub(crate) struct Services {
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// The agents by name.
-    pub(crate) agents: Arc<BTreeMap<String, Arc<PreparedAgent>>>,
+    pub(crate) agents: Arc<PreparedAgents>,
+    /// How calls between two people are recorded.
+    pub(crate) plans: Arc<BridgedPlans>,
     /// Where events are written.
     pub(crate) log: CallLog,
     /// Where turns and failures are counted.
@@ -103,7 +105,7 @@ async fn run(new: NewCall, shared: Shared) {
         variables: new.party.variables.clone(),
     };
     let rate = link.rate();
-    let (plan, recordings) = (prepared.recording(rate), Arc::clone(&shared.recordings));
+    let (plan, recordings) = (Arc::clone(&prepared.recording), Arc::clone(&shared.recordings));
     let enhancer = prepared.sound.any().then(|| Enhancer::new(prepared.sound, rate));
     let mut config = prepared.config(rate).clone();
     if new.party.is_placed {
@@ -116,16 +118,20 @@ async fn run(new: NewCall, shared: Shared) {
         call,
         agent,
         services: Connections::Waiting { prepared: Arc::clone(&prepared), rate, opens_at, audio: vec![] },
-        listening: if new.party.is_placed { Listening::to_called(rate) } else { Listening::to_caller(rate) },
+        listening: match new.party.is_placed {
+            true => Listening::to_called(rate, shared.sounds.tones()),
+            false => Listening::to_caller(rate, shared.sounds.tones()),
+        },
         is_placed: new.party.is_placed,
         answered_by: None,
         is_sent_to_fax: false,
         link,
-        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate),
+        recording: CallRecording::new(call, plan, recordings, shared.worker.clone(), rate).of_caller(),
+        listener: None,
+        bridged: None,
+        has_left: false,
         enhancer,
         shared,
-        digits: VecDeque::new(),
-        one_telling: OneTelling::default(),
         events: vec![],
         cause: None,
         stopped: None,
@@ -150,12 +156,15 @@ struct CallActor {
     is_sent_to_fax: bool,
     link: media_link::TaskEnd,
     recording: CallRecording,
+    /// The caller, while it is told or asked in the middle of its call.
+    listener: Option<Listener>,
+    /// Those who talk from now on, if the caller is handed over.
+    bridged: Option<Bridged>,
+    /// Whether the agent has.
+    has_left: bool,
     /// Of an agent whose callers are enhanced.
     enhancer: Option<Enhancer>,
     shared: Shared,
-    /// Keys that came by INFO and wait for their tick.
-    digits: VecDeque<char>,
-    one_telling: OneTelling,
     /// What the agent told in this turn of the loop, to be written before the next.
     events: Vec<Event>,
     /// Why the agent ended the call, once it has.
@@ -249,6 +258,16 @@ impl CallActor {
                         .await,
                 );
             }
+            if self.has_left {
+                let bridged = self.bridged.take();
+                let attended = attendant::attend(self.call, &mut self.recording, bridged, &mut signals, &self.shared);
+                let over = attended.await;
+                break over.map(|(end, cause, media)| {
+                    self.cause = self.cause.take().or(cause);
+                    (end, media)
+                });
+            }
+            self.end_asking().await;
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
@@ -257,9 +276,14 @@ impl CallActor {
                         break Some((end, media));
                     }
                     Some(Signal::Record(request, reply)) => {
+                        let done = self.recording.handle_request(request, clock::now());
                         // Whoever asked may have gone.
-                        reply.send(self.recording.handle_request(request, clock::now())).unwrap_or_default();
+                        reply.send(done.as_ref().map(|_| ()).map_err(|it| *it)).unwrap_or_default();
+                        if let Ok(Some(ask)) = done {
+                            self.ask(ask).await;
+                        }
                     }
+                    Some(Signal::Bridged(bridged)) => self.bridged = Some(bridged),
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -304,15 +328,46 @@ impl CallActor {
                     self.agent.handle_answered_by(by, now);
                 }
             }
-            // It is heard with the next tick, so that media time does not run faster than the leg.
-            Signal::Digit(digit) if self.digits.len() < CALL_DIGITS_MAX => self.digits.push_back(*digit),
-            Signal::Digit(_) => tracing::debug!("a key was dropped: too many wait"),
             Signal::Transferred(TransferOutcome::Succeeded) => self.leave(now),
             Signal::Transferred(_) if self.is_sent_to_fax => self.stopped = Some(EndCause::Fax),
             Signal::Transferred(outcome) => {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
-            Signal::Ringing | Signal::Record(..) | Signal::Ended { .. } => (),
+            Signal::Ringing | Signal::Record(..) | Signal::Bridged(_) | Signal::Ended { .. } => (),
+        }
+    }
+
+    /// Has the caller told or asked in the middle of its call. The agent's words wait.
+    async fn ask(&mut self, ask: Ask) {
+        self.listener = Some(Listener::new(ask.consent, &ask.clip));
+        let telling = Telling { clip: ask.clip, link: None, takes_keys: ask.consent == Consent::Ask };
+        attendant::tell(self.shared.worker.clone(), self.caller_leg(), Some(Box::new(telling))).await;
+    }
+
+    const fn caller_leg(&self) -> LegId {
+        LegId { call: self.call, index: CALLER_LEG }
+    }
+
+    /// Ends that, once the answer is there.
+    async fn end_asking(&mut self) {
+        if self.listener.is_some() && !self.recording.is_asking() {
+            self.listener = None;
+            attendant::tell(self.shared.worker.clone(), self.caller_leg(), None).await;
+        }
+    }
+
+    /// What the caller says to that is not for the agent.
+    fn hear_answer(&mut self, leg_tick: &LegTick, tick: &mut agent::Tick, now: Now) {
+        let Some(listener) = self.listener.as_mut() else {
+            return;
+        };
+        tick.played = tick.played.filter(|it| it.0 != UtteranceId(TOLD));
+        let pressed = tick.digit.and_then(|it| listener.handle_key(it));
+        if pressed.is_some() {
+            tick.digit = None;
+        }
+        if let Some(answer) = pressed.or_else(|| listener.handle_tick(leg_tick)) {
+            self.recording.handle_answer(CALLER_LEG, answer, now);
         }
     }
 
@@ -321,9 +376,10 @@ impl CallActor {
         self.agent.handle_hangup(now);
         self.services = Connections::Closed;
         self.fetching.clear();
-        self.digits.clear();
         // Nobody listens any more, so that the two may get each other's packets as they come.
         self.link = media_link::link(self.link.rate()).0;
+        self.listener = None;
+        self.has_left = true;
     }
 
     fn handle_ticks(&mut self, first: LegTick) {
@@ -339,11 +395,7 @@ impl CallActor {
             if let Some(enhancer) = &mut self.enhancer {
                 tick.audio = enhancer.tick(leg_tick.tick.played, tick.audio);
             }
-            // Some peers tell a key twice: by its tone and by INFO.
-            tick.digit = tick.digit.filter(|it| self.is_news(*it, Means::Event, now));
-            if tick.digit.is_none() {
-                tick.digit = self.digits.pop_front().filter(|it| self.is_news(*it, Means::Info, now));
-            }
+            self.hear_answer(&leg_tick, &mut tick, now);
             if self.recording.handle_tick(&leg_tick, tick.digit, &mut self.link, now) {
                 // The key was for the question, not for the agent.
                 tick.digit = None;
@@ -354,10 +406,6 @@ impl CallActor {
             self.perform_outputs();
             next = self.link.poll_tick();
         }
-    }
-
-    fn is_news(&mut self, key: char, means: Means, now: Now) -> bool {
-        Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, now))
     }
 
     /// Writes down what is heard beside words, and does what follows from it.

@@ -2,39 +2,30 @@
 //! pausing, and what the journal is told.
 //!
 //! Nothing is recorded before the caller has heard the announcement, or has pressed 1 after the question. A caller who
-//! does not agree is served all the same, unrecorded.
+//! does not agree is served all the same, unrecorded. Where two people talk, both are told or asked, and so is whoever comes
+//! later: the recording waits for each ([`Ask`] says who is to be), and ends if one does not agree.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::{SmallVec, smallvec};
 use tokio::sync::mpsc;
 
 use crate::agent::RecordingOrder;
-use crate::codec::{Frame, SampleRate};
+use crate::codec::{Clip, Frame, SampleRate};
 use crate::config::Consent;
 use crate::identity::{AccountId, CallId, Pii};
 use crate::limits::{AGENT_LEG_FRAMES_MAX, CALL_CLOSE_S_MAX};
 use crate::media::{Heard, PlayoutFrame};
 use crate::platform::calls::Event;
+use crate::server::consent::{ANSWER_TICKS, Answer, RecordingPlan};
 use crate::server::media_link::{LegCommand, LegTick, TaskEnd};
 use crate::server::recorder::{Format, TapEnd};
 use crate::server::recordings::{Recordings, Underway};
-use crate::server::sip_worker::{Command, LiveRefused, RecordRequest};
+use crate::server::sip_worker::{Bridged, Command, LiveRefused, RecordRequest, Vouching};
 use crate::server::{clock, task};
 use crate::timer::Now;
-
-/// What an agent's configuration says about recording.
-#[derive(Clone, Debug)]
-pub(crate) struct RecordingPlan {
-    /// Whether a call is recorded from its answer on.
-    pub(crate) enabled: bool,
-    /// What it is written as.
-    pub(crate) format: Format,
-    /// What must happen first.
-    pub(crate) consent: Consent,
-    /// The announcement or the question, as audio. Without any nothing is recorded that needs consent.
-    pub(crate) words: Arc<[Frame]>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -45,9 +36,25 @@ pub(crate) struct CallRecording {
     recordings: Arc<Recordings>,
     worker: mpsc::Sender<Command>,
     gate: Gate,
-    /// `None` until it is known.
-    consent: Option<bool>,
+    /// The words of the gate.
+    words: Vec<Frame>,
+    /// The legs of the people who talk; the first is recorded on the left.
+    sides: SmallVec<[u8; 2]>,
+    /// How each has taken it, as far as they were told or asked.
+    answers: BTreeMap<u8, Answer>,
+    /// Somebody has vouched for them all.
+    is_vouched: bool,
+    /// What must happen before anything is recorded.
+    demanded: Consent,
+    /// Somebody is being told or asked.
+    is_asking: bool,
+    /// Somebody does not want a recording now.
+    is_switched_off: bool,
+    /// The same, of one that is under way.
+    is_paused: bool,
     underway: Option<(Underway, u64)>,
+    /// The leg that is recorded.
+    tapped: Option<u8>,
     /// How many recordings have been begun.
     begun: u32,
     /// When the call was answered.
@@ -58,6 +65,17 @@ pub(crate) struct CallRecording {
     events: Vec<Event>,
     /// Recordings that are being finished.
     finishing: Vec<(Underway, u64)>,
+}
+
+/// Who is to be told or asked before a recording begins or goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ask {
+    /// Which of the two.
+    pub(crate) consent: Consent,
+    /// What they hear.
+    pub(crate) clip: Clip,
+    /// Their legs.
+    pub(crate) legs: SmallVec<[u8; 2]>,
 }
 
 /// Whether the conversation may begin.
@@ -88,18 +106,32 @@ impl CallRecording {
         Self {
             call,
             format: plan.format,
+            demanded: plan.consent,
             plan,
             recordings,
             worker,
             gate: Gate::Unanswered,
-            consent: None,
+            words: vec![],
+            sides: SmallVec::new(),
+            answers: BTreeMap::new(),
+            is_vouched: false,
+            is_asking: false,
+            is_switched_off: false,
+            is_paused: false,
             underway: None,
+            tapped: None,
             begun: 0,
             answered: None,
             rate,
             events: vec![],
             finishing: vec![],
         }
+    }
+
+    /// With its caller, who is the only one to be asked.
+    pub(crate) fn of_caller(mut self) -> Self {
+        self.sides = smallvec![CALLER_LEG];
+        self
     }
 
     /// The call is answered. Says whether the conversation may begin; if not, [`CallRecording::handle_tick`] says when.
@@ -109,10 +141,14 @@ impl CallRecording {
         match (self.plan.enabled, self.plan.consent) {
             (false, _) => {}
             (true, Consent::None) => self.start(now),
-            (true, Consent::Announce | Consent::Ask) if self.plan.words.is_empty() => {
-                self.fail("the consent cannot be asked for: its words could not be spoken");
+            (true, Consent::Announce | Consent::Ask) => {
+                self.words = self.plan.frames(self.rate);
+                if self.words.is_empty() {
+                    self.fail(NO_WORDS);
+                } else {
+                    self.gate = Gate::Speaking { handed: 0, sent: 0 };
+                }
             }
-            (true, Consent::Announce | Consent::Ask) => self.gate = Gate::Speaking { handed: 0, sent: 0 },
         }
         self.gate == Gate::Open
     }
@@ -130,7 +166,7 @@ impl CallRecording {
         let asks = self.plan.consent == Consent::Ask;
         if asks && self.is_gate_closed() && matches!(digit, Some('1' | '2')) {
             link.command(LegCommand::Clear).unwrap_or(());
-            return self.decide(digit == Some('1'), "key", now);
+            return self.decide(if digit == Some('1') { Answer::Yes } else { Answer::No }, now);
         }
         match self.gate {
             Gate::Unanswered | Gate::Open => false,
@@ -142,16 +178,16 @@ impl CallRecording {
                 self.gate = Gate::Speaking { handed, sent };
                 // What was sent in ticks that nobody saw shows when there is nothing left.
                 let ran_out = sent > 0 && !is_playing && tick.tick.queued_frames == 0;
-                if handed < self.plan.words.len() || !(ran_out || sent >= handed) {
+                if handed < self.words.len() || !(ran_out || sent >= handed) {
                     return false;
                 }
                 if !asks {
-                    return self.decide(true, "announced", now);
+                    return self.decide(Answer::Announced, now);
                 }
                 self.gate = Gate::Waiting { ticks: ANSWER_TICKS };
                 false
             }
-            Gate::Waiting { ticks: 0 } => self.decide(false, "silence", now),
+            Gate::Waiting { ticks: 0 } => self.decide(Answer::Silence, now),
             Gate::Waiting { ticks } => {
                 self.gate = Gate::Waiting { ticks: ticks.saturating_sub(1 + tick.missed) };
                 false
@@ -166,27 +202,150 @@ impl CallRecording {
         self
     }
 
+    /// Two people talk from here on. Who of them is to be told or asked, if somebody is.
+    pub(crate) fn handle_bridged(&mut self, bridged: &Bridged, now: Now) -> Option<Ask> {
+        let Bridged { sides, plan, newcomer } = bridged;
+        self.answers.retain(|leg, _| sides.contains(leg) && Some(*leg) != *newcomer);
+        self.sides = SmallVec::from_slice(sides);
+        self.is_asking = false;
+        self.answered.get_or_insert(now);
+        let was_on = self.underway.is_some();
+        if self.tapped.is_some_and(|it| it != sides[0]) {
+            // Its leg has gone, and the recording with it: what follows is another one.
+            self.finishing.extend(self.underway.take());
+        }
+        if !was_on {
+            (self.plan, self.demanded) = (Arc::clone(plan), plan.consent);
+            self.format = plan.format;
+        } else if plan.enabled && plan.consent > self.demanded {
+            (self.plan, self.demanded) = (Arc::clone(plan), plan.consent);
+        }
+        let is_wanted = was_on || (plan.enabled && !self.is_switched_off);
+        if is_wanted { self.proceed(now) } else { None }
+    }
+
+    /// Somebody who was told or asked takes it so.
+    pub(crate) fn handle_answer(&mut self, leg: u8, answer: Answer, now: Now) {
+        if !self.is_asking {
+            return;
+        }
+        self.note_answer(leg, answer);
+        if !answer.is_consent() {
+            self.is_asking = false;
+            self.stop();
+        } else if self.missing().is_empty() {
+            self.is_asking = false;
+            self.go_on(now);
+        }
+    }
+
+    /// Somebody who was being told or asked is not there any more.
+    pub(crate) fn handle_unheard(&mut self) {
+        if std::mem::take(&mut self.is_asking) {
+            self.stop();
+            self.fail("the consent could not be asked for: the media of a side is gone");
+        }
+    }
+
+    /// Whether somebody is being told or asked by whoever attends to the call.
+    pub(crate) const fn is_asking(&self) -> bool {
+        self.is_asking
+    }
+
+    /// Begins a recording or lets it go on, if all who talk agree; or says who is to be told or asked before.
+    fn proceed(&mut self, now: Now) -> Option<Ask> {
+        let legs = self.missing();
+        if self.demanded == Consent::None || self.is_vouched || legs.is_empty() {
+            self.go_on(now);
+            return None;
+        }
+        if legs.iter().any(|it| self.answers.contains_key(it)) {
+            // One of them has not agreed.
+            self.stop();
+            return None;
+        }
+        let Some(clip) = self.plan.words.of(self.demanded).cloned() else {
+            self.stop();
+            self.fail(NO_WORDS);
+            return None;
+        };
+        if let Some((underway, _)) = &self.underway {
+            underway.control.pause(true);
+        }
+        self.is_asking = true;
+        Some(Ask { consent: self.demanded, clip, legs })
+    }
+
+    /// Those who talk and have not agreed.
+    fn missing(&self) -> SmallVec<[u8; 2]> {
+        let has_agreed = |it: &&u8| self.answers.get(it).is_some_and(|it| it.is_consent());
+        self.sides.iter().filter(|it| !has_agreed(it)).copied().collect()
+    }
+
+    fn go_on(&mut self, now: Now) {
+        match &self.underway {
+            Some((underway, _)) => underway.control.pause(self.is_paused),
+            None => self.start(now),
+        }
+    }
+
+    fn note_answer(&mut self, leg: u8, answer: Answer) {
+        self.answers.insert(leg, answer);
+        let by = if self.sides.first() == Some(&leg) { "caller" } else { "called" };
+        let (given, how, by) = (answer.is_consent(), answer.how().to_owned(), Some(by.to_owned()));
+        self.events.push(Event::RecordingConsent { given, how, by });
+    }
+
     /// Does what the agent asks for, and notes when that cannot be.
     pub(crate) fn handle_order(&mut self, order: RecordingOrder, now: Now) {
         let (Ok(done) | Err(done)) = self.carry_out(order, now);
         self.note(done);
     }
 
-    /// Does what somebody outside of the call asks for, who may vouch for the consent, unless the caller has refused it.
-    pub(crate) fn handle_request(&mut self, request: RecordRequest, now: Now) -> Result<(), LiveRefused> {
+    /// Does what somebody outside of the call asks for, who may vouch for the consent, unless one of those who talk has
+    /// refused it; or says who is to be told or asked before.
+    pub(crate) fn handle_request(&mut self, request: RecordRequest, now: Now) -> Result<Option<Ask>, LiveRefused> {
         if self.answered.is_none() {
             return Err(LiveRefused::NotTalking);
         }
         let begins = request.order == RecordingOrder::Start && self.underway.is_none();
-        if begins && request.is_vouched && self.consent.is_none() && !self.is_gate_closed() {
-            self.consent = Some(true);
-            self.events.push(Event::RecordingConsent { given: true, how: "api".to_owned() });
+        let vouching = request.vouching.filter(|_| begins);
+        let is_refused = self.answers.values().any(|it| !it.is_consent());
+        let has_gate = self.is_gate_closed() || self.is_asking;
+        let format = request.format.unwrap_or(self.format);
+        match vouching {
+            Some(Vouching::Given) if !is_refused && !has_gate => {
+                if !std::mem::replace(&mut self.is_vouched, true) {
+                    self.events.push(Event::RecordingConsent { given: true, how: "api".to_owned(), by: None });
+                }
+            }
+            Some(Vouching::Asked(consent)) => {
+                self.check_asked(consent, has_gate).map_err(LiveRefused::Conflict)?;
+                self.answers.retain(|_, it| it.is_consent());
+                (self.demanded, self.format, self.is_vouched, self.is_switched_off) = (consent, format, false, false);
+                return Ok(self.proceed(now));
+            }
+            Some(Vouching::Given) | None => {}
         }
-        if let Some(format) = request.format {
-            self.format = format;
-        }
+        self.format = format;
         let done = self.carry_out(request.order, now).map_err(LiveRefused::Conflict)?;
         self.note(done);
+        Ok(None)
+    }
+
+    /// Whether people may be told or asked now. Who has said nothing may be asked again, and not be told instead.
+    fn check_asked(&mut self, consent: Consent, has_gate: bool) -> Result<(), &'static str> {
+        let is_final = |it: &Answer| *it == Answer::No || (*it == Answer::Silence && consent != Consent::Ask);
+        if self.sides.is_empty() || self.answers.values().any(is_final) {
+            return Err(NO_CONSENT);
+        }
+        if has_gate {
+            return Err("somebody is being asked already");
+        }
+        if self.plan.words.of(consent).is_none() {
+            self.fail(NO_WORDS);
+            return Err(NO_WORDS);
+        }
         Ok(())
     }
 
@@ -197,22 +356,31 @@ impl CallRecording {
     fn carry_out(&mut self, order: RecordingOrder, now: Now) -> Result<&'static str, &'static str> {
         Ok(match (order, &self.underway) {
             (RecordingOrder::Start | RecordingOrder::Resume, Some((underway, _))) => {
-                underway.control.pause(false);
+                self.is_paused = false;
+                underway.control.pause(self.is_asking);
                 "on"
             }
-            (RecordingOrder::Start, None) => match (self.plan.consent, self.consent) {
-                (Consent::None, _) | (_, Some(true)) => {
-                    self.start(now);
-                    "on"
+            (RecordingOrder::Start, None) => {
+                let has_agreed = !self.sides.is_empty() && self.missing().is_empty();
+                if self.demanded != Consent::None && !self.is_vouched && !has_agreed {
+                    return Err(NO_CONSENT);
                 }
-                (Consent::Announce | Consent::Ask, _) => return Err(NO_CONSENT),
-            },
+                self.is_switched_off = false;
+                self.start(now);
+                "on"
+            }
             (RecordingOrder::Pause, Some((underway, _))) => {
+                self.is_paused = true;
                 underway.control.pause(true);
                 "paused"
             }
             (RecordingOrder::Stop, Some(_)) => {
+                (self.is_asking, self.is_switched_off) = (false, true);
                 self.stop();
+                "off"
+            }
+            (RecordingOrder::Stop, None) if self.is_asking => {
+                (self.is_asking, self.is_switched_off) = (false, true);
                 "off"
             }
             (RecordingOrder::Pause | RecordingOrder::Resume | RecordingOrder::Stop, None) => {
@@ -254,18 +422,17 @@ impl CallRecording {
     fn speak(&self, handed: usize, sent: usize, link: &mut TaskEnd) -> usize {
         let ahead = usize::try_from(AGENT_LEG_FRAMES_MAX).unwrap_or(0);
         let room = (sent + ahead).saturating_sub(handed);
-        let words = self.plan.words.iter().skip(handed).take(room);
+        let words = self.words.iter().skip(handed).take(room);
         let taken = words.take_while(|frame| {
             link.command(LegCommand::Play(PlayoutFrame { utterance: UTTERANCE, frame: **frame })).is_ok()
         });
         handed + taken.count()
     }
 
-    fn decide(&mut self, given: bool, how: &str, now: Now) -> bool {
+    fn decide(&mut self, answer: Answer, now: Now) -> bool {
         self.gate = Gate::Open;
-        self.consent = Some(given);
-        self.events.push(Event::RecordingConsent { given, how: how.to_owned() });
-        if given {
+        self.note_answer(CALLER_LEG, answer);
+        if answer.is_consent() {
             self.start(now);
         }
         true
@@ -273,6 +440,7 @@ impl CallRecording {
 
     fn start(&mut self, now: Now) {
         self.begun += 1;
+        (self.tapped, self.is_paused) = (self.sides.first().copied(), false);
         let begun = self.recordings.begin(&AccountId::default(), self.call, self.begun, self.format, self.rate);
         match begun {
             Ok((tap, underway)) => {
@@ -285,8 +453,10 @@ impl CallRecording {
     }
 
     fn stop(&mut self) {
-        self.tap(None);
-        self.finishing.extend(self.underway.take());
+        if let Some(underway) = self.underway.take() {
+            self.tap(None);
+            self.finishing.push(underway);
+        }
     }
 
     fn tap(&mut self, tap: Option<TapEnd>) {
@@ -305,14 +475,17 @@ impl CallRecording {
 pub(crate) const NO_CONSENT: &str = "not begun: there is no consent";
 /// Names the words of consent among the utterances of the leg; agents count theirs from one.
 const UTTERANCE: u32 = u32::MAX;
-/// Eight seconds.
-const ANSWER_TICKS: u32 = 400;
+/// Why one is not begun whose words are not there.
+const NO_WORDS: &str = "the consent cannot be asked for: its words could not be spoken";
+/// The leg of an agent's caller.
+pub(crate) const CALLER_LEG: u8 = 0;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config;
     use crate::media::{Played, Tick};
+    use crate::server::consent::Words;
     use crate::server::media_link::{WorkerEnd, link};
 
     #[tokio::test]
@@ -351,15 +524,152 @@ mod tests {
         .await;
     }
 
+    #[tokio::test]
+    async fn both_of_two_people_have_to_agree() {
+        check_bridged("none:0-1", "on", "recording").await;
+        check_bridged(
+            "announce:0-1 told:1 told:0",
+            "asks 0 1 | - | on",
+            "called announced true, caller announced true, recording",
+        )
+        .await;
+        check_bridged("ask:0-1 yes:0 no:1", "asks 0 1 | - | -", "caller key true, called key false").await;
+        check_bridged(
+            "ask:0-1 no:0 yes:1 given tell question start",
+            "asks 0 1 | - | - | no | no | no | no",
+            "caller key false",
+        )
+        .await;
+        check_bridged(
+            "ask:0-1 silence:0 tell question yes:0 yes:1",
+            "asks 0 1 | - | no | asks 0 1 | - | on",
+            "caller silence false, caller key true, called key true, recording",
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_is_asked_too() {
+        // The first side stays: its recording waits, and goes on or ends.
+        let first = "asks 0 1 | - | on | asks 2";
+        let journal = "caller announced true, called announced true, called announced true, recording";
+        check_bridged("announce:0-1 told:0 told:1 announce:0-2 told:2", &format!("{first} | -"), journal).await;
+        let journal = "caller announced true, called announced true, called silence false, recording";
+        check_bridged("announce:0-1 told:0 told:1 announce:0-2 silence:2", &format!("{first} | off"), journal).await;
+        // The first side leaves, and the recording with it.
+        let journal = "caller announced true, called announced true, called announced true, recording, recording";
+        check_bridged("announce:0-1 told:0 told:1 announce:1-2 told:2", "asks 0 1 | - | on | asks 2 | on", journal)
+            .await;
+        // Somebody else in the place of a side.
+        let journal = "caller announced true, called announced true, called announced true, recording";
+        check_bridged("announce:0-1 told:0 told:1 announce:0-1=1 told:1", "asks 0 1 | - | on | asks 1 | -", journal)
+            .await;
+        // What was vouched for goes on, what was switched off does not.
+        check_bridged("off:0-1 start given off:0-2", "- | no | on | -", "all api true, note, recording").await;
+        let journal = "caller announced true, called announced true, note, recording";
+        check_bridged(
+            "announce:0-1 told:0 told:1 stop announce:0-2 start",
+            "asks 0 1 | - | on | off | - | no",
+            journal,
+        )
+        .await;
+    }
+
+    /// Goes through `steps` of a call between two people and compares what comes of each, and the journal.
+    async fn check_bridged(steps: &str, expected: &str, journal: &str) {
+        let data = std::env::temp_dir().join(format!("hookswitch-consent-{}-{}", std::process::id(), fresh()));
+        let recordings = Recordings::open(&config::Recordings { place: None, keep: None }, &data).unwrap();
+        let (worker, mut commands) = mpsc::channel(8);
+        let call = "call_018bcfe56800000000000000000000aa".parse().unwrap();
+        let plan = Arc::new(RecordingPlan::unwritten(Words::silent(320)));
+        let recording = CallRecording::new(call, plan, Arc::new(recordings), worker, SampleRate::Hz8000);
+        let now = clock::now();
+        let mut recording = recording.answered_at(now);
+        let (mut log, mut taps, mut events) = (vec![], vec![], vec![]);
+        for step in steps.split(' ') {
+            let mut seen = vec![];
+            let (what, number) = step.split_once(':').unwrap_or((step, ""));
+            let mut answer = |answer| {
+                recording.handle_answer(number.parse().unwrap(), answer, now);
+                Ok(None)
+            };
+            let outcome = match what {
+                "told" => answer(Answer::Announced),
+                "yes" => answer(Answer::Yes),
+                "no" => answer(Answer::No),
+                "silence" => answer(Answer::Silence),
+                "start" => recording.handle_request(request(RecordingOrder::Start, None), now),
+                "stop" => recording.handle_request(request(RecordingOrder::Stop, None), now),
+                "given" => recording.handle_request(request(RecordingOrder::Start, Some(Vouching::Given)), now),
+                "tell" | "question" => {
+                    let consent = if what == "question" { Consent::Ask } else { Consent::Announce };
+                    recording.handle_request(request(RecordingOrder::Start, Some(Vouching::Asked(consent))), now)
+                }
+                plan => Ok(recording.handle_bridged(&bridged(plan, number), now)),
+            };
+            match outcome {
+                Ok(None) => {}
+                Ok(Some(ask)) => {
+                    seen.push("asks".to_owned());
+                    seen.extend(ask.legs.iter().map(ToString::to_string));
+                }
+                Err(_) => seen.push("no".to_owned()),
+            }
+            while let Ok(Command::Record(_, tap)) = commands.try_recv() {
+                seen.push(if tap.is_some() { "on" } else { "off" }.to_owned());
+                // A leg that ends takes its tap with it, and so does one that is recorded anew.
+                taps.clear();
+                taps.extend(tap);
+            }
+            events.append(&mut recording.take_events());
+            log.push(if seen.is_empty() { "-".to_owned() } else { seen.join(" ") });
+        }
+        drop(taps);
+        events.extend(recording.finish().await);
+        std::fs::remove_dir_all(&data).unwrap();
+        let events: Vec<_> = events.iter().map(taken).collect();
+        assert_eq!(log.join(" | "), expected, "{steps}");
+        assert_eq!(events.join(", "), journal, "{steps}");
+    }
+
+    const fn request(order: RecordingOrder, vouching: Option<Vouching>) -> RecordRequest {
+        RecordRequest { order, vouching, format: None }
+    }
+
+    /// `plan`, and the legs: the first, the second, and the one on which somebody else talks than before.
+    fn bridged(plan: &str, legs: &str) -> Bridged {
+        let (sides, newcomer) = legs.split_once('=').unwrap_or((legs, ""));
+        let (first, second) = sides.split_once('-').unwrap();
+        let consent = match plan {
+            "none" => Consent::None,
+            "announce" | "off" => Consent::Announce,
+            "ask" => Consent::Ask,
+            other => panic!("{other}"),
+        };
+        let (enabled, words) = (plan != "off", Words::silent(320));
+        Bridged {
+            sides: [first.parse().unwrap(), second.parse().unwrap()],
+            plan: Arc::new(RecordingPlan { enabled, format: Format::Wav, consent, words }),
+            newcomer: newcomer.parse().ok(),
+        }
+    }
+
+    fn taken(event: &Event) -> String {
+        let Event::RecordingConsent { given, how, by } = event else {
+            return shown(event);
+        };
+        format!("{} {how} {given}", by.as_deref().unwrap_or("all"))
+    }
+
     /// Goes through `steps` and compares what the gate, the leg and the media saw after each, and the journal.
     async fn check(consent: Consent, steps: &str, expected: &str, journal: &str) {
         let data = std::env::temp_dir().join(format!("hookswitch-consent-{}-{}", std::process::id(), fresh()));
         let recordings = Recordings::open(&config::Recordings { place: None, keep: None }, &data).unwrap();
-        let words = Arc::from([Frame::silence(SampleRate::Hz8000); 2]);
-        let plan = RecordingPlan { enabled: true, format: Format::Wav, consent, words };
+        let plan = RecordingPlan { enabled: true, format: Format::Wav, consent, words: Words::silent(320) };
         let (worker, mut commands) = mpsc::channel(8);
         let call = "call_018bcfe56800000000000000000000aa".parse().unwrap();
-        let mut recording = CallRecording::new(call, Arc::new(plan), Arc::new(recordings), worker, SampleRate::Hz8000);
+        let recording = CallRecording::new(call, Arc::new(plan), Arc::new(recordings), worker, SampleRate::Hz8000);
+        let mut recording = recording.of_caller();
         let (mut task, mut leg) = link(SampleRate::Hz8000);
         let (mut log, mut taps) = (vec![], vec![]);
         let now = clock::now();
@@ -404,7 +714,7 @@ mod tests {
     }
 
     fn shown(event: &Event) -> String {
-        if let Event::RecordingConsent { given, how } = event {
+        if let Event::RecordingConsent { given, how, .. } = event {
             return format!("{}consent {how}", if *given { "" } else { "no " });
         }
         serde_json::to_value(event).unwrap()["type"].as_str().unwrap().to_owned()
@@ -425,6 +735,7 @@ mod tests {
             played,
             dtmf: None,
             dtmf_ended: None,
+            tone: None,
             queued_frames,
             inactive_for: Duration::ZERO,
         };

@@ -156,7 +156,7 @@ async fn try_trunk(config: &Config, trunk: TrunkConfig, hops: &[Hop]) -> anyhow:
         listen: listen_towards(hops),
         media_threads: 1,
         calls: CallsConfig { trunks: vec![trunk], ..CallsConfig::new(vec![]) },
-        ..system::endpoint_config(config, None)
+        ..system::endpoint_config(config, None, None)
     };
     let Endpoint { handle, .. } = Endpoint::start(endpoint, CallLog::new(None, None))?;
     let give_up = clock::now().instant + PATIENCE;

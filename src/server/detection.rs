@@ -10,6 +10,7 @@ use crate::media::detect::{
     Answer, AnswerConfig, AnswerDetector, AnswerEvidence, AnswerVerdict, CallProgress, Detected, Detection,
     MusicDetector, MusicVerdict, Readiness,
 };
+use crate::media::tones::call_tones::CallTones;
 use crate::platform::calls::{EndCause, Party};
 
 /// Listens to one leg, at one rate.
@@ -20,7 +21,7 @@ pub(crate) struct Listening {
     music: Box<MusicDetector>,
     /// For a call of ours.
     answer: Option<Box<AnswerDetector>>,
-    /// How many more ticks are listened to.
+    /// For how many more ticks tones, and who has answered, are listened for.
     ticks_left: u32,
 }
 
@@ -36,11 +37,12 @@ pub(crate) enum Finding {
 }
 
 impl Listening {
-    /// To who calls us: for tones, in the first minute, which is when faxes and dialling machines show themselves.
-    pub(crate) fn to_caller(rate: SampleRate) -> Self {
+    /// To who calls us: for tones, in the first minute, which is when faxes and dialling machines show themselves; for music
+    /// all along, as a call may be put on hold at any time. Where the country is known, so are the cadences of its tones.
+    pub(crate) fn to_caller(rate: SampleRate, country: Option<&'static CallTones>) -> Self {
         Self {
             rate,
-            tones: Box::new(CallProgress::new(rate, None)),
+            tones: Box::new(CallProgress::new(rate, country)),
             music: Box::new(MusicDetector::new(rate)),
             answer: None,
             ticks_left: CALLER_TICKS,
@@ -48,9 +50,9 @@ impl Listening {
     }
 
     /// To who is called, from the first early media on.
-    pub(crate) fn to_called(rate: SampleRate) -> Self {
-        let answer = Box::new(AnswerDetector::new(rate, AnswerConfig::default(), None));
-        Self { answer: Some(answer), ticks_left: CALLED_TICKS, ..Self::to_caller(rate) }
+    pub(crate) fn to_called(rate: SampleRate, country: Option<&'static CallTones>) -> Self {
+        let answer = Box::new(AnswerDetector::new(rate, AnswerConfig::default(), country));
+        Self { answer: Some(answer), ticks_left: CALLED_TICKS, ..Self::to_caller(rate, country) }
     }
 
     /// The call is answered: what is heard from here on is a greeting.
@@ -72,13 +74,13 @@ impl Listening {
             Heard::Audio(frame) | Heard::Concealed(frame) => frame,
             Heard::Nothing => &silence,
         };
+        let music = self.music.handle_frame(frame).map(Finding::Music);
         let Some(left) = self.ticks_left.checked_sub(1) else {
-            return [None; 3];
+            return [None, None, music];
         };
         self.ticks_left = left;
         let tone = self.tones.handle_frame(frame).map(Finding::Tone);
         let answer = self.answer.as_mut().and_then(|it| it.handle_frame(frame)).map(Finding::Answer);
-        let music = self.music.handle_frame(frame).map(Finding::Music);
         [tone, answer, music]
     }
 }
@@ -224,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_fax_that_calls_is_found_once_and_says_why() {
-        let found = listen(Listening::to_caller(SampleRate::Hz8000), |ms| {
+        let found = listen(Listening::to_caller(SampleRate::Hz8000, None), |ms| {
             // Half a second every three and a half.
             if ms % 3_500 < 500 { Some(1_100.0) } else { None }
         });
@@ -237,15 +239,31 @@ mod tests {
     fn music_on_hold_is_heard_to_begin() {
         let rate = SampleRate::Hz8000;
         let tune = crate::media::hold_music::hold_music(rate).unwrap();
-        let mut listening = Listening::to_caller(rate);
+        let mut listening = Listening::to_caller(rate, None);
+        // In the middle of a call: two minutes of it have passed.
+        for _ in 0..6_000 {
+            assert!(listening.hear(&Heard::Nothing).iter().flatten().all(|it| it.name() == "silence"));
+        }
         let heard = (0..900).flat_map(|tick| listening.hear(&Heard::Audio(tune.round(tick * 160))));
         let found: Vec<_> = heard.flatten().map(|it| it.to_string()).collect();
-        assert!(found.iter().any(|it| it.starts_with("music at ") && it.contains("notes")), "{found:?}");
+        assert!(found.iter().any(|it| it.starts_with("music at 12") && it.contains("notes")), "{found:?}");
+    }
+
+    #[test]
+    fn tones_are_told_by_the_cadence_of_their_country() {
+        // Engaged in China, and what is nearest to it in the United States.
+        let busy = |ms: u32| (ms % 700 < 350).then_some(450.0);
+        let of = |country| {
+            let found = listen(Listening::to_caller(SampleRate::Hz8000, CallTones::of(country)), busy);
+            found.first().and_then(|it| it.split(' ').next()).map(str::to_owned)
+        };
+        assert_eq!(of("CN").as_deref(), Some("busy"));
+        assert_eq!(of("US").as_deref(), Some("congestion"));
     }
 
     #[test]
     fn who_says_a_word_and_waits_is_a_person() {
-        let mut listening = Listening::to_called(SampleRate::Hz16000);
+        let mut listening = Listening::to_called(SampleRate::Hz16000, None);
         listening.handle_answered();
         let found = listen(listening, |ms| (400..800).contains(&ms).then_some(200.0 + f64::from(ms % 90)));
         assert!(found.iter().any(|it| it.starts_with("human at ")), "{found:?}");

@@ -19,6 +19,7 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
         payload_type: description.payload_type,
         received_payload_type: description.received_payload_type,
         ptime_ms: description.ptime_ms,
+        maxptime_ms: description.maxptime_ms,
         opus: description.opus,
         comfort_noise: description.comfort_noise,
         telephone_event: description.telephone_event.map(|it| TelephoneEventFormat {
@@ -33,7 +34,7 @@ pub(crate) fn remote(description: &MediaDescription, signalling: IpAddr) -> Remo
 
 /// How the packets of the leg are carried, and whether keys are left to signalling.
 pub(crate) fn means(description: &MediaDescription, tells_keys: bool) -> Means {
-    Means { keys: description.keys.clone(), browser: browser(description), tells_keys }
+    Means { keys: description.keys.clone(), browser: browser(description), tells_keys, is_another: false }
 }
 
 /// The browser that the peer is, if it is one. A codec that browsers do not have leaves only the events.

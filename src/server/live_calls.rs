@@ -14,18 +14,21 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::RecordingOrder;
-use crate::config::Config;
+use crate::config::{Config, Consent};
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits::LIVE_DIGITS_MAX;
 use crate::platform::calls::sql::Journal;
+use crate::platform::calls::{self, MediaReport};
 use crate::platform::problem::Problem;
 use crate::route::{Admission, Caller, Destination, Routes, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::NO_CONSENT;
+use crate::server::endpoint::EndpointHandle;
+use crate::server::media_report::media_report;
 use crate::server::originate::is_number;
 use crate::server::recorder::Format;
-use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side};
+use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side, Vouching};
 use crate::server::system;
 use crate::sip::Uri;
 
@@ -88,6 +91,24 @@ impl LiveCalls {
         }
         let uri = Uri::parse(to).ok().filter(|it| it.is_sip() && !it.has_headers()).ok_or_else(unknown)?;
         Ok(Target { account: account.clone(), to: Destination::Uri(uri) })
+    }
+}
+
+/// How calls under way are.
+pub(crate) struct Present {
+    /// Which there are.
+    pub(crate) log: CallLog,
+    /// Who has their media.
+    pub(crate) endpoint: EndpointHandle,
+}
+
+impl calls::http::Live for Present {
+    fn calls(&self) -> Vec<CallId> {
+        self.log.live()
+    }
+
+    fn media(&self, call: CallId) -> Vec<MediaReport> {
+        self.endpoint.media_of(call).iter().map(|(leg, report)| media_report(*leg, report)).collect()
     }
 }
 
@@ -178,7 +199,7 @@ async fn transfer(
 #[serde(deny_unknown_fields)]
 struct Record {
     action: RecordAction,
-    consent: Option<Given>,
+    consent: Option<HowGiven>,
     format: Option<FileFormat>,
 }
 
@@ -205,8 +226,20 @@ impl From<RecordAction> for RecordingOrder {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Given {
+enum HowGiven {
     Given,
+    Announce,
+    Ask,
+}
+
+impl From<HowGiven> for Vouching {
+    fn from(how: HowGiven) -> Self {
+        match how {
+            HowGiven::Given => Self::Given,
+            HowGiven::Announce => Self::Asked(Consent::Announce),
+            HowGiven::Ask => Self::Asked(Consent::Ask),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -226,13 +259,17 @@ async fn record(
     let Record { action, consent, format } = read(&body)?;
     let request = RecordRequest {
         order: action.into(),
-        is_vouched: consent.is_some(),
+        vouching: consent.map(Into::into),
         format: format.map(|it| match it {
             FileFormat::Wav => Format::Wav,
             FileFormat::Mp3 => Format::Mp3,
         }),
     };
-    calls.order(&account, &call, LiveOrder::Record(request)).await
+    let done = calls.order(&account, &call, LiveOrder::Record(request)).await;
+    match consent {
+        Some(HowGiven::Announce | HowGiven::Ask) => done.map(|_| StatusCode::ACCEPTED),
+        Some(HowGiven::Given) | None => done,
+    }
 }
 
 #[derive(Deserialize)]

@@ -308,6 +308,7 @@ mod tests {
             played: None,
             dtmf: None,
             dtmf_ended: None,
+            tone: None,
             queued_frames: 0,
             inactive_for: Duration::ZERO,
         }

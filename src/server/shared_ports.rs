@@ -16,7 +16,7 @@ use super::ports::SharedPair;
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::LegId;
 use crate::limits::AMBIGUOUS_HOSTS_MAX;
-use crate::media::RemoteMedia;
+use crate::media::{Latching, RemoteMedia};
 use crate::route::Network;
 
 /// Who shares ports, and which of their addresses are taken.
@@ -40,6 +40,8 @@ pub(crate) struct SharedPortsConfig {
     pub(crate) first: Option<u16>,
     /// From where the signalling of peers comes whose media addresses are exact.
     pub(crate) exact: Vec<Network>,
+    /// The same of peers whose media come from the host of their SDP, but maybe from another port.
+    pub(crate) any_port: Vec<Network>,
 }
 
 /// An answer names an address that is another leg's.
@@ -58,8 +60,18 @@ impl SharedPorts {
         Self { config, ..Self::default() }
     }
 
+    /// Who else than the address of its SDP may turn out to be this peer, which is `latching` if nothing is configured.
+    pub(crate) fn latching(&self, peer: IpAddr, remote: &RemoteMedia) -> Latching {
+        let is_any_port = || self.config.any_port.iter().any(|it| it.contains(peer));
+        match remote.latching {
+            _ if self.is_exact(peer) => Latching::Exact,
+            Latching::Exact if is_any_port() => Latching::Host(remote.rtp.ip()),
+            latching @ (Latching::Exact | Latching::Host(_)) => latching,
+        }
+    }
+
     /// Whether media from nowhere else than the address of its SDP is this peer's.
-    pub(crate) fn is_exact(&self, peer: IpAddr) -> bool {
+    fn is_exact(&self, peer: IpAddr) -> bool {
         self.config.exact.iter().any(|it| it.contains(peer))
     }
 
@@ -223,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_may_send_from_another_port_if_that_is_said_of_it() {
+        let gateway: IpAddr = "203.0.113.20".parse().unwrap();
+        let config = SharedPortsConfig { any_port: vec![gateway.into()], exact: vec![PEER.into()], first: None };
+        let shared = SharedPorts::new(config);
+        let told = remote(4_000);
+        assert_eq!(shared.latching(gateway, &told), Latching::Host(told.rtp.ip()));
+        let behind_nat = RemoteMedia { latching: Latching::Host(gateway), ..told };
+        assert_eq!(shared.latching(gateway, &behind_nat), Latching::Host(gateway));
+        assert_eq!(shared.latching(PEER, &behind_nat), Latching::Exact);
+        assert_eq!(shared.latching("203.0.113.21".parse().unwrap(), &told), Latching::Exact);
+    }
+
+    #[test]
     fn only_exact_peers_share_and_only_where_a_port_is() {
         let mut shared = shared();
         let stranger = "192.0.2.9".parse().unwrap();
@@ -239,7 +264,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn shared() -> SharedPorts {
-        SharedPorts::new(SharedPortsConfig { first: Some(15_400), exact: vec![PEER.into()] })
+        SharedPorts::new(SharedPortsConfig { first: Some(15_400), exact: vec![PEER.into()], any_port: vec![] })
     }
 
     /// An address on which no other process tests at the same time.
@@ -267,6 +292,7 @@ mod tests {
             payload_type: 0,
             received_payload_type: 0,
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: None,

@@ -21,6 +21,8 @@ use crate::server::player::Sources;
 pub(crate) struct Sounds {
     sources: Sources,
     country: String,
+    /// Those of that country, if it was named.
+    tones: Option<&'static CallTones>,
     /// Further fetches wait, so that a crowd of callers does not fill the memory with what is being decoded.
     fetches: Semaphore,
     /// What somebody plays right now, or has just played.
@@ -70,8 +72,9 @@ impl Sounds {
     /// # Errors
     /// [`UnknownCountry`].
     pub(crate) fn new(config: &config::Sounds) -> Result<Self, UnknownCountry> {
-        let country = config.country.clone();
-        if CallTones::of(&country).is_none() {
+        let country = config.country().to_owned();
+        let tones = CallTones::of(&country);
+        if tones.is_none() {
             return Err(UnknownCountry(country));
         }
         let sources = Sources {
@@ -81,7 +84,14 @@ impl Sounds {
             time_max: config.fetch,
             ..Sources::default()
         };
-        Ok(Self { sources, country, fetches: Semaphore::new(CLIP_FETCHES_MAX), shared: Mutex::default() })
+        // Cadences of a country that nobody has named may be wrong.
+        let tones = tones.filter(|_| config.country.is_some());
+        Ok(Self { sources, country, tones, fetches: Semaphore::new(CLIP_FETCHES_MAX), shared: Mutex::default() })
+    }
+
+    /// The tones that calls are listened to for, if it is known whose.
+    pub(crate) const fn tones(&self) -> Option<&'static CallTones> {
+        self.tones
     }
 
     /// What `written` names, for a leg of `rate`: a sound that is built in, a file, or an address.
@@ -195,8 +205,9 @@ mod tests {
 
     #[tokio::test]
     async fn tones_are_those_of_the_country() {
-        let of =
-            |country: &str| Sounds::new(&config::Sounds { country: country.to_owned(), ..config::Sounds::default() });
+        let of = |country: &str| {
+            Sounds::new(&config::Sounds { country: Some(country.to_owned()), ..config::Sounds::default() })
+        };
         let german = of("DE").unwrap();
         let ringback = german.find("ringback", RATE).await.unwrap();
         assert_eq!(ringback, german.find("ringback:DE", RATE).await.unwrap());

@@ -18,8 +18,8 @@ use crate::call::{
     TrunkConfig, UsersConfig,
 };
 use crate::config::{
-    self, Config, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk, TrunkMedia,
-    TrunkTls, User,
+    self, Config, MediaAddresses, Number, SignallingTransport, SipLimits, SipTls, TlsClients, TransfersFor, Trunk,
+    TrunkMedia, TrunkTls, User,
 };
 use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
@@ -28,18 +28,19 @@ use crate::platform::calls;
 use crate::platform::calls::sql::{Journal, OpenError};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Network, RoomName, Routes, Target, TrunkName};
-use crate::server::agents::{self, AgentError};
+use crate::server::agents::{self, AgentError, PreparedAgents};
 use crate::server::api_keys::{self, ApiKeys};
 use crate::server::call_actor::{self, Shared};
 use crate::server::call_log::CallLog;
 use crate::server::capture::{self, CaptureTap};
 use crate::server::connections::ConnectionLimits;
+use crate::server::consent::{BridgedPlans, Planner, WordsMissing};
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
-use crate::server::live_calls::{self, LiveCalls};
+use crate::server::live_calls::{self, LiveCalls, Present};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
-use crate::server::originate::{self, Originator};
+use crate::server::originate::{self, Originator, Reach};
 use crate::server::provider::SocketAddress;
 use crate::server::recordings::{self, Recordings, RecordingsError};
 use crate::server::rooms::{self, RoomSoundMissing, Rooms};
@@ -104,6 +105,9 @@ pub enum StartError {
     /// The tones.
     #[error(transparent)]
     Sounds(#[from] UnknownCountry),
+    /// What is said before a recording.
+    #[error(transparent)]
+    Words(#[from] WordsMissing),
     /// Music on hold.
     #[error(transparent)]
     HoldMusic(#[from] SoundMissing),
@@ -124,9 +128,15 @@ impl System {
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
         raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
+        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
+        let found = recordings::cut_off::tell(&mut writer, &journal, &recordings).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
-            tracing::warn!(calls = settled.len(), "calls were open when the server last stopped; they are settled now");
+            tracing::warn!(
+                calls = settled.len(),
+                recordings = found,
+                "calls were open when the server last stopped; they are settled now"
+            );
         }
         let http = HttpServer::bind(config.http.listen).await?;
         let http_address = http.local_addr().map_err(StartError::HttpAddress)?;
@@ -135,14 +145,13 @@ impl System {
         let embedded = speech.as_ref().map(|(_, address)| address);
         let sounds = Arc::new(Sounds::new(&config.sounds)?);
         let call_sounds = sounds.of_calls(&config.sounds)?;
-        let agents = Arc::new(agents::prepare(&config.agents, embedded, config.speech.wait, &sounds)?);
+        let (agents, plans) = prepare(&config, embedded, &sounds)?;
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
         let endpoint = Endpoint::start(
-            EndpointConfig { capture: tap, sounds: call_sounds, ..endpoint_config(&config, record) },
+            EndpointConfig { plans: Arc::clone(&plans), sounds: call_sounds, ..endpoint_config(&config, record, tap) },
             log.clone(),
         )?;
         warn_of_ephemeral_ports(&config);
@@ -152,6 +161,7 @@ impl System {
         let rooms = start_rooms(&config, &sounds, &recordings, &handle, &metrics)?;
         let shared = Shared {
             agents,
+            plans,
             log: log.clone(),
             metrics: Arc::clone(&metrics),
             worker: handle.worker.clone(),
@@ -252,6 +262,17 @@ impl System {
     }
 }
 
+/// Who answers, and how calls between others are recorded.
+fn prepare(
+    config: &Config,
+    embedded: Option<&SocketAddress>,
+    sounds: &Sounds,
+) -> Result<(Arc<PreparedAgents>, Arc<BridgedPlans>), StartError> {
+    let planner = Planner::new(sounds);
+    let agents = agents::prepare(&config.agents, embedded, config.speech.wait, sounds, &planner)?;
+    Ok((Arc::new(agents), Arc::new(BridgedPlans::new(config, &planner)?)))
+}
+
 fn start_rooms(
     config: &Config,
     sounds: &Sounds,
@@ -259,7 +280,8 @@ fn start_rooms(
     handle: &EndpointHandle,
     metrics: &Metrics,
 ) -> Result<Rooms, RoomSoundMissing> {
-    let rooms = Rooms::new(&config.rooms, sounds, Arc::clone(recordings), handle.worker.clone())?;
+    let planner = Planner::new(sounds);
+    let rooms = Rooms::new(&config.rooms, (sounds, &planner), Arc::clone(recordings), handle.worker.clone())?;
     let counted = rooms.clone();
     metrics.add_source(move |snapshot| snapshot.rooms = counted.snapshot());
     Ok(rooms)
@@ -277,13 +299,13 @@ fn api_routes(
     let originator = Originator {
         endpoint: handle.clone(),
         agents: config.agents.keys().cloned().collect(),
-        trunks: config.trunks.keys().cloned().collect(),
+        reach: Reach::of(config),
     };
-    let trunks = config.trunks.keys().cloned().collect();
-    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), trunks };
-    let seen = log.clone();
+    let reach = Reach::of(config);
+    let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), reach };
+    let present = Present { log: log.clone(), endpoint: handle.clone() };
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
-    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+    calls::http::routes(journal.clone(), Arc::new(present))
         .merge(originate::routes(originator))
         .merge(live_calls::routes(live))
         .merge(rooms::http::routes(desk))
@@ -383,7 +405,11 @@ fn add_sources(
 }
 
 /// The user agent that a configuration describes.
-pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> EndpointConfig {
+pub(crate) fn endpoint_config(
+    config: &Config,
+    record: Option<Recording>,
+    capture: Option<CaptureTap>,
+) -> EndpointConfig {
     let routes = routes(config);
     let open = Admission {
         unknown_sources: true,
@@ -445,20 +471,22 @@ pub(crate) fn endpoint_config(config: &Config, record: Option<Recording>) -> End
             ..CallsConfig::new(vec![])
         },
         record,
-        capture: None,
+        capture,
         sounds: CallSounds::default(),
+        plans: Arc::default(),
     }
 }
 
 /// Who is told apart by its media addresses: where trunks call from whose addresses are exact, and their servers.
 fn shared_ports(config: &Config) -> SharedPortsConfig {
-    let exact = config.trunks.values().filter(|it| it.has_exact_media);
-    let exact = exact.flat_map(|it| {
+    let networks = |it: &Trunk| {
         let hosts = it.gateways.iter().chain(&it.outbound_proxy).filter_map(Uri::host);
         let servers = hosts.filter_map(|it| it.to_string().trim_matches(['[', ']']).parse::<IpAddr>().ok());
-        it.sources.iter().copied().chain(servers.map(Network::from))
-    });
-    SharedPortsConfig { first: config.media.shared_port, exact: exact.collect() }
+        it.sources.iter().copied().chain(servers.map(Network::from)).collect::<Vec<_>>()
+    };
+    let of = |addresses| config.trunks.values().filter(move |it| it.media_addresses == addresses).flat_map(networks);
+    let (exact, any_port) = (of(MediaAddresses::Exact).collect(), of(MediaAddresses::Host).collect());
+    SharedPortsConfig { first: config.media.shared_port, exact, any_port }
 }
 
 fn capabilities(media: &config::Media) -> Capabilities {
@@ -563,6 +591,8 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
     let users: Vec<_> = config.users.iter().map(user).collect();
     let caller_ids = |(name, user): (&String, &User)| ((AccountId::default(), name.clone()), user.caller_ids.clone());
     let caller_ids = config.users.iter().filter(|(_, it)| !it.caller_ids.is_empty()).map(caller_ids).collect();
+    let plain_media = config.users.iter().filter(|(_, it)| !it.takes_webrtc);
+    let plain_media = plain_media.map(|(name, _)| (AccountId::default(), name.clone())).collect();
     let is_asked = !users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     is_asked.then(|| UsersConfig {
         digest: DigestServerConfig {
@@ -575,6 +605,7 @@ fn users_config(config: &Config) -> Option<UsersConfig> {
         registrar: RegistrarConfig::default(),
         users,
         caller_ids,
+        plain_media,
     })
 }
 

@@ -8,7 +8,9 @@ use smallvec::SmallVec;
 use super::MasterKey;
 use super::stream::Streams;
 use super::transform::{Forged, SessionKeys, Transform};
-use crate::limits::{RTP_DATAGRAM_BYTES_MAX, SRTP_MKI_BYTES_MAX, SRTP_OLD_KEY_MS};
+use crate::limits::{
+    RTP_DATAGRAM_BYTES_MAX, SRTP_MKI_BYTES_MAX, SRTP_OLD_KEY_MS, SRTP_ROLLOVERS_SOUGHT_MAX, SRTP_SEARCHES_MAX,
+};
 use crate::rtp::packet::{header_len, ssrc_and_sequence};
 
 /// Takes off the protection of the packets of one peer. An SSRC is kept from its first authentic packet on, so that
@@ -31,9 +33,6 @@ pub enum Rejected {
     /// It has come before, or is so old that it may have.
     #[error("has come before")]
     Replayed,
-    /// It is authentic, and of one SSRC too many.
-    #[error("too many SSRCs under one key")]
-    TooManyStreams,
 }
 
 struct Key {
@@ -45,6 +44,8 @@ struct Key {
     rtcp: Streams,
     /// The streams of the key before: their rollover counters run on (§3.3.1), unless the peer begins anew.
     inherited: Streams,
+    /// Packets of which more rollover counters are tried, until the first is authentic.
+    searches_left: u8,
 }
 
 impl Inbound {
@@ -54,14 +55,28 @@ impl Inbound {
         Self { current: Key::new(master, mki, Streams::default()), old: None }
     }
 
+    /// The same, of a peer that may have sent under this key for hours before, to somebody else: as many rollover counters
+    /// are tried as that takes ([`SRTP_ROLLOVERS_SOUGHT_MAX`]).
+    pub fn of_running(master: MasterKey, mki: &[u8]) -> Self {
+        let mut inbound = Self::new(master, mki);
+        inbound.current.searches_left = SRTP_SEARCHES_MAX;
+        inbound
+    }
+
     /// The peer uses another key from now on; packets under the one before may still be on their way. The same key
-    /// changes nothing.
+    /// changes nothing but its name.
     pub fn rekey(&mut self, master: &MasterKey, mki: &[u8], now: Instant) {
         let mki = mki.get(..SRTP_MKI_BYTES_MAX).unwrap_or(mki);
         if self.current.master == *master && *self.current.mki == *mki {
             return;
         }
-        let key = Key::new(master.clone(), mki, self.current.rtp.clone());
+        if self.current.master == *master {
+            // What has come under it has come.
+            self.current.mki = mki.into();
+            return;
+        }
+        let inherited = self.current.rtp.with_others(&self.current.inherited);
+        let key = Key::new(master.clone(), mki, inherited);
         let old = std::mem::replace(&mut self.current, key);
         self.old = Some((old, now + Duration::from_millis(SRTP_OLD_KEY_MS)));
     }
@@ -113,7 +128,7 @@ impl Key {
     fn new(master: MasterKey, mki: &[u8], inherited: Streams) -> Self {
         let mki = mki.get(..SRTP_MKI_BYTES_MAX).unwrap_or(mki).into();
         let (rtp, rtcp) = (Streams::default(), Streams::default());
-        Self { keys: SessionKeys::derive(&master), master, mki, rtp, rtcp, inherited }
+        Self { keys: SessionKeys::derive(&master), master, mki, rtp, rtcp, inherited, searches_left: 0 }
     }
 
     fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<usize, Rejected> {
@@ -126,10 +141,16 @@ impl Key {
             (index, len.or(Err(Rejected::Forged))?)
         } else {
             let inherited = self.inherited.get(ssrc).and_then(|it| it.index_of(sequence));
-            first_of_stream(transform, packet, header, &self.mki, (ssrc, sequence), inherited)
+            let rollovers = if self.searches_left > 0 { SRTP_ROLLOVERS_SOUGHT_MAX } else { 1 };
+            self.searches_left = self.searches_left.saturating_sub(1);
+            first_of_stream(transform, packet, header, &self.mki, (ssrc, sequence), (inherited, rollovers))
                 .or(Err(Rejected::Forged))?
         };
-        if self.rtp.take(ssrc, index) { Ok(len) } else { Err(Rejected::TooManyStreams) }
+        if self.rtp.is_empty() {
+            self.searches_left = 0;
+        }
+        self.rtp.take(ssrc, index);
+        Ok(len)
     }
 
     fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Rejected> {
@@ -141,26 +162,27 @@ impl Key {
             return Err(Rejected::Replayed);
         }
         let len = transform.open_rtcp(packet, &self.mki, ssrc, index).or(Err(Rejected::Forged))?;
-        if self.rtcp.take(ssrc, u64::from(index)) { Ok(len) } else { Err(Rejected::TooManyStreams) }
+        self.rtcp.take(ssrc, u64::from(index));
+        Ok(len)
     }
 }
 
 /// The first packet of a stream tells its sequence number, and not how often that has wrapped: as often as under the key
-/// before, never, or once while nobody listened.
+/// before, or as few times as will do: never, or once while nobody listened, or more often if the peer talked to somebody
+/// else before.
 fn first_of_stream(
     transform: &Transform,
     packet: &mut [u8],
     header: usize,
     mki: &[u8],
     (ssrc, sequence): (u32, u16),
-    inherited: Option<u64>,
+    (inherited, rollovers): (Option<u64>, u16),
 ) -> Result<(u64, usize), Forged> {
     let mut copy = [0; RTP_DATAGRAM_BYTES_MAX];
     let copy = copy.get_mut(..packet.len()).unwrap_or_default();
     copy.copy_from_slice(packet);
-    let (never, once) = (u64::from(sequence), u64::from(sequence) + (1 << 16));
-    let inherited = inherited.filter(|it| ![never, once].contains(it));
-    for index in inherited.into_iter().chain([never, once]) {
+    let sought = (0..=u64::from(rollovers)).map(|it| (it << 16) | u64::from(sequence));
+    for index in inherited.into_iter().chain(sought.filter(|it| Some(*it) != inherited)) {
         if let Ok(len) = transform.open_rtp(packet, header, mki, ssrc, index) {
             return Ok((index, len));
         }

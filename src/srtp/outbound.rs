@@ -56,9 +56,6 @@ impl Outbound {
             Some(stream) => stream.index_of(sequence).filter(|it| stream.is_new(*it)).ok_or(Unprotected)?,
             None => u64::from(sequence),
         };
-        if !self.streams.has_room_for(ssrc) {
-            return Err(Unprotected);
-        }
         let len = self.keys.rtp.seal_rtp(buffer, header, len, ssrc, index).ok_or(Unprotected)?;
         self.streams.take(ssrc, index);
         Ok(len)

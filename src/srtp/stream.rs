@@ -1,6 +1,8 @@
 //! What is kept of one SSRC: the highest index of its packets (RFC 3711 §3.3.1) and which of those before it have been
 //! seen (§3.3.2).
 
+use smallvec::SmallVec;
+
 use crate::limits::SRTP_STREAMS_MAX;
 
 /// Indices of one SSRC: 48 bits of RTP, rollover counter and sequence number; 31 bits of RTCP.
@@ -12,9 +14,10 @@ pub(super) struct Stream {
     seen: u128,
 }
 
-/// Those of one key.
+/// Those of one key, the one of the latest packet first. Of [`SRTP_STREAMS_MAX`] the one that has been silent for longest
+/// gives way to a new one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Streams([Option<Stream>; SRTP_STREAMS_MAX]);
+pub(super) struct Streams(SmallVec<[Stream; 1]>);
 
 impl Stream {
     pub(super) const fn new(ssrc: u32, index: u64) -> Self {
@@ -55,26 +58,33 @@ impl Stream {
 
 impl Streams {
     pub(super) fn get(&self, ssrc: u32) -> Option<&Stream> {
-        self.0.iter().flatten().find(|it| it.ssrc == ssrc)
+        self.0.iter().find(|it| it.ssrc == ssrc)
     }
 
-    /// Takes note of a packet. `false` if its SSRC is new and there is no room for it.
-    pub(super) fn take(&mut self, ssrc: u32, index: u64) -> bool {
-        if let Some(stream) = self.0.iter_mut().flatten().find(|it| it.ssrc == ssrc) {
+    /// Takes note of a packet.
+    pub(super) fn take(&mut self, ssrc: u32, index: u64) {
+        let Some(place) = self.0.iter().position(|it| it.ssrc == ssrc) else {
+            self.0.truncate(SRTP_STREAMS_MAX - 1);
+            self.0.insert(0, Stream::new(ssrc, index));
+            return;
+        };
+        if let Some(up_to_it) = self.0.get_mut(..=place).filter(|_| place > 0) {
+            up_to_it.rotate_right(1);
+        }
+        if let Some(stream) = self.0.first_mut() {
             stream.take(index);
-            return true;
         }
-        let vacant = self.0.iter_mut().find(|it| it.is_none());
-        let has_room = vacant.is_some();
-        if let Some(vacant) = vacant {
-            *vacant = Some(Stream::new(ssrc, index));
-        }
-        has_room
     }
 
-    /// Whether a packet of this SSRC could be taken note of.
-    pub(super) fn has_room_for(&self, ssrc: u32) -> bool {
-        self.get(ssrc).is_some() || self.0.iter().any(Option::is_none)
+    /// Whether there is none yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, and of the `others` those that are not among them.
+    pub(super) fn with_others(&self, others: &Self) -> Self {
+        let rest = others.0.iter().filter(|it| self.get(it.ssrc).is_none());
+        Self(self.0.iter().chain(rest).take(SRTP_STREAMS_MAX).copied().collect())
     }
 }
 
@@ -117,12 +127,16 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_bounded() {
+    fn the_stream_that_has_been_silent_for_longest_gives_way() {
         let mut streams = Streams::default();
-        for ssrc in 0..8 {
-            assert_eq!(streams.has_room_for(ssrc), ssrc < 4);
-            assert_eq!(streams.take(ssrc, 7), ssrc < 4);
+        for ssrc in 0..16 {
+            streams.take(ssrc, 7);
         }
-        assert!(streams.take(3, 8) && streams.get(3).is_some_and(|it| !it.is_new(8)));
+        streams.take(0, 8);
+        streams.take(16, 7);
+        assert!((0..17).all(|ssrc| streams.get(ssrc).is_some() == (ssrc != 1)));
+        assert!(streams.get(0).is_some_and(|it| !it.is_new(8) && it.is_new(9)));
+        let others = streams.with_others(&Streams(SmallVec::from_iter([Stream::new(1, 9), Stream::new(0, 9)])));
+        assert!(others.get(0).is_some_and(|it| it.highest == 8) && others.get(1).is_none());
     }
 }

@@ -198,21 +198,77 @@ fn rtcp_is_taken_once_and_only_encrypted() {
 }
 
 #[test]
-fn strangers_leave_nothing_behind_and_streams_are_bounded() {
+fn strangers_leave_nothing_behind_and_streams_follow_each_other() {
     let mut pair = Pair::new(Suite::AesCm128HmacSha1Tag80, &[]);
     for ssrc in 0..1_000 {
         let mut forged = plain_packet(ssrc, 1);
         forged.extend([0; 10]);
         assert_eq!(pair.take(&forged), Err(Rejected::Forged));
     }
-    for ssrc in 0..4 {
+    // A box in the middle may pass on one stream after the other under its key.
+    for ssrc in 0..100 {
         let packet = pair.packet(ssrc, 1);
         assert_eq!(pair.take(&packet), Ok(32));
+        assert_eq!(pair.take(&packet), Err(Rejected::Replayed));
     }
-    let mut other = Outbound::new(pair.outbound.master().clone());
-    let fifth = sealed(&mut other, 4, 1);
-    assert_eq!(pair.take(&fifth), Err(Rejected::TooManyStreams));
-    assert_eq!(pair.outbound.protect_rtp(&mut padded(4, 1), 32), Err(Unprotected));
+}
+
+/// Packets of `master` that has wrapped so often.
+fn wrapped(master: &MasterKey, rollovers: u32) -> Vec<u8> {
+    let mut outbound = Outbound::new(master.clone());
+    for _ in 0..rollovers {
+        for sequence in [0, 0x4000, 0x8000, 0xc000] {
+            sealed(&mut outbound, 1, sequence);
+        }
+    }
+    sealed(&mut outbound, 1, 7)
+}
+
+#[test]
+fn a_peer_may_have_talked_to_somebody_else_for_hours() {
+    for (suite, _) in ALL {
+        let master = MasterKey::random(suite, &mut ChaCha12Rng::seed_from_u64(11));
+        let now = Pair::new(suite, &[]).now;
+        for (rollovers, is_heard) in [(0, true), (1, true), (2, true), (66, true), (67, false)] {
+            let packet = wrapped(&master, rollovers);
+            let mut inbound = Inbound::of_running(master.clone(), &[]);
+            assert_eq!(inbound.unprotect_rtp(&mut packet.clone(), now).is_ok(), is_heard, "{rollovers}");
+            let mut usual = Inbound::new(master.clone(), &[]);
+            assert_eq!(usual.unprotect_rtp(&mut packet.clone(), now).is_ok(), rollovers < 2, "{rollovers}");
+        }
+        // Strangers do not have it sought for ever.
+        let mut inbound = Inbound::of_running(master.clone(), &[]);
+        let mut forged = plain_packet(1, 7);
+        forged.extend([0; 16]);
+        for _ in 0..100 {
+            assert_eq!(inbound.unprotect_rtp(&mut forged.clone(), now), Err(Rejected::Forged));
+        }
+        assert_eq!(inbound.unprotect_rtp(&mut wrapped(&master, 2), now), Err(Rejected::Forged));
+    }
+}
+
+#[test]
+fn rollover_counters_outlast_a_key_under_which_nothing_came() {
+    for (suite, _) in ALL {
+        let mut rng = ChaCha12Rng::seed_from_u64(12);
+        let mut pair = Pair::new(suite, &[]);
+        for sequence in [0, 0x4000, 0x8000, 0xc000].repeat(3).into_iter().chain([1]) {
+            let packet = pair.packet(1, sequence);
+            pair.take(&packet).unwrap();
+        }
+        for _ in 0..2 {
+            let fresh = MasterKey::random(suite, &mut rng);
+            pair.inbound.rekey(&fresh, &[], pair.now);
+            pair.outbound.rekey(&fresh);
+        }
+        let packet = pair.packet(1, 2);
+        assert_eq!(pair.take(&packet), Ok(32));
+        // The same key by another name: what has come has come.
+        let master = pair.outbound.master().clone();
+        pair.inbound.rekey(&master, &[1], pair.now);
+        pair.inbound.rekey(&master, &[], pair.now);
+        assert_eq!(pair.take(&packet), Err(Rejected::Replayed));
+    }
 }
 
 #[test]

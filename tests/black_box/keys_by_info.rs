@@ -31,6 +31,10 @@ fn events_tones_and_info_of_one_side_are_told_to_the_other_by_info() {
     }
     phone.press('7');
     assert_eq!(told(&carrier), '7');
+    // Told in two ways, it is one press.
+    press_event(&mut phone.media, '8');
+    phone.press('8');
+    assert_eq!(told(&carrier), '8');
     // The second one waits for the answer to the first, and stays the second.
     phone.press('1');
     phone.press('2');

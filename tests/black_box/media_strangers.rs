@@ -102,6 +102,41 @@ fn a_caller_behind_nat_is_found_by_its_packets() {
 }
 
 #[test]
+fn a_caller_whom_its_nat_moves_is_found_again_by_signalling() {
+    let server = Server::start(&[]);
+    let mut phone = Phone::udp(&server);
+    let offer = phone.sdp("sendrecv").replace("c=IN IP4 127.0.0.1", "c=IN IP4 10.255.255.1");
+    assert_eq!(phone.invite_with(&[], &offer).status(), Some(200));
+    phone.hear(50);
+    let before = std::mem::replace(&mut phone.media.socket, UdpSocket::bind("127.0.0.1:0").unwrap());
+    let lost = phone.stay(Sends::Silence, Duration::from_millis(700));
+    assert_eq!(lost.heard.packets, 0, "nothing but packets says that this is the caller");
+    assert!(received(&before) > 20);
+    assert_eq!(phone.invite_with(&[], &offer).status(), Some(200), "the SDP of before");
+    phone.hear(50);
+    phone.hang_up();
+}
+
+#[test]
+fn a_trunk_behind_a_nat_whose_address_it_knows_is_found_if_that_is_said_of_it() {
+    for (addresses, is_found) in [("host", true), ("learned", false)] {
+        let server = Server::start(&[
+            ("TRUNKS__ACME__URI", "sip:127.0.0.1:9"),
+            ("TRUNKS__ACME__OPTIONS_S", "0"),
+            ("TRUNKS__ACME__SOURCES", "127.0.0.1/32"),
+            ("TRUNKS__ACME__MEDIA_ADDRESSES", addresses),
+        ]);
+        let mut phone = Phone::udp(&server);
+        let offer = phone.sdp("sendrecv");
+        phone.media.socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(phone.invite_with(&[], &offer).status(), Some(200));
+        let stay = phone.stay(Sends::Silence, Duration::from_millis(700));
+        assert_eq!(stay.heard.packets > 10, is_found, "{addresses}: {stay:?}");
+        phone.hang_up();
+    }
+}
+
+#[test]
 fn the_port_of_an_ended_call_is_not_given_to_the_next() {
     let server = Server::start(&[]);
     let mut last = None;

@@ -1,5 +1,6 @@
 //! Conference rooms: who gets in, who hears whom, and what is kept of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookswitch::codec::AudioCodec;
@@ -8,8 +9,9 @@ use serde_json::Value;
 use crate::carrier::Carrier;
 use crate::credentials::Credentials;
 use crate::http_client::{self, Answer};
+use crate::playing::wav_of_tone;
 use crate::rtp_peer::Sends;
-use crate::server_process::Server;
+use crate::server_process::{Home, Server};
 use crate::sip_phone::{ANSWER_MAX, Phone};
 use crate::tone_peer::{self, TonePeer, talk};
 
@@ -34,9 +36,13 @@ struct Member {
 
 impl Room {
     fn start(keys: &[(&str, &str)]) -> Self {
+        Self::start_in(&Home::new(), keys)
+    }
+
+    fn start_in(home: &Arc<Home>, keys: &[(&str, &str)]) -> Self {
         let mut all = vec![("HTTP__API_KEY", KEY), ("NUMBERS__700__ROOM", "den"), ("ROOMS__DEN__MAX_MEMBERS", "3")];
         all.extend(keys);
-        Self { server: Server::start(&all) }
+        Self { server: Server::start_in(home, &all) }
     }
 
     /// Somebody calls the room, who says a tone.
@@ -418,6 +424,51 @@ fn a_recording_of_the_room_has_all_voices() {
 }
 
 #[test]
+fn whoever_comes_into_a_room_that_is_recorded_is_told_before() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("sounds")).unwrap();
+    std::fs::write(home.path().join("sounds/told.wav"), wav_of_tone(1_700, 800)).unwrap();
+    let keys = [("SOUNDS__DIRECTORY", "sounds"), ("ROOMS__DEN__ANNOUNCEMENT_FILE", "told.wav")];
+    let room = Room::start_in(&home, &[keys[0], keys[1], ("ROOMS__DEN__RECORD", "true")]);
+    let told = |member: &Member| member.peer.levels(0, DESK).iter().filter(|it| **it > 1_500.0).count();
+    let mut first = room.call(A);
+    talk(&mut [&mut first.peer], 20, SECOND / 2);
+    assert!(room.members().is_empty(), "it is still being told");
+    talk(&mut [&mut first.peer], 20, SECOND);
+    assert_eq!(room.members().len(), 1);
+    assert!((38..=42).contains(&told(&first)), "{}", told(&first));
+    // What is said while the second one is told is not in the room yet.
+    let mut second = room.call(C);
+    talk(&mut [&mut first.peer, &mut second.peer], 20, SECOND / 2);
+    second.peer.sing(B);
+    talk(&mut [&mut first.peer, &mut second.peer], 20, SECOND * 2);
+    assert_eq!(heard(&mut [first, second]), [vec![B], vec![A]]);
+    let last = room.call_of(1);
+    room.ask("POST", "rooms/den/end", "");
+    let path = format!("calls/{last}/recording");
+    assert!(room.server.wait(ANSWER_MAX, || room.ask("GET", &path, "").status == 200), "{}", room.server.log());
+    let file = room.ask("GET", &path, "").bytes;
+    let samples = hound::WavReader::new(&file[..]).unwrap().into_samples::<i16>();
+    let samples: Vec<f64> = samples.map(|it| f64::from(it.unwrap())).step_by(4).collect();
+    let loud = |hz| tone_peer::levels(&samples, hz).iter().filter(|it| **it > 1_500.0).count();
+    assert!(loud(A) > 100 && loud(B) > 50, "{} {}", loud(A), loud(B));
+    assert_eq!((loud(C), loud(DESK)), (0, 0));
+}
+
+#[test]
+fn who_is_in_a_room_is_told_when_its_recording_begins() {
+    let room = Room::start(&[("ROOMS__DEN__ANNOUNCEMENT_FILE", "ringback")]);
+    let mut member = room.call(A);
+    talk(&mut [&mut member.peer], 20, SECOND / 2);
+    assert_eq!(room.members().len(), 1, "nobody is told of what is not recorded");
+    let loud = |it: &Member| it.peer.levels(0, 440.0).iter().filter(|it| **it > 500.0).count();
+    let before = loud(&member);
+    assert_eq!(room.ask("POST", "rooms/den/recording", r#"{"action": "start"}"#).status, 204);
+    talk(&mut [&mut member.peer], 20, SECOND * 2);
+    assert!(loud(&member) > before + 20, "{before}, {}", loud(&member));
+}
+
+#[test]
 fn a_member_is_recorded_by_itself_and_transferred_out_of_the_room() {
     let desk = Carrier::start();
     let room = Room::start(&[]);
@@ -476,4 +527,37 @@ fn somebody_who_is_invited_is_in_the_room_when_they_answer() {
     assert_eq!(guest.tones(from[1], &TONES), [A]);
     guest_at.hang_up(&invite);
     room.wait_for_members(1);
+}
+
+#[test]
+fn a_user_is_invited_by_name() {
+    let room = Room::start(&[("USERS__100__PASSWORD", "secret"), ("USERS__101__PASSWORD", "secret")]);
+    let mut a = room.call(A);
+    room.wait_for_members(1);
+    let mut telephone = Phone::udp(&room.server);
+    let contact = format!("<sip:100@{}>", telephone.wire.local());
+    assert_eq!(Credentials::of("100", "secret").register(&mut telephone, &contact).status(), Some(200));
+    assert_eq!(room.ask("POST", "rooms/den/members", r#"{"to": "102"}"#).status, 400);
+    assert_eq!(room.ask("POST", "rooms/den/members", r#"{"to": "100"}"#).status, 201);
+    let mut guest = TonePeer::new(B);
+    let invite = telephone.wire.request("INVITE");
+    assert_eq!(invite.header("To").map(|it| it.contains("sip:100@")), Some(true), "{invite:?}");
+    guest.agree(&invite);
+    let sdp = guest.sdp_answering(&invite);
+    telephone.wire.send(invite.answer("200 OK", &[&format!("Contact: {contact}")], &sdp).as_bytes());
+    telephone.wire.request("ACK");
+    room.wait_for_members(2);
+    talk(&mut [&mut a.peer, &mut guest], 20, SECOND * 7 / 10);
+    let from = [a.peer.heard.len(), guest.heard.len()];
+    talk(&mut [&mut a.peer, &mut guest], 20, SECOND);
+    assert_eq!([a.peer.tones(from[0], &TONES), guest.tones(from[1], &TONES)], [[B], [A]]);
+    // Who is a user but nowhere to be found.
+    let answer = room.ask("POST", "rooms/den/members", r#"{"to": "101"}"#);
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let call = serde_json::from_str::<Value>(&answer.body).unwrap()["call"].as_str().unwrap().to_owned();
+    let so = room.server.wait(ANSWER_MAX, || {
+        let record = room.ask("GET", &format!("calls/{call}"), "").body;
+        serde_json::from_str::<Value>(&record).is_ok_and(|it| it["sip_status"] == 480)
+    });
+    assert!(so, "{}", room.ask("GET", &format!("calls/{call}"), "").body);
 }

@@ -62,15 +62,15 @@ fn calls_on_one_port_are_told_apart_and_an_address_that_is_taken_gets_its_own() 
     }
 }
 
-struct Call {
-    caller: Phone,
-    called: RtpPeer,
+pub(crate) struct Call {
+    pub(crate) caller: Phone,
+    pub(crate) called: RtpPeer,
     /// Where the called telephone is to send.
-    called_remote: std::net::SocketAddr,
+    pub(crate) called_remote: std::net::SocketAddr,
 }
 
 impl Call {
-    fn set_up(server: &Server, carrier: &Carrier, mut caller: Phone) -> Self {
+    pub(crate) fn set_up(server: &Server, carrier: &Carrier, mut caller: Phone) -> Self {
         let called = RtpPeer::new();
         let offer = std::thread::scope(|scope| {
             let answering = scope.spawn(|| answer(carrier, &called.socket, 0, "PCMU"));
@@ -81,14 +81,14 @@ impl Call {
     }
 
     /// Of 30 ms, as nothing that is coded again is.
-    fn packet(&mut self, mark: u8) -> Vec<u8> {
+    pub(crate) fn packet(&mut self, mark: u8) -> Vec<u8> {
         let mut packet = self.caller.media.packet();
         packet.truncate(12);
         packet.extend([mark; 240]);
         packet
     }
 
-    fn passes_both_ways(&mut self, mark: u8) {
+    pub(crate) fn passes_both_ways(&mut self, mark: u8) {
         let remote = self.caller.media.remote.unwrap();
         assert!((0..200).any(|_| {
             let packet = self.packet(mark);

@@ -90,24 +90,24 @@ fn an_agent_speaks_and_hears_keys_under_srtp_on_a_shared_port() {
     phone.hang_up();
 }
 
-struct Call {
-    phone: Phone,
-    near: End,
-    far: End,
+pub(crate) struct Call {
+    pub(crate) phone: Phone,
+    pub(crate) near: End,
+    pub(crate) far: End,
     number: u8,
 }
 
 /// A telephone's end of secured media.
-struct End {
-    socket: UdpSocket,
-    remote: SocketAddr,
+pub(crate) struct End {
+    pub(crate) socket: UdpSocket,
+    pub(crate) remote: SocketAddr,
     peer: RtpPeer,
-    seals: Context,
+    pub(crate) seals: Context,
     opens: Context,
 }
 
 impl Call {
-    fn set_up(server: &Server, carrier: &Carrier, number: u8) -> Self {
+    pub(crate) fn set_up(server: &Server, carrier: &Carrier, number: u8) -> Self {
         let mut phone = Phone::udp(server);
         let called = UdpSocket::bind("127.0.0.1:0").unwrap();
         let offer = secured(&phone.sdp("sendrecv"), "RTP/SAVP", 1, number);
@@ -135,7 +135,7 @@ impl Call {
     }
 
     #[track_caller]
-    fn passes_both_ways(&mut self) {
+    pub(crate) fn passes_both_ways(&mut self) {
         assert!(pass(&mut self.near, &mut self.far), "call {}", self.number);
         assert!(pass(&mut self.far, &mut self.near), "call {}", self.number);
     }
@@ -173,7 +173,7 @@ impl End {
     }
 
     /// The next packet, of 30 ms so that it is known not to have been coded again: plain, and as it is sent.
-    fn packet(&mut self) -> (Vec<u8>, Vec<u8>) {
+    pub(crate) fn packet(&mut self) -> (Vec<u8>, Vec<u8>) {
         let mut plain = self.peer.packet();
         plain.truncate(12);
         let mark = plain[3];
@@ -183,7 +183,7 @@ impl End {
     }
 
     /// What the next packet of audio that comes says; nothing after a tenth of a second.
-    fn next(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
         let end = Instant::now() + Duration::from_millis(100);
         while let Some(packet) = self.receive(end) {
             if packet[1] & 0x7f == 0 {

@@ -30,13 +30,15 @@ pub(crate) struct TonePeer {
     sequence: u16,
     timestamp: u32,
     pub(crate) heard: Vec<Heard>,
+    /// Packets of telephone events that came.
+    pub(crate) events: usize,
     /// How it codes and secures what it says; as µ-law, plain, without.
     voice: Option<Box<Mutex<Voice>>>,
 }
 
 impl TonePeer {
     pub(crate) fn on(socket: UdpSocket, remote: Option<SocketAddr>, hz: f64) -> Self {
-        Self { socket, remote, hz, sequence: 100, timestamp: 0, heard: vec![], voice: None }
+        Self { socket, remote, hz, sequence: 100, timestamp: 0, heard: vec![], events: 0, voice: None }
     }
 
     pub(crate) fn new(hz: f64) -> Self {
@@ -172,6 +174,7 @@ impl TonePeer {
         self.socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 2_048];
         while let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
+            self.events += usize::from(Some(from) == self.remote && length > 12 && buffer[1] & 0x7F == 101);
             if let Some(voice) = self.voice.as_mut().filter(|_| Some(from) == self.remote) {
                 self.heard.extend(voice.get_mut().unwrap().hear(&mut buffer[..length]));
                 continue;

@@ -4,11 +4,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use hookswitch::codec::AudioCodec;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::credentials::Credentials;
 use crate::rtp_peer::Sends;
 use crate::server_process::{Home, Server, free_port};
 use crate::sip_phone::{ANSWER_MAX, Phone, Wire};
+use crate::tone_peer::{TonePeer, talk};
 
 #[test]
 fn a_call_over_a_websocket() {
@@ -76,6 +79,53 @@ fn what_is_too_large_or_no_websocket_ends_the_connection_and_only_that() {
     phone.wire.send(b"no SIP at all");
     assert_eq!(phone.ask("OPTIONS", &[]).status(), Some(200), "a message that is none costs nothing else");
     Phone::assert_served(&server);
+}
+
+#[test]
+fn a_telephone_on_a_websocket_that_is_no_browser_is_called_with_what_its_user_takes() {
+    for (keys, profile, is_secured) in [
+        (&[][..], "UDP/TLS/RTP/SAVPF", false),
+        (&[("USERS__DESK__MEDIA", "plain")], "RTP/AVP", false),
+        (&[("USERS__DESK__MEDIA", "plain"), ("MEDIA__SRTP", "required")], "RTP/SAVP", true),
+    ] {
+        let mut all = vec![("USERS__DESK__PASSWORD", "secret"), ("NUMBERS__500__USER", "desk")];
+        all.extend(keys);
+        let (server, ws) = start(&all);
+        let mut desk = Phone::new(Wire::ws(ws, None, "sip").unwrap(), ws);
+        let contact = "<sip:desk@desk.invalid;transport=ws>";
+        assert_eq!(Credentials::of("desk", "secret").register(&mut desk, contact).status(), Some(200));
+        let mut called = TonePeer::speaking(900.0, AudioCodec::Pcmu, is_secured);
+        let mut caller = TonePeer::speaking(500.0, AudioCodec::Pcmu, is_secured);
+        let mut phone = Phone::udp(&server);
+        let answer = std::thread::scope(|scope| {
+            let calling = scope.spawn(|| phone.invite_offering("500", &caller.sdp_offering()));
+            let invite = desk.wire.request("INVITE");
+            let offered = invite.sdp("m=audio ").unwrap();
+            assert_eq!(offered.split(' ').nth(1), Some(profile), "{invite:?}");
+            if profile == "UDP/TLS/RTP/SAVPF" {
+                desk.wire.send(invite.reply("488 Not Acceptable Here").as_bytes());
+                return calling.join().unwrap();
+            }
+            called.agree(&invite);
+            let answer = invite.answer("200 OK", &[&format!("Contact: {contact}")], &called.sdp_answering(&invite));
+            desk.wire.send(answer.as_bytes());
+            desk.wire.request("ACK");
+            calling.join().unwrap()
+        });
+        if profile == "UDP/TLS/RTP/SAVPF" {
+            assert_eq!(answer.status(), Some(488), "{answer:?}");
+            continue;
+        }
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        caller.agree(&answer);
+        talk(&mut [&mut caller, &mut called], 20, Duration::from_millis(500));
+        let from = [caller.heard.len(), called.heard.len()];
+        talk(&mut [&mut caller, &mut called], 20, Duration::from_secs(1));
+        assert_eq!(caller.tones(from[0], &[500.0, 900.0]), [900.0]);
+        assert_eq!(called.tones(from[1], &[500.0, 900.0]), [500.0]);
+        phone.hang_up();
+        desk.wire.request("BYE");
+    }
 }
 
 fn start(keys: &[(&str, &str)]) -> (Server, SocketAddr) {

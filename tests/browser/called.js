@@ -1,7 +1,9 @@
 // A telephone in a page that registers (RFC 3261 §10, digest with SHA-256), is called once, says a tone of 1,000 Hz and
 // tells what it hears. Parameters of the page: `sip` (ws://… or wss://…), `user`, `password`, `hears` (the tone in hertz that
 // it waits for), `steps` (what it does once it hears that, one after the other: restart, hold, resume, hang-up; silence and
-// sound, for which it waits; or leave, before it is called), `answers` (no: it rings only).
+// sound, for which it waits; or leave, before it is called), `answers` (no: it rings only), `tones` (in the place of `hears` and
+// `steps`: it tells which of these are heard, whenever others are, until the call is over), `calls` (a number that it calls
+// itself, in the place of being called).
 "use strict";
 
 const query = new URLSearchParams(location.search);
@@ -61,6 +63,9 @@ async function registered(response) {
     if (query.get("steps") === "leave") {
       call.socket.close();
       await report("over", { by: "us" });
+    }
+    if (query.has("calls")) {
+      await dial(`sip:${query.get("calls")}@${server}`);
     }
     return;
   }
@@ -166,6 +171,31 @@ async function invited(request) {
   respond(request, "200 OK", await answered(request.split("\r\n\r\n")[1]));
 }
 
+async function dial(uri) {
+  await open();
+  call.connection.addTransceiver(call.track, { direction: "sendrecv" });
+  await call.connection.setLocalDescription(await call.connection.createOffer());
+  const [tag, id, from] = [random(), random(), `<sip:${query.get("user")}@${server}>`];
+  const send = (method, target, to, body) =>
+    write(`${method} ${target} SIP/2.0`, [
+      `Via: SIP/2.0/${via} ${host};branch=z9hG4bK${random()}`,
+      "Max-Forwards: 70",
+      `From: ${from};tag=${tag}`,
+      `To: ${to}`,
+      `Call-ID: ${id}`,
+      `CSeq: 1 ${method}`,
+      `Contact: ${own}`,
+    ], body);
+  send("INVITE", uri, `<${uri}>`, await gathered());
+  const response = await new Promise((done) => call.waiting.set("1 INVITE", done));
+  if (!response.startsWith("SIP/2.0 200 ")) {
+    throw new Error(response.split("\r\n")[0]);
+  }
+  send("ACK", /<([^>]+)>/.exec(header(response, "contact"))[1], header(response, "to"), "");
+  await call.connection.setRemoteDescription({ type: "answer", sdp: response.split("\r\n\r\n")[1] });
+  await converse();
+}
+
 // The loudest tone of right now, or 0 in silence.
 function heard() {
   if (!call.ear) {
@@ -243,7 +273,33 @@ const steps = {
   },
 };
 
+function level(hz) {
+  const levels = new Float32Array(call.ear.frequencyBinCount);
+  call.ear.getFloatFrequencyData(levels);
+  const at = Math.round((hz * call.ear.fftSize) / call.ear.context.sampleRate);
+  return Math.max(...levels.slice(at - 1, at + 2));
+}
+
+// Tells which of the tones are heard, once they have been the same for more than half a second.
+async function listen(tones) {
+  let [told, before, same] = [undefined, "", 0];
+  while (!call.isOver) {
+    await pause(100);
+    const now = tones.filter((hz) => call.ear && level(hz) > -40).join(" ");
+    same = now === before ? same + 1 : 0;
+    before = now;
+    if (same >= 6 && now !== told) {
+      told = now;
+      await report("hears", { tones: now, ...(await statistics()) });
+    }
+  }
+}
+
 async function converse() {
+  if (query.has("tones")) {
+    await listen(query.get("tones").split(",").map(Number));
+    return;
+  }
   const tone = Number(query.get("hears"));
   await hears(tone, "answered");
   for (const step of (query.get("steps") || "").split(",").filter((it) => it)) {
@@ -264,6 +320,7 @@ const requests = {
     }
   },
   BYE: async (request) => {
+    call.isOver = true;
     respond(request, "200 OK");
     await report("over", { by: "them" });
   },

@@ -11,9 +11,9 @@ use crate::{alone, browser};
 
 const PASSWORD: &str = "a secret of the page";
 /// What the telephone says, in hertz.
-const CALLER_HZ: f64 = 450.0;
+pub(crate) const CALLER_HZ: f64 = 450.0;
 /// What the page says.
-const PAGE_HZ: f64 = 1_000.0;
+pub(crate) const PAGE_HZ: f64 = 1_000.0;
 
 #[test]
 fn both_sides_hear_each_other_through_a_restart_of_ice_in_opus_and_a_hold() {
@@ -80,10 +80,10 @@ fn a_browser_that_goes_in_the_middle_of_a_call_is_missed_before_silence_would_te
 }
 
 /// A page that has registered, and who calls it.
-struct Called {
-    secured: Secured,
-    page: Process,
-    phone: Phone,
+pub(crate) struct Called {
+    pub(crate) secured: Secured,
+    pub(crate) page: Process,
+    pub(crate) phone: Phone,
 }
 
 /// What became of the call.
@@ -95,19 +95,24 @@ struct Phases {
 
 impl Called {
     fn start(scheme: &str, parameters: &[&str]) -> Self {
+        Self::start_with(scheme, &[], parameters)
+    }
+
+    /// At a server with more keys.
+    #[track_caller]
+    pub(crate) fn start_with(scheme: &str, keys: &[(&str, &str)], parameters: &[&str]) -> Self {
         let (ws, wss) = (free_port(), free_port());
         let sockets = format!("ws://127.0.0.1:{ws},wss://127.0.0.1:{wss}");
-        let secured = Secured::start_with(
-            &sockets,
-            &[
-                ("SIP__ORIGINS", "*"),
-                ("SIP__DIGEST", "SHA-256"),
-                ("USERS__PAGE__PASSWORD", PASSWORD),
-                ("NUMBERS__500__USER", "page"),
-                ("AGENTS__TALKER__ON_FAX", "desk"),
-                ("AGENTS__TALKER__TRANSFERS__DESK", "page"),
-            ],
-        );
+        let mut all = vec![
+            ("SIP__ORIGINS", "*"),
+            ("SIP__DIGEST", "SHA-256"),
+            ("USERS__PAGE__PASSWORD", PASSWORD),
+            ("NUMBERS__500__USER", "page"),
+            ("AGENTS__TALKER__ON_FAX", "desk"),
+            ("AGENTS__TALKER__TRANSFERS__DESK", "page"),
+        ];
+        all.extend(keys);
+        let secured = Secured::start_with(&sockets, &all);
         let sip = if scheme == "ws" { format!("ws://127.0.0.1:{ws}") } else { format!("wss://127.0.0.1:{wss}") };
         let password = format!("password={PASSWORD}");
         let parameters: Vec<&str> = ["page=called", "user=page", &password].iter().chain(parameters).copied().collect();

@@ -159,6 +159,7 @@ impl Phone {
             payload_type: self.payload_type(),
             received_payload_type: self.payload_type(),
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: None,

@@ -154,5 +154,6 @@ fn configure(config: &mut CallsConfig, admission: TrunkAdmission, has_users: boo
         registrar: RegistrarConfig::default(),
         users: vec![],
         caller_ids: std::collections::BTreeMap::new(),
+        plain_media: std::collections::BTreeSet::new(),
     });
 }

@@ -118,7 +118,7 @@ fn early_media_are_heard_by_the_caller() {
         3.100 < a ACK
         4.000 < b INFO body=application/dtmf-relay:Signal=5
         4.000 > b 200 INFO
-        4.000 ! send-digit 0 5
+        4.000 ! digit 1 5
         4.000 # Digit
         5.000 < a INVITE re sdp=sendrecv
         5.000 > a 200 INVITE sendrecv v3

@@ -305,14 +305,15 @@ impl Peer {
                     self.leg = Some(leg);
                     format!("! open-media{}", remote.as_ref().map_or_else(String::new, show_media))
                 }
-                Output::UpdateMedia { remote, .. } => format!("! update-media{}", show_media(&remote)),
+                Output::UpdateMedia { remote, is_another, .. } => {
+                    format!("! update-media{}{}", if is_another { " another" } else { "" }, show_media(&remote))
+                }
                 Output::CloseMedia { .. } => "! close-media".to_owned(),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
                 Output::Unbridge { a, b } => format!("! unbridge {} {}", a.index, b.index),
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
                 Output::Supervising { leg } => format!("! supervising {}", leg.index),
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
-                Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::EnterRoom { room, .. } => format!("! enter-room {}", room.0),
                 Output::Answered { .. } => "! answered".to_owned(),

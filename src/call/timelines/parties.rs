@@ -105,6 +105,7 @@ impl Parties {
             registrar: registrar::RegistrarConfig::default(),
             users: vec![(AccountId::default(), "100".to_owned(), crate::identity::Secret::new("secret"))],
             caller_ids: BTreeMap::new(),
+            plain_media: std::collections::BTreeSet::new(),
         });
         config.routes.insert_user(AccountId::default(), "100");
         config.session_timers.outbound = false;
@@ -309,8 +310,9 @@ impl Parties {
                     self.calls.handle_media_opened(leg, address, self.now);
                     continue;
                 }
-                Output::UpdateMedia { leg, peer, remote } => {
-                    format!("! update-media {} {peer}{}", leg.index, show_change(&remote))
+                Output::UpdateMedia { leg, peer, remote, is_another } => {
+                    let who = if is_another { " another" } else { "" };
+                    format!("! update-media {} {peer}{who}{}", leg.index, show_change(&remote))
                 }
                 Output::CloseMedia { leg } => format!("! close-media {}", leg.index),
                 Output::Bridge { a, b } => format!("! bridge {} {}", a.index, b.index),
@@ -318,11 +320,10 @@ impl Parties {
                 Output::PlaySound { leg, sound } => format!("! play {} {sound:?}", leg.index),
                 Output::Supervising { leg } => format!("! supervising {}", leg.index),
                 Output::SupervisorGone { .. } => "! supervisor-gone".to_owned(),
-                Output::SendDigit { leg, digit, .. } => format!("! send-digit {} {digit}", leg.index),
                 Output::StartAgent { agent, .. } => format!("! start-agent {}", agent.0),
                 Output::EnterRoom { room, .. } => format!("! enter-room {}", room.0),
                 Output::Answered { leg, .. } => format!("! answered {}", leg.index),
-                Output::Digit { digit, .. } => format!("! digit {digit}"),
+                Output::Digit { leg, digit, .. } => format!("! digit {} {digit}", leg.index),
                 Output::Transferred { outcome, .. } => format!("! transferred {outcome:?}"),
                 Output::TransferAsked { to, .. } => format!("! transfer-asked {to}"),
                 Output::Ended { end, .. } => ended(end),

@@ -60,7 +60,6 @@ fn digits_and_questions_within_the_dialog_are_answered_and_refer_is_declined() {
         1.000 < INFO cseq=2 body=application/dtmf:5
         1.000 > 200 INFO
         1.000 ! digit 5
-        1.000 # Digit
         2.000 < INFO cseq=3 body=text/plain:5
         2.000 > 415 INFO Accept
         3.000 < INFO cseq=4

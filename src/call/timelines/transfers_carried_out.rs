@@ -216,7 +216,7 @@ fn a_caller_sends_our_agent_on() {
         4.000 # LegAnswered 1
         4.000 # Transferred Succeeded
         4.000 > a NOTIFY [SIP/2.0 200 OK]
-        4.000 ! update-media 0 192.0.2.11 send receive
+        4.000 ! update-media 0 192.0.2.11 another send receive
         4.000 # Replaced
         4.000 > a BYE
         4.000 # LegEnded 1 HungUp
@@ -250,7 +250,7 @@ fn a_caller_sends_our_agent_on_and_leaves_at_once() {
         4.000 > b ACK
         4.000 # LegAnswered 1
         4.000 # Transferred Succeeded
-        4.000 ! update-media 0 192.0.2.11 send receive
+        4.000 ! update-media 0 192.0.2.11 another send receive
         4.000 # Replaced
         4.000 # LegEnded 1 HungUp
         9.000 < hang-up
@@ -319,7 +319,7 @@ fn an_attended_transfer_joins_two_calls() {
         2.000 > a 202 REFER
         2.000 > a NOTIFY [SIP/2.0 100 Trying]
         2.000 ! unbridge 0 1
-        2.000 ! update-media 0 192.0.2.11 send receive
+        2.000 ! update-media 0 192.0.2.11 another send receive
         2.000 > b INVITE sendrecv v2
         2.000 # Replaced
         2.000 > a2 BYE

@@ -31,11 +31,12 @@ impl Peer {
         self.calls.handle_answer(question, answer, self.now);
     }
 
-    /// Orders a call. Options: `trunk`, `to`.
+    /// Orders a call. Options: `trunk`, `to`, `user`.
     pub(super) fn order(&mut self, options: &std::collections::BTreeMap<&str, &str>) {
         let order = Order {
             account: AccountId::default(),
             to: options.get("to").copied().unwrap_or("tel:+4930123").parse().expect("a URI"),
+            user: options.get("user").map(|it| (*it).to_owned()),
             from: CallerId::OfTrunk,
             display_name: None,
             headers: vec![],

@@ -31,6 +31,7 @@ fn users_only(config: &mut CallsConfig) {
         registrar: RegistrarConfig::default(),
         users: vec![(AccountId::default(), "100".to_owned(), Secret::new("secret"))],
         caller_ids: std::collections::BTreeMap::new(),
+        plain_media: std::collections::BTreeSet::new(),
     });
     let admission = &mut config.listeners[0].1;
     *admission = Admission { unknown_sources: false, users: true, ..admission.clone() };
@@ -59,6 +60,39 @@ fn telephones_register_with_their_password() {
         2.000 ! registration Bound
         2.100 < REGISTER cseq=4 auth=secret h=Expires:60
         2.100 > 401 REGISTER
+        62.000 ! registration Unbound",
+    );
+}
+
+#[test]
+fn a_user_is_called_where_it_is_registered() {
+    check_users(
+        "
+        0.000 < order user=100
+        0.000 # Offered
+        0.000 ! ended Rejected Some(480) Local
+        0.000 # Ended
+        0.100 < REGISTER
+        0.100 > 401 REGISTER
+        1.000 < REGISTER cseq=2 auth=guess
+        1.000 > 401 REGISTER
+        2.000 < REGISTER cseq=3 auth=secret h=Expires:60
+        2.000 > 200 REGISTER
+        2.000 ! registration Bound
+        3.000 < order user=100
+        3.000 # Offered
+        3.000 ! open-media
+        3.010 < media-opened
+        3.010 > INVITE sendrecv v1
+        3.100 < 486
+        3.100 > ACK
+        3.100 ! close-media
+        3.100 ! ended Rejected Some(486) Remote
+        3.100 # Ended
+        4.000 < order user=101
+        4.000 # Offered
+        4.000 ! ended Rejected Some(480) Local
+        4.000 # Ended
         62.000 ! registration Unbound",
     );
 }

@@ -197,7 +197,6 @@ impl Shell {
                 | Output::Bridge { .. }
                 | Output::Unbridge { .. }
                 | Output::PlaySound { .. }
-                | Output::SendDigit { .. }
                 | Output::StartAgent { .. }
                 | Output::EnterRoom { .. }
                 | Output::Answered { .. }

@@ -300,7 +300,8 @@ impl Incoming {
         if !is_reliable || self.early_offer.is_some() {
             return None;
         }
-        let mut negotiation = new_negotiation(self.id, local, self.dialog.flow, shared);
+        let flow = self.dialog.flow;
+        let mut negotiation = new_negotiation(self.id, local, flow, flow.kind.is_websocket(), shared);
         let offer = negotiation.offer();
         self.early_offer = Some(negotiation);
         Some(offer)

@@ -51,6 +51,8 @@ pub(crate) struct Invitation {
     pub(crate) peer: Option<usize>,
     /// The address of our media session.
     pub(crate) local: SocketAddr,
+    /// Whether it is offered what browsers take.
+    pub(crate) is_browser: bool,
     /// Through how many more hops it may go.
     pub(crate) max_forwards: u8,
     /// The codec to offer first, if it is one of ours.
@@ -156,7 +158,7 @@ impl Session {
         }
         let peer = invitation.peer.or_else(|| shared.peers.at(flow, None).first().copied());
         shared.peers.assign(id, peer);
-        let mut negotiation = new_negotiation(id, local, flow, shared);
+        let mut negotiation = new_negotiation(id, local, flow, invitation.is_browser, shared);
         if let Some(codec) = prefers {
             negotiation.prefer(codec);
         }

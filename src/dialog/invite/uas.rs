@@ -143,7 +143,8 @@ impl Session {
                 (negotiation, Some(answer).filter(|_| !is_agreed), Some(media), OfferInOk::None)
             }
             None => {
-                let mut negotiation = new_negotiation(self.id, local, dialog.flow, shared);
+                let mut negotiation =
+                    new_negotiation(self.id, local, dialog.flow, dialog.flow.kind.is_websocket(), shared);
                 let description = negotiation.offer();
                 (negotiation, Some(description), None, OfferInOk::First)
             }
@@ -260,7 +261,8 @@ impl Incoming {
     /// Answers the offer, if there is one and it is not answered yet.
     pub(super) fn fix_answer(&mut self, local: SocketAddr, shared: &mut Shared) {
         if let (None, Some(offer)) = (&self.answered, &self.offer) {
-            let mut negotiation = new_negotiation(self.id, local, self.dialog.flow, shared);
+            let flow = self.dialog.flow;
+            let mut negotiation = new_negotiation(self.id, local, flow, flow.kind.is_websocket(), shared);
             let (answer, media) = negotiation.answer(offer);
             self.answered = Some((negotiation, answer, media));
         }
@@ -276,12 +278,17 @@ fn read_offer(request: &Request, flow: Flow, peer: Option<usize>, shared: &mut S
     offer.map_err(|it| it.refusal())
 }
 
-/// Our side of the offers and answers of a new dialog.
-pub(super) fn new_negotiation(id: DialogId, local: SocketAddr, flow: Flow, shared: &mut Shared) -> Negotiation {
+/// Our side of the offers and answers of a new dialog. Who is at the other end of a websocket is a browser, as far as is
+/// known before it says anything.
+pub(super) fn new_negotiation(
+    id: DialogId,
+    local: SocketAddr,
+    flow: Flow,
+    is_browser: bool,
+    shared: &mut Shared,
+) -> Negotiation {
     let session_id = shared.transactions.tokens().session_id();
     let capabilities = shared.capabilities(shared.peers.of_session(id)).clone();
     let terms = capabilities.srtp_terms(flow.kind.is_secure());
-    // Who is at the other end of a websocket is a browser, as far as is known before it says anything.
-    let is_browser = flow.kind.is_websocket();
     Negotiation::new(capabilities, terms, session_id, local, is_browser, shared.transactions.tokens().rng())
 }

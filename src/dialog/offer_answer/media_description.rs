@@ -27,6 +27,8 @@ pub struct MediaDescription {
     pub telephone_event: Option<TelephoneEvents>,
     /// How much audio a packet of ours holds, in milliseconds: what the peer asks for, as far as the codec has it.
     pub ptime_ms: u16,
+    /// The longest packet that the peer takes, in milliseconds, if it says so (RFC 8866 §6.5).
+    pub maxptime_ms: Option<u16>,
     /// The keys, if media are secured.
     pub keys: Option<Box<Keys>>,
     /// What agreed on ICE and DTLS, if the peer is a browser: then that finds out where media go.

@@ -30,6 +30,7 @@ pub(super) struct Stream {
     /// Payload type and clock.
     telephone_event: Option<(u8, u32)>,
     ptime_ms: u16,
+    maxptime_ms: Option<u16>,
     sends: bool,
     receives: bool,
 }
@@ -73,6 +74,7 @@ impl Stream {
             comfort_noise: comfort_noise(media, codec).filter(|_| capabilities.comfort_noise),
             telephone_event: telephone_event(media, codec).filter(|_| capabilities.keys == super::Keys::Events),
             ptime_ms: ptime_ms(media, codec),
+            maxptime_ms: media.attributes.maxptime_ms().map(|it| it.max(PTIME_MS_MIN)),
             sends: direction.sends(),
             receives: direction.receives() && !ip.is_unspecified(),
         })
@@ -100,6 +102,7 @@ impl Stream {
                 clock_hz,
             }),
             ptime_ms: self.ptime_ms,
+            maxptime_ms: self.maxptime_ms,
             keys: keys.map(Box::new),
             webrtc: webrtc.map(Box::new),
             send: self.receives,

@@ -148,6 +148,10 @@ impl AnswerDetector {
         self.voice_ms = 0;
         self.words = 0;
         self.run = 0;
+        // What the network said while it rang is no word of whoever answers.
+        if !matches!(self.answer, Some(Answer::Unavailable | Answer::Fax)) {
+            self.answer = None;
+        }
     }
 
     /// Hears 20 ms; silence where nothing came, so that time passes.

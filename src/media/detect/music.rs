@@ -40,7 +40,8 @@ pub struct MusicVerdict {
 #[derive(Clone, Debug)]
 pub struct MusicDetector {
     rate: SampleRate,
-    notes: [Goertzel; NOTES],
+    /// In fours, from the lowest; the last is not looked at.
+    notes: [[Goertzel; 4]; NOTES.div_ceil(4)],
     /// The block that is being filled, with the window function applied when it is full.
     block: Vec<f32>,
     blocks: VecDeque<Block>,
@@ -64,7 +65,9 @@ impl MusicDetector {
         let hz = |note: usize| LOWEST_HZ * (note as f32 / 12.0).exp2();
         Self {
             rate,
-            notes: std::array::from_fn(|note| Goertzel::new(hz(note), rate.hz() as f32)),
+            notes: std::array::from_fn(|four| {
+                std::array::from_fn(|note| Goertzel::new(hz(4 * four + note), rate.hz() as f32))
+            }),
             block: Vec::with_capacity(rate.frame_len() * BLOCK_FRAMES),
             blocks: VecDeque::with_capacity(WINDOW_BLOCKS),
             at_ms: 0,
@@ -108,7 +111,7 @@ impl MusicDetector {
         for (at, sample) in self.block.iter_mut().enumerate() {
             *sample *= 0.5 - 0.5 * (std::f32::consts::TAU * at as f32 / len).cos();
         }
-        let powers = self.notes.iter().map(|it| it.power(&self.block));
+        let powers = self.notes.iter().flat_map(|it| Goertzel::powers(*it, &self.block)).take(NOTES);
         let strongest = (0_u8..).zip(powers).max_by(|a, b| a.1.total_cmp(&b.1));
         // A sine alone has all of the energy: the window halves its amplitude.
         let share = |power: f32| 8.0 * power / (len * energy);

@@ -4,6 +4,7 @@
 //! sequence numbers and timestamps run on. It sends one packet every [`TICK`] while it may send, and hears one frame
 //! every tick, whether or not packets come.
 
+mod digits;
 mod passing;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 
 use super::TICK;
-use super::control::Control;
+use super::control::{Control, Said};
 use super::dtmf::{DtmfEnded, DtmfEvent, DtmfReceiver};
 pub use super::incoming::Heard;
 use super::incoming::Incoming;
@@ -24,8 +25,8 @@ use super::playout::{Played, PlayoutFrame, PlayoutFull};
 use super::quality::Quality;
 use super::reception::{Reception, Verdict};
 use super::report::{Dropped, Received, Remote, Report, Sent};
-use super::tones::relay::{Means, OneTelling};
-use super::tones::{DtmfToneDetector, DtmfToneEvent};
+use super::tones::DtmfToneDetector;
+use super::tones::relay::{OneTelling, Telling};
 use crate::codec::{AudioCodec, Frame, OpusSettings, SampleRate};
 use crate::limits::RTP_PACKET_AUDIO_MS_MAX;
 use crate::rtp::packet::is_rtcp;
@@ -33,6 +34,7 @@ use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
 use crate::srtp::Rejected;
 use crate::timer::Now;
+use crate::webrtc::Feedback;
 
 /// What a session is told at its beginning.
 #[derive(Clone, Debug, Default)]
@@ -60,6 +62,8 @@ pub struct RemoteMedia {
     pub received_payload_type: u8,
     /// How much audio a packet of ours holds, in milliseconds; brought to what [`AudioCodec::ptime_ms`] allows.
     pub ptime_ms: u16,
+    /// The longest packet that the peer takes (`maxptime`), in milliseconds, if it says so. Longer ones are not passed on.
+    pub maxptime_ms: Option<u16>,
     /// How Opus is sent, if it is that.
     pub opus: OpusSettings,
     /// The payload type of comfort noise, if it was agreed on: then silence is left out. That of RFC 3551 is always taken.
@@ -96,9 +100,11 @@ pub struct Tick {
     pub dtmf: Option<Digit>,
     /// A digit that it has let go of.
     pub dtmf_ended: Option<DtmfEnded>,
+    /// Whether what is heard is the tone of a digit, and whether it is that which tells of it first.
+    pub tone: Option<Telling>,
     /// Frames still to be played.
     pub queued_frames: u16,
-    /// Since when no valid RTP has come. Zero while the leg is held or not yet answered.
+    /// Since when nothing valid has come, neither RTP nor RTCP. Zero while the leg is held or not yet answered.
     pub inactive_for: Duration,
 }
 
@@ -149,6 +155,10 @@ pub struct Session {
     /// `None` if digits are not looked for in the audio.
     tones: Option<Box<DtmfToneDetector>>,
     one_telling: OneTelling,
+    /// The tone of a digit that sounds.
+    tone: Option<Telling>,
+    /// When an event came last.
+    event_heard: Option<Now>,
     /// Counts the peer's streams.
     streams: u32,
     /// Since when packets are passed on, if they are.
@@ -157,6 +167,8 @@ pub struct Session {
     is_overheard: bool,
     /// A digit of the peer that has not ended was passed on packet by packet.
     digit_was_relayed: bool,
+    /// The longest packet of the peer under what is agreed on, in milliseconds.
+    longest_ms: u32,
     outgoing: Outgoing,
     control: Control,
     rtcp_due: Option<RtcpDue>,
@@ -192,10 +204,13 @@ impl Session {
             hears_tones: config.hears_tones,
             tones: None,
             one_telling: OneTelling::default(),
+            tone: None,
+            event_heard: None,
             streams: 0,
             relaying_since: None,
             is_overheard: false,
             digit_was_relayed: false,
+            longest_ms: 0,
             outgoing: Outgoing::new(rng),
             control: Control::new(ChaCha12Rng::from_rng(rng), now),
             rtcp_due: None,
@@ -218,13 +233,26 @@ impl Session {
         self.next_tick = next_tick;
     }
 
+    /// Another peer takes the place of the one before, and hears from us as if for the first time: with an SSRC that it does
+    /// not know and a low sequence number, so that its SRTP has no rollovers to guess. What was agreed on with it follows by
+    /// [`Session::update`].
+    pub fn meet_another(&mut self, rng: &mut ChaCha12Rng) {
+        self.outgoing.begin_anew(rng);
+        self.packets_reported = 0;
+        self.latch = None;
+        self.follow_anew();
+    }
+
     /// Takes what signalling has agreed on: the first answer, a re-INVITE, hold and resume. The peer may come from
-    /// another source only if its address or its [`Latching`] has changed.
+    /// another source only if its address or its [`Latching`] has changed, or if it is silent where it was.
     pub fn update(&mut self, remote: RemoteMedia, now: Now) {
-        let moved = self.remote.is_none_or(|it| (it.rtp, it.latching) != (remote.rtp, remote.latching));
+        let is_elsewhere = |it: RemoteMedia| (it.rtp, it.latching) != (remote.rtp, remote.latching);
+        let moved = self.latch.is_none() || self.remote.is_none_or(is_elsewhere);
         if moved {
             self.latch = Some(Latch::new(remote.rtp, remote.latching));
             self.follow_anew();
+        } else if let Some(latch) = self.latch.as_mut().filter(|_| remote.receive) {
+            latch.renew();
         }
         let before = self.remote.map_or(remote.codec, |it| it.codec);
         if self.remote.is_none_or(|it| it.codec != remote.codec) {
@@ -232,9 +260,15 @@ impl Session {
             self.reception.change_clock(before.clock_hz(), remote.codec.clock_hz());
         }
         if !self.hears_tones || remote.telephone_event.is_some() {
-            self.tones = None;
+            self.listen_for_tones(None);
         } else if self.tones.is_none() || before.rate() != remote.codec.rate() {
-            self.tones = Some(Box::new(DtmfToneDetector::new(remote.codec.rate())));
+            self.listen_for_tones(Some(remote.codec.rate()));
+        }
+        self.longest_ms = 0;
+        let clock = |it: RemoteMedia| it.telephone_event.map(|it| it.clock_hz);
+        if self.remote.is_some_and(|it| clock(it) != clock(remote)) {
+            // Their timestamps may count from somewhere else.
+            self.dtmf.restart();
         }
         let expects_rtp = remote.send && remote.receive;
         self.expected_since = if expects_rtp { self.expected_since.or(Some(now)) } else { None };
@@ -242,13 +276,13 @@ impl Session {
     }
 
     /// Whether a datagram from there could be the peer's: others need not be looked at.
-    pub fn admits(&self, from: SocketAddr) -> bool {
+    pub fn admits(&self, from: SocketAddr, now: Now) -> bool {
         let is_peer = |it: &RemoteMedia| {
             let host = from.ip().to_canonical();
             let destination = self.latch.as_ref().map(|it| it.destination().ip().to_canonical());
             host == it.rtcp.ip().to_canonical() || Some(host) == destination
         };
-        self.latch.as_ref().is_some_and(|it| it.admits(from)) || self.remote.as_ref().is_some_and(is_peer)
+        self.follows_from(from, now) || self.remote.as_ref().is_some_and(is_peer)
     }
 
     /// Counts a datagram that did not get past the leg's [`super::LegTransport`].
@@ -257,8 +291,12 @@ impl Session {
             Rejected::Malformed => self.dropped.malformed += 1,
             Rejected::Forged => self.dropped.unauthenticated += 1,
             Rejected::Replayed => self.dropped.replayed += 1,
-            Rejected::TooManyStreams => self.dropped.ssrc += 1,
         }
+    }
+
+    /// Counts a datagram of which the leg's [`super::LegTransport`] says that it is not the peer's.
+    pub const fn handle_stranger(&mut self) {
+        self.dropped.strangers += 1;
     }
 
     /// Takes notice that a packet of ours has come back as an ICMP error.
@@ -285,6 +323,13 @@ impl Session {
             return;
         };
         self.read_rtcp(datagram, &remote, now);
+    }
+
+    /// Takes what the peer has reported of our stream to a transport that has RTCP of its own.
+    pub fn handle_feedback(&mut self, feedback: &Feedback) {
+        let clock_hz = self.clock_hz();
+        self.control.handle_feedback(feedback, clock_hz);
+        self.heed_loss();
     }
 
     /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
@@ -349,24 +394,11 @@ impl Session {
             played,
             dtmf: None,
             dtmf_ended: None,
+            tone: None,
             queued_frames: u16::try_from(self.outgoing.playout().len()).unwrap_or(u16::MAX),
             inactive_for: self.inactive_for(now),
         };
-        while let Some(event) = self.dtmf.poll_event(|it| tick.has_room_for(it)) {
-            match event {
-                DtmfEvent::Began(digit, means) => {
-                    if self.one_telling.admits(digit, means, now) {
-                        self.received.digits += 1;
-                        tick.dtmf = Some(digit);
-                    }
-                }
-                // Most of it has been passed on already.
-                DtmfEvent::Ended(..) if std::mem::take(&mut self.digit_was_relayed) => (),
-                DtmfEvent::Ended(ended, means) => {
-                    tick.dtmf_ended = self.one_telling.is_admitted(ended.digit, means).then_some(ended);
-                }
-            }
-        }
+        self.tell_digits(&mut tick, now);
         tick
     }
 
@@ -417,6 +449,11 @@ impl Session {
         self.outgoing.mix_in(frame);
     }
 
+    /// Has what is to be played wait, or go on.
+    pub fn pause(&mut self, is_paused: bool) {
+        self.outgoing.is_paused = is_paused;
+    }
+
     /// As [`Session::sent_frame`], without what was mixed in.
     pub fn played_frame(&self) -> Option<&Frame> {
         self.outgoing.played()
@@ -454,8 +491,9 @@ impl Session {
             shortened: counts.shortened,
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: if is_relaying { 0 } else { self.incoming.target_ms() },
+            aim: (!is_relaying).then(|| self.incoming.aim()),
             delay_us: if is_relaying { 0 } else { self.incoming.delay_us(now) },
+            delay_mean_us: counts.delays_us.checked_div(counts.delays),
             ..self.received
         };
         Report {
@@ -479,7 +517,7 @@ impl Session {
     /// Delay: half the round trip if it is known, the jitter buffer, and a packet at the sender.
     fn quality(&self, received: &Received, remote: &Remote) -> Quality {
         let network_us = remote.round_trip_us.unwrap_or(0) / 2;
-        let delay_ms = network_us / 1_000 + received.target_ms + PACKET_MS;
+        let delay_ms = network_us / 1_000 + received.aim.map_or(0, |it| it.target_ms) + PACKET_MS;
         let missing = received.lost + received.late + received.skipped;
         Quality::estimate(self.codec(), missing, received.packets + received.lost, delay_ms)
     }
@@ -494,23 +532,6 @@ impl Session {
 
     fn codec(&self) -> AudioCodec {
         self.remote.map_or(AudioCodec::Pcmu, |it| it.codec)
-    }
-
-    fn hear_tones(&mut self, heard: &Heard) {
-        let Some(tones) = &mut self.tones else {
-            return;
-        };
-        let silence = Frame::silence(self.remote.map_or(SampleRate::Hz8000, |it| it.codec.rate()));
-        let frame = match heard {
-            Heard::Audio(frame) | Heard::Concealed(frame) => frame,
-            Heard::Nothing => &silence,
-        };
-        for event in tones.handle_frame(frame).into_iter().flatten() {
-            self.dtmf.notify(match event {
-                DtmfToneEvent::Began(digit) => DtmfEvent::Began(digit, Means::Tone),
-                DtmfToneEvent::Ended(ended) => DtmfEvent::Ended(ended, Means::Tone),
-            });
-        }
     }
 
     /// How to send now; `None` if we may not.
@@ -570,7 +591,7 @@ impl Session {
 
     /// What a datagram of the RTP socket is, if it is the next of the peer's packets.
     fn check<'a>(&mut self, from: SocketAddr, datagram: &'a [u8], now: Now) -> Option<(Kind, Packet<'a>, RemoteMedia)> {
-        let Some(remote) = self.remote.filter(|_| self.latch.as_ref().is_some_and(|it| it.admits(from))) else {
+        let Some(remote) = self.remote.filter(|_| self.follows_from(from, now)) else {
             self.dropped.strangers += 1;
             return None;
         };
@@ -595,6 +616,11 @@ impl Session {
         }
         let is_next = self.follows(&packet.header, now) && self.is_in_sequence(&packet.header);
         is_next.then_some((kind, packet, remote))
+    }
+
+    fn follows_from(&self, from: SocketAddr, now: Now) -> bool {
+        let is_silent = self.source.is_none_or(|(_, heard)| now - heard >= SOURCE_SILENCE);
+        self.latch.as_ref().is_some_and(|it| it.admits(from, is_silent))
     }
 
     fn count(&mut self, payload: &[u8], now: Now) {
@@ -626,8 +652,11 @@ impl Session {
             return self.incoming.pass_over(header.sequence);
         }
         match kind {
-            Kind::Audio => self.count_arrival(header.timestamp, remote, now),
-            Kind::Event { clock_hz } => self.dtmf.handle(header, payload, clock_hz, now),
+            Kind::Audio => {
+                self.count_arrival(header.timestamp, remote, now);
+                self.note_length(payload, remote.codec);
+            }
+            Kind::Event { clock_hz } => self.take_event(header, payload, clock_hz, now),
             Kind::ComfortNoise => (),
         }
         self.listen_to(kind, header, payload, remote.codec, now);
@@ -658,6 +687,14 @@ impl Session {
         let theirs = self.source.map(|(ssrc, _)| ssrc);
         let result = self.control.handle(datagram, self.outgoing.ssrc(), theirs, remote.codec.clock_hz(), now);
         self.dropped.rtcp += u64::from(result.is_err());
+        if matches!(result, Ok(Said::Report)) {
+            // A telephone that is muted may say nothing else.
+            self.expected_since = self.expected_since.map(|_| now);
+        }
+        self.heed_loss();
+    }
+
+    fn heed_loss(&mut self) {
         if let Some(fraction_lost) = self.control.take_fraction_lost() {
             self.outgoing.expect_loss(fraction_lost);
         }
@@ -665,7 +702,7 @@ impl Session {
 
     fn write_rtcp(&mut self, due: RtcpDue, buffer: &mut [u8]) -> Option<usize> {
         let (RtcpDue::Report(now) | RtcpDue::Bye(now)) = due;
-        let (packets, octets) = (self.outgoing.packets(), self.outgoing.octets());
+        let (packets, octets) = self.outgoing.sent_of_stream();
         let has_sent = packets > std::mem::replace(&mut self.packets_reported, packets);
         let info = has_sent.then(|| SenderInfo {
             ntp: self.control.ntp(now),
@@ -685,15 +722,6 @@ impl Session {
 
     fn clock_hz(&self) -> u32 {
         self.remote.map_or(8_000, |it| it.codec.clock_hz())
-    }
-}
-
-impl Tick {
-    const fn has_room_for(&self, event: &DtmfEvent) -> bool {
-        match event {
-            DtmfEvent::Began(..) => self.dtmf.is_none() && self.dtmf_ended.is_none(),
-            DtmfEvent::Ended(..) => self.dtmf_ended.is_none(),
-        }
     }
 }
 
@@ -757,6 +785,8 @@ fn low_bits(count: u64) -> u32 {
 const PACKET_MS: u32 = 20;
 /// Two streams at once are not mixed up: the one that is followed has to fall silent first.
 const SSRC_SILENCE: Duration = Duration::from_millis(100);
+/// After which another source may be followed if signalling has said so: longer than the longest packet and its jitter.
+const SOURCE_SILENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {
@@ -906,6 +936,80 @@ mod tests {
         leg.hear("203.0.113.9:61002", 2, 160);
         assert_eq!(leg.run(1)[0].to, public);
         assert_eq!((leg.report().received.packets, leg.report().dropped.strangers), (1, 2));
+    }
+
+    #[test]
+    fn a_peer_that_a_nat_has_moved_is_found_again_when_signalling_says_so() {
+        let private = addr("192.168.1.7:4000");
+        let remote = RemoteMedia { rtp: private, latching: Latching::Host(addr("203.0.113.66:0").ip()), ..peer() };
+        let [before, after] = ["203.0.113.66:61000", "203.0.113.66:61002"];
+        let mut leg = Leg::new(remote);
+        leg.hear(before, 1, 160);
+        leg.run(50);
+        leg.hear(after, 2, 160);
+        assert_eq!(leg.run(1)[0].to, addr(before), "nobody has said anything");
+        leg.update(RemoteMedia { send: false, receive: false, ..remote });
+        leg.hear(after, 3, 160);
+        leg.update(remote);
+        leg.hear(before, 4, 160);
+        leg.hear(after, 5, 160);
+        assert_eq!(leg.run(1)[0].to, addr(before), "it is not silent");
+        leg.run(25);
+        leg.hear(after, 6, 160);
+        leg.hear(before, 7, 160);
+        assert_eq!(leg.run(1)[0].to, addr(after));
+    }
+
+    #[test]
+    fn another_peer_hears_a_stream_of_its_own() {
+        let mut leg = Leg::new(peer());
+        leg.hear_stream(0..20);
+        let before = leg.sent.last().cloned().unwrap();
+        let mut rng = ChaCha12Rng::seed_from_u64(5);
+        leg.session.meet_another(&mut rng);
+        let elsewhere = "203.0.113.9:5000";
+        leg.update(RemoteMedia { rtp: addr(elsewhere), rtcp: addr("203.0.113.9:5001"), ..peer() });
+        let first = leg.run(1).remove(0);
+        assert_ne!(first.ssrc, before.ssrc);
+        assert!(first.sequence < 1 << 15 && first.marker && first.to == addr(elsewhere));
+        assert_eq!(first.timestamp, before.timestamp.wrapping_add(160), "time runs on");
+        leg.reports.clear();
+        let datagram = packet(0, 77, 40_000, 9, &[0x80; 160]);
+        leg.session.handle_rtp(addr(elsewhere), &datagram, leg.now);
+        assert_eq!(leg.report().received.packets, 21, "it is followed at once");
+        let sent_before = u32::try_from(leg.sent.len()).unwrap() - 1;
+        while leg.reports.is_empty() && leg.sent.len() < 1_000 {
+            leg.tick();
+        }
+        let report = leg.reports.first().unwrap().1.clone();
+        let Some(Rtcp::SenderReport { ssrc, info, .. }) = Compound::parse(&report).unwrap().packets().next() else {
+            panic!("{report:?}");
+        };
+        assert_eq!((ssrc, info.packets), (first.ssrc, leg.reported_after - sent_before));
+    }
+
+    #[test]
+    fn digits_wait_out_a_hold_and_become_tones_where_events_end() {
+        let mut leg = Leg::new(peer());
+        for digit in ['4', '5'] {
+            leg.session.send_dtmf(Digit::from_char(digit).unwrap(), 100).unwrap();
+        }
+        leg.run(2);
+        leg.update(RemoteMedia { send: false, ..peer() });
+        leg.run(100);
+        leg.update(peer());
+        let resumed = leg.run(1);
+        let event = TelephoneEvent::parse(&resumed[0].payload).unwrap();
+        assert_eq!((event.code, event.duration, resumed[0].payload_type), (5, 160, 101), "the other is over");
+        leg.session.send_dtmf(Digit::from_char('6').unwrap(), 100).unwrap();
+        leg.update(RemoteMedia { telephone_event: None, ..peer() });
+        let tones = leg.run(6);
+        assert!(tones.iter().all(|it| it.payload_type == 0));
+        assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
+        leg.run(20);
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]
@@ -1302,7 +1406,7 @@ mod tests {
                 leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
             }
             leg.tick();
-            target_ms.push(leg.report().received.target_ms);
+            target_ms.push(leg.report().received.aim.unwrap().target_ms);
         }
         let received = leg.report().received;
         assert_eq!(received.lost, 50);
@@ -1445,6 +1549,7 @@ mod tests {
             payload_type: 96,
             received_payload_type: 96,
             ptime_ms,
+            maxptime_ms: None,
             telephone_event: Some(event),
             ..peer()
         };
@@ -1618,6 +1723,7 @@ mod tests {
             payload_type: 0,
             received_payload_type: 0,
             ptime_ms: 20,
+            maxptime_ms: None,
             opus: OpusSettings::default(),
             comfort_noise: None,
             telephone_event: Some(TelephoneEventFormat {

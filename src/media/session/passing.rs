@@ -4,7 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{DtmfEvent, Heard, Kind, RemoteMedia, Session, TICK, Transmit, TransmitKind};
+use super::{Heard, Kind, RemoteMedia, Session, TICK, Transmit, TransmitKind};
+use crate::codec::AudioCodec;
 use crate::media::relay::Relayed;
 use crate::rtp::Packet;
 use crate::timer::Now;
@@ -19,8 +20,12 @@ impl Session {
             Kind::Audio => {
                 self.count_arrival(header.timestamp, &remote, now);
                 units = remote.codec.duration(payload);
+                self.note_length(payload, remote.codec);
             }
-            Kind::Event { clock_hz } => self.dtmf.handle(&header, payload, clock_hz, now),
+            Kind::Event { clock_hz } => {
+                self.take_event(&header, payload, clock_hz, now);
+                self.count_passed_digits(now);
+            }
             Kind::ComfortNoise => (),
         }
         if self.is_overheard {
@@ -36,17 +41,35 @@ impl Session {
         Some(Transmit { to: self.latch?.destination(), kind: TransmitKind::Rtp, len })
     }
 
+    /// Hears a packet that is not to be passed on, as if none were.
+    pub fn keep(&mut self, packet: &Relayed<'_>, now: Now) {
+        if let Some(remote) = self.remote.filter(|_| !self.is_overheard) {
+            self.listen_to(packet.kind, &packet.header, packet.payload, remote.codec, now);
+        }
+    }
+
+    /// Whether the other leg's peer takes packets as long as those that come here.
+    pub fn fits(&self, other: &Self) -> bool {
+        let most = other.remote.and_then(|it| it.maxptime_ms);
+        most.is_none_or(|it| self.longest_ms <= it.into())
+    }
+
     /// Whether packets can be passed on between two legs: both may send, agreed on the same, and have no digits to send.
-    pub fn can_relay_with(&self, other: &Self) -> bool {
-        let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits();
+    /// That does not begin in the middle of a digit that the other side may have been told of already.
+    pub fn can_relay_with(&self, other: &Self, now: Now) -> bool {
+        let is_between_digits = |it: &Self| it.relaying_since.is_some() || !it.is_pressed(now);
+        let is_open = |it: &Self| it.format().is_some() && !it.outgoing.has_digits() && is_between_digits(it);
         let agreed = |a: RemoteMedia, b: RemoteMedia| a.is_both_ways() && b.is_both_ways() && a.is_coded_like(&b);
-        is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
+        let is_short = self.fits(other) && other.fits(self);
+        is_short && is_open(self) && is_open(other) && self.remote.zip(other.remote).is_some_and(|(a, b)| agreed(a, b))
     }
 
     /// From now on packets are passed on, with the two above and, about once a second, [`Session::handle_relay_round`].
     pub fn begin_relay(&mut self, now: Now) {
         self.relaying_since = Some(now.instant);
+        self.digit_was_relayed = false;
         self.incoming.rest();
+        self.listen_for_tones(self.tones.as_ref().and(self.remote).map(|it| it.codec.rate()));
         if let Some(format) = self.format() {
             self.outgoing.begin_relay(format, self.next_tick - TICK);
         }
@@ -59,16 +82,22 @@ impl Session {
         self.next_tick = now.instant + TICK;
         self.is_overheard = false;
         self.outgoing.end_relay(now.instant);
+        // What has been passed on is not to be told once more; of what is still held down, the end.
+        self.count_passed_digits(now);
         self.digit_was_relayed = self.dtmf.is_active();
+    }
+
+    /// Takes note of how long packets of audio are.
+    pub(super) fn note_length(&mut self, payload: &[u8], codec: AudioCodec) {
+        let ms = codec.duration(payload).div_ceil(codec.clock_hz() / 1_000);
+        self.longest_ms = self.longest_ms.max(ms);
     }
 
     /// Looks after reports and digits while packets are passed on; returns since when none has come, as
     /// [`super::Tick::inactive_for`].
     pub fn handle_relay_round(&mut self, now: Now) -> Duration {
         self.dtmf.handle_timeout(now);
-        while let Some(event) = self.dtmf.poll_event(|_| true) {
-            self.received.digits += u64::from(matches!(event, DtmfEvent::Began(..)));
-        }
+        self.count_passed_digits(now);
         self.report_if_due(now);
         self.inactive_for(now)
     }

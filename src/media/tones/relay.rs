@@ -1,5 +1,4 @@
-//! Digits from one leg to another that takes them by other means: which of several tellings of a digit counts, and how
-//! long it is to be held.
+//! Which of several tellings of a digit counts, and how long it is held where it is sent on.
 
 use std::time::Duration;
 
@@ -18,44 +17,60 @@ pub enum Means {
     Info,
 }
 
-/// How a leg takes digits: events if they were agreed on, else what it is known to take, else tones.
-pub const fn preferred(has_events: bool, wants_info: bool) -> Means {
-    match (has_events, wants_info) {
-        (true, _) => Means::Event,
-        (false, true) => Means::Info,
-        (false, false) => Means::Tone,
-    }
+/// Whether a press is told for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// It is.
+    First,
+    /// It has counted already, told by other means.
+    Again,
 }
 
-/// How long a digit that was heard for `heard_ms` is held towards the other leg.
+/// For how many milliseconds a digit that was pressed for `heard_ms` is held where it is sent on.
 pub fn held_ms(heard_ms: u32) -> u16 {
     u16::try_from(heard_ms).unwrap_or(u16::MAX).clamp(HELD_MS_MIN, DTMF_DIGIT_MS_MAX)
 }
 
 /// Lets a digit through once, when a peer sends it as an event and its tone leaks into the audio as well, or sends INFO
-/// beside both.
+/// beside both. INFO may come when the key is let go, and after the next one has been pressed.
 #[derive(Clone, Debug, Default)]
 pub struct OneTelling {
-    last: Option<(Digit, Means, Now)>,
+    /// The last presses that counted, from the latest to the earliest.
+    presses: [Option<Press>; PRESSES],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Press {
+    digit: Digit,
+    by: Means,
+    is_held: bool,
+    /// When it was, or may be, let go.
+    until: Now,
 }
 
 impl OneTelling {
-    /// Whether this telling of a digit is the first. The same digit by the same means is another press.
-    pub fn admits(&mut self, digit: Digit, means: Means, now: Now) -> bool {
-        if let Some((last, by, at)) = self.last
-            && last == digit
-            && by != means
-            && now - at < SAME_PRESS
-        {
-            return false;
+    /// Whether this telling of a digit that begins to be pressed is the first. The same digit by the same means is another
+    /// press.
+    pub fn admits(&mut self, digit: Digit, means: Means, now: Now) -> Telling {
+        let is_same = |it: &Press| it.digit == digit && it.by != means && now < it.until + SAME_PRESS;
+        if self.presses.iter().flatten().any(is_same) {
+            return Telling::Again;
         }
-        self.last = Some((digit, means, now));
-        true
+        self.presses.rotate_right(1);
+        if let Some(latest) = self.presses.first_mut() {
+            *latest = Some(Press { digit, by: means, is_held: true, until: now + HELD_MAX });
+        }
+        Telling::First
     }
 
-    /// Whether this is the telling that counted: its end counts too.
-    pub fn is_admitted(&self, digit: Digit, means: Means) -> bool {
-        self.last.is_some_and(|(last, by, _)| last == digit && by == means)
+    /// A digit is let go at `until`. Whether this is the telling that counted: then its end counts too.
+    pub fn ends(&mut self, digit: Digit, means: Means, until: Now) -> bool {
+        let is_it = |it: &&mut Press| it.digit == digit && it.by == means && it.is_held;
+        let Some(press) = self.presses.iter_mut().flatten().find(is_it) else {
+            return false;
+        };
+        (press.is_held, press.until) = (false, until);
+        true
     }
 }
 
@@ -63,6 +78,10 @@ impl OneTelling {
 const HELD_MS_MIN: u16 = 60;
 /// INFO comes by another way, and a tone is known late.
 const SAME_PRESS: Duration = Duration::from_millis(500);
+/// Longer than keys are held; after that the end of a press has been missed.
+const HELD_MAX: Duration = Duration::from_mins(1);
+/// As many as can be pressed while an INFO is under way.
+const PRESSES: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -70,29 +89,72 @@ mod tests {
 
     #[test]
     fn a_digit_told_twice_counts_once_and_pressed_twice_counts_twice() {
-        let one = Digit::from_char('1').unwrap();
-        let two = Digit::from_char('2').unwrap();
-        let mut telling = OneTelling::default();
-        let tellings = [
-            (0, one, Means::Event, true),
-            (40, one, Means::Tone, false),
-            (90, one, Means::Info, false),
-            (250, one, Means::Event, true),
-            (300, two, Means::Tone, true),
-            (350, two, Means::Event, false),
-            (900, two, Means::Event, true),
-        ];
-        for (ms, digit, means, expected) in tellings {
-            let now = Now::origin() + Duration::from_millis(ms);
-            assert_eq!(telling.admits(digit, means, now), expected, "{ms}");
-        }
+        check(
+            "
+              0 1 event + 30
+             40 1 tone
+             90 1 info
+            250 1 event + 330
+            300 2 tone + 380
+            350 2 event
+            900 2 event + 980",
+        );
     }
 
     #[test]
-    fn a_leg_gets_what_it_takes_for_as_long_as_it_needs() {
-        assert_eq!(preferred(true, true), Means::Event);
-        assert_eq!(preferred(false, true), Means::Info);
-        assert_eq!(preferred(false, false), Means::Tone);
+    fn a_long_press_counts_once_though_it_is_told_again_at_its_end() {
+        check(
+            "
+               0 5 event + 900
+             920 5 info
+            1200 5 event + 1300
+            1350 5 info
+            2000 5 info + 2100",
+        );
+    }
+
+    #[test]
+    fn what_is_told_late_counts_once_though_other_keys_have_followed() {
+        check(
+            "
+              0 5 event + 100
+            150 6 event + 250
+            300 5 info
+            310 6 info
+            350 7 event + 450
+            500 7 info",
+        );
+    }
+
+    #[test]
+    fn a_press_whose_end_is_missed_is_not_held_for_ever() {
+        check("0 5 event +\n59000 5 info\n61000 5 info + 61100");
+    }
+
+    #[test]
+    fn a_digit_is_held_for_as_long_as_it_was_pressed_if_detectors_hear_that() {
         assert_eq!([0, 59, 60, 5_999, 6_000, u32::MAX].map(held_ms), [60, 60, 60, 5_999, 6_000, 6_000]);
+    }
+
+    /// Each line: millisecond, digit and means; `+` if it counts, and when it is let go.
+    #[track_caller]
+    fn check(tellings: &str) {
+        let mut telling = OneTelling::default();
+        let at = |ms: &str| Now::origin() + Duration::from_millis(ms.parse().unwrap());
+        for line in tellings.lines().map(str::trim).filter(|it| !it.is_empty()) {
+            let words: Vec<_> = line.split(' ').collect();
+            let digit = Digit::from_char(words[1].chars().next().unwrap()).unwrap();
+            let means = match words[2] {
+                "event" => Means::Event,
+                "tone" => Means::Tone,
+                _ => Means::Info,
+            };
+            let expected = if words.contains(&"+") { Telling::First } else { Telling::Again };
+            assert_eq!(telling.admits(digit, means, at(words[0])), expected, "{line}");
+            if let Some(end) = words.get(4) {
+                assert!(telling.ends(digit, means, at(end)), "{line}");
+            }
+            assert!(words.len() < 5 || !telling.ends(digit, means, at(words[0])), "{line}: once");
+        }
     }
 }

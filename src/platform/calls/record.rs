@@ -45,6 +45,17 @@ pub struct Transfer {
     pub outcome: String,
 }
 
+/// How somebody took it that the call is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RecordingConsent {
+    /// Whether the call may be recorded.
+    pub given: bool,
+    /// `announced`, `key`, `silence` or `api`.
+    pub how: String,
+    /// `caller` or `called`; `None` for all of them.
+    pub by: Option<String>,
+}
+
 /// How long the caller waited for the agent, over the turns of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Latency {
@@ -117,6 +128,8 @@ pub struct CallRecord {
     pub transfers: Vec<Transfer>,
     /// What was recorded of it.
     pub recordings: Vec<Recording>,
+    /// Who was told of that or asked before, and how they took it.
+    pub recording_consents: Vec<RecordingConsent>,
 }
 
 impl CallRecord {
@@ -159,6 +172,7 @@ impl CallRecord {
             failures: vec![],
             transfers: vec![],
             recordings: vec![],
+            recording_consents: vec![],
         }
     }
 }
@@ -209,6 +223,9 @@ impl Derivation {
             Event::Transfer { target, outcome } => record.transfers.push(Transfer { target, outcome }),
             Event::Room { room, .. } => record.room = Some(room),
             Event::Recording(recording) => record.recordings.push(recording),
+            Event::RecordingConsent { given, how, by } => {
+                record.recording_consents.push(RecordingConsent { given, how, by });
+            }
             // The first end counts: a hang-up that crosses ours changes nothing.
             Event::Ended { cause, initiator, sip_status } if record.ended_unix_ms.is_none() => {
                 record.ended_unix_ms = Some(*unix_ms);
@@ -225,7 +242,6 @@ impl Derivation {
             | Event::Settled
             | Event::Held { .. }
             | Event::Digit { .. }
-            | Event::RecordingConsent { .. }
             | Event::Note { .. }
             | Event::Unknown(_) => {}
         }
@@ -341,7 +357,7 @@ mod tests {
             from "+4930123"
             initiator "remote"
             latency {"longest_ms":900,"median_ms":601,"turns":3}
-            media [{"concealed_ms":0,"jitter_buffer_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
+            media [{"concealed_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
             ring_ms 1000
             source "udp://192.0.2.1:5060"
             started_unix_ms 1700000000000

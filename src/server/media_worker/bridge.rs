@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{Leg, Legs, MediaBusy, MediaEvent, MediaLeg, Order};
 use crate::codec::{Clip, Frame};
 use crate::limits::{BRIDGE_FRAMES_MAX, DTMF_SENT_MS};
+use crate::media::tones::relay::{Telling, held_ms};
 use crate::media::{Heard, PlayoutFrame, Tick};
 use crate::rtp::Digit;
 use crate::timer::Now;
@@ -17,6 +18,8 @@ pub(super) struct Passed {
     partner: u64,
     audio: Option<Frame>,
     digit: Option<(Digit, u16)>,
+    /// Whether the audio is the tone of a digit.
+    tone: Option<Telling>,
 }
 
 impl MediaLeg {
@@ -54,6 +57,16 @@ impl MediaLeg {
     /// [`MediaBusy`].
     pub fn send_digit(&self, digit: Digit, ms: u16) -> Result<(), MediaBusy> {
         self.handle.order(Order::Digit { key: self.key, digit, ms })
+    }
+
+    /// Its peer has told of a digit by INFO, held for `ms`: it is for whoever hears the leg, unless its media have told of
+    /// it as well.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaBusy`].
+    pub fn tell_digit(&self, digit: Digit, ms: u16) -> Result<(), MediaBusy> {
+        self.handle.order(Order::Told { key: self.key, digit, ms })
     }
 }
 
@@ -98,18 +111,40 @@ impl Legs {
         self.settle(key, now);
     }
 
+    /// The peer of a leg has told of a digit by INFO.
+    pub(super) fn tell_digit(&mut self, key: u64, digit: Digit, ms: u16, now: Now) {
+        let Some(leg) = self.by_key(key) else {
+            return;
+        };
+        let partner = leg.partner;
+        if let Some(((told, partner), events)) =
+            leg.session.tell_digit(digit, ms, now).zip(partner).map(|it| (it, self.events.clone()))
+            && let Some(leg) = self.by_key(partner)
+        {
+            leg.send_digit(told.digit, held_ms(told.duration_ms), &events);
+        }
+        self.settle(key, now);
+    }
+
     /// Brings a leg what its partner's peer said.
     pub(super) fn pass(&mut self, passed: Passed) {
         let events = passed.digit.map(|_| self.events.clone());
         let Some(leg) = self.by_key(passed.partner) else {
             return;
         };
-        if let Some(((digit, ms), events)) = passed.digit.zip(events) {
+        let (digit, audio) = match passed.tone {
+            None => (passed.digit, passed.audio),
+            // Who takes tones hears them as they are; others are told of the digit when it ends.
+            Some(Telling::First) if leg.hears_keys() => (None, passed.audio),
+            Some(_) => (passed.digit, passed.audio.map(|it| Frame::silence(it.rate()))),
+        };
+        if let Some(((digit, ms), events)) = digit.zip(events) {
             leg.send_digit(digit, ms, &events);
         }
-        if let Some(frame) = passed.audio
+        if let Some(frame) = audio
             && leg.waiting_frames < BRIDGE_FRAMES_MAX
             && leg.sound.is_none()
+            && !leg.is_being_told()
         {
             // There is room, as fewer wait than fit.
             leg.session.play(PlayoutFrame { utterance: BRIDGED, frame }).unwrap_or_default();
@@ -125,9 +160,14 @@ impl Leg {
             Heard::Audio(frame) | Heard::Concealed(frame) => Some(*frame),
             Heard::Nothing => None,
         };
-        let digit = tick.dtmf_ended.map(|it| (it.digit, u16::try_from(it.duration_ms).unwrap_or(u16::MAX)));
-        let passed = Passed { partner: self.partner?, audio, digit };
+        let digit = tick.dtmf_ended.filter(|_| !self.takes_keys()).map(|it| (it.digit, held_ms(it.duration_ms)));
+        let passed = Passed { partner: self.partner?, audio, digit, tone: tick.tone };
         (passed.audio.is_some() || passed.digit.is_some()).then_some(passed)
+    }
+
+    /// Whether its peer takes keys as tones in the audio, and in no other way.
+    fn hears_keys(&self) -> bool {
+        !self.tells_keys && !self.session.takes_events()
     }
 
     /// Keeps the sound that is played going.

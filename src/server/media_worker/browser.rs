@@ -22,6 +22,8 @@ pub struct Means {
     pub browser: Option<Box<Browser>>,
     /// Keys are not sent, but told by [`super::MediaEvent::Pressed`].
     pub tells_keys: bool,
+    /// Another peer takes the place of the one before.
+    pub is_another: bool,
 }
 
 impl Means {
@@ -29,6 +31,7 @@ impl Means {
     pub(super) fn open(&self, sockets: &LegSockets, now: Now) -> Option<LegTransport> {
         match &self.browser {
             Some(browser) => LegTransport::to_browser(browser, sockets.rtp().local_addr().ok()?, now.instant),
+            None if self.is_another => Some(LegTransport::to_another(self.keys.as_deref())),
             None => Some(LegTransport::new(self.keys.as_deref())),
         }
     }
@@ -37,14 +40,19 @@ impl Means {
 impl Legs {
     /// Takes what signalling has agreed on for a leg.
     pub(super) fn update(&mut self, key: u64, (remote, means): (RemoteMedia, Means), now: Now) {
-        let Some(leg) = self.by_key(key) else {
+        let Self { rng, by_key, open, .. } = self;
+        let Some(leg) = by_key.get(&key).and_then(|it| open.get_mut(*it)?.as_deref_mut()) else {
             return;
         };
-        let Means { keys, browser, tells_keys } = &means;
+        let Means { keys, browser, tells_keys, is_another } = &means;
         leg.tells_keys = *tells_keys;
-        if !leg.transport.update(keys.as_deref(), browser.as_deref(), now.instant)
-            && let Some(transport) = means.open(&leg.sockets, now)
-        {
+        // A browser has one connection, whoever it is for.
+        let is_met = *is_another && browser.is_none();
+        if is_met {
+            leg.session.meet_another(rng);
+        }
+        let is_updated = !is_met && leg.transport.update(keys.as_deref(), browser.as_deref(), now.instant);
+        if !is_updated && let Some(transport) = means.open(&leg.sockets, now) {
             leg.transport = transport;
         }
         leg.browser_address = Some(remote.rtp);
@@ -62,7 +70,9 @@ pub(super) fn receive(
     datagram: &[u8],
     now: Now,
 ) {
-    peer.handle_datagram(from, datagram, now.instant);
+    if !peer.handle_datagram(from, datagram, now.instant) {
+        session.handle_stranger();
+    }
     let mut packet = [0; RTP_DATAGRAM_BYTES_MAX];
     while let Some(len) = peer.poll_packet(&mut packet) {
         session.handle_rtp(address, packet.get(..len).unwrap_or_default(), now);
@@ -78,6 +88,9 @@ pub(super) fn send(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
         if !is_rtcp(packet) {
             peer.send(packet, now.instant);
         }
+    }
+    if let Some(feedback) = peer.take_feedback() {
+        session.handle_feedback(&feedback);
     }
     loop {
         let is_queued = send.push(|buffer| peer.poll_transmit(buffer));

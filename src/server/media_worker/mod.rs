@@ -9,8 +9,10 @@
 //!
 //! A panic while serving a leg closes that leg and is told by [`MediaEvent::Failed`]; the others go on.
 
+mod attend;
 mod bridge;
 mod browser;
+mod live;
 mod metrics;
 mod refused;
 mod relay;
@@ -36,7 +38,10 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha12Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use self::attend::Told;
+pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
+pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
 use self::refused::listen_on;
 use self::relay::Ear;
@@ -48,7 +53,7 @@ pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
 use super::batched_udp::{Poll, Ready, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
-use super::media_link::{LegCommand, WorkerEnd};
+use super::media_link::WorkerEnd;
 use super::ports::{LegSockets, RtpSockets};
 use super::recorder::TapEnd;
 use crate::codec::{Clip, Frame};
@@ -83,7 +88,7 @@ pub struct OpenLeg {
     pub link: WorkerEnd,
     /// Records from the beginning.
     pub tap: Option<TapEnd>,
-    /// Without valid RTP for so long, [`MediaEvent::Inactive`] is told.
+    /// Without valid RTP or RTCP for so long, [`MediaEvent::Inactive`] is told.
     pub inactivity: Option<Duration>,
 }
 
@@ -100,7 +105,7 @@ pub struct MediaLeg {
 /// What a media thread tells of its legs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MediaEvent {
-    /// No valid RTP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
+    /// Neither valid RTP nor RTCP has come for as long as [`OpenLeg::inactivity`] says. Told again only after some has come.
     Inactive {
         /// The leg.
         leg: LegId,
@@ -232,6 +237,8 @@ enum Order {
     Room { key: u64, order: RoomOrder },
     Sound { key: u64, clip: Option<Clip> },
     Digit { key: u64, digit: Digit, ms: u16 },
+    Told { key: u64, digit: Digit, ms: u16 },
+    Tell { key: u64, telling: Option<Box<Telling>> },
     Close { key: u64, reply: oneshot::Sender<Report> },
 }
 
@@ -365,6 +372,8 @@ struct Leg {
     sound: Option<(Clip, usize)>,
     /// Frames that were still to be played after the last tick, and those that have come since.
     waiting_frames: u16,
+    /// How many slots had been served when it last ticked.
+    ticked_in: u64,
     /// What is said while packets are passed on, if somebody wants to know.
     ear: Option<Box<Ear>>,
     /// The key of the leg of the supervisor who hears this one.
@@ -377,6 +386,8 @@ struct Leg {
     room: Option<RoomKey>,
     /// What its peer hears once, over everything else.
     cue: Option<Box<Cue>>,
+    /// What its peer is told by whoever attends to it.
+    told: Option<Box<Told>>,
     abandoned: Arc<AtomicBool>,
     /// What the metrics have been told so far.
     published: Report,
@@ -431,6 +442,7 @@ impl Turn {
                 Order::Move { key, sockets } => self.legs.move_to(key, sockets),
                 Order::Bridge { a, b } => self.legs.bridge(a, b, now),
                 Order::Unbridge { key } => self.legs.unbridge(key, now),
+                Order::Tell { key, telling } => self.legs.tell(key, telling, now),
                 Order::Supervise { key, speech } => self.legs.supervise(key, speech, now),
                 Order::Room { key, order } => self.legs.room(key, order),
                 Order::Sound { key, clip } => self.legs.play(key, clip, now),
@@ -441,6 +453,7 @@ impl Turn {
                     }
                     self.legs.settle(key, now);
                 }
+                Order::Told { key, digit, ms } => self.legs.tell_digit(key, digit, ms, now),
                 Order::Close { key, reply } => {
                     let place = self.legs.by_key.get(&key).copied();
                     if let Some(report) = place.and_then(|it| self.legs.close(it, &mut self.send, now)) {
@@ -498,12 +511,14 @@ impl Legs {
             relays_to: None,
             sound: None,
             waiting_frames: 0,
+            ticked_in: 0,
             ear: None,
             watcher: None,
             voice: None,
             desk: None,
             room: None,
             cue: None,
+            told: None,
             abandoned,
             published,
         };
@@ -534,7 +549,7 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        leg.transmit(send, &self.metrics);
+        leg.send_out(send, &self.metrics, now);
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -550,6 +565,7 @@ impl Legs {
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
+        self.metrics.live.remove(leg.id);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
         self.seat(leg.id.call, now);
         Some(leg)
@@ -593,7 +609,12 @@ impl Legs {
     fn run_due_slots(&mut self, send: &mut SendBatch, now: Now) {
         let skipped = self.slots.skip_after_stall(now.instant);
         if skipped > 0 {
-            for leg in self.open.iter_mut().flatten().filter(|it| it.relays_to.is_none()) {
+            self.skip_rounds(skipped);
+            for leg in self.open.iter_mut().flatten() {
+                if leg.relays_to.is_some() {
+                    leg.skip_overheard(skipped);
+                    continue;
+                }
                 leg.session.skip_ticks(skipped);
                 self.metrics.ticks_skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
             }
@@ -602,13 +623,20 @@ impl Legs {
             let late = u64::from(slot.is_late);
             // Legs that end while they tick leave their slot: from the last to the first, none is missed.
             for index in (0..self.slots.len(slot.index)).rev() {
-                if let Some(place) = self.slots.get(slot.index, index) {
+                if let Some(place) = self.slots.get(slot.index, index).filter(|it| self.is_due(*it)) {
                     self.metrics.ticks.fetch_add(1, Ordering::Relaxed);
                     self.metrics.ticks_late.fetch_add(late, Ordering::Relaxed);
                     self.tick(place, send, now);
                 }
             }
         }
+    }
+
+    /// Whether a leg has not ticked in the slot that is served: whoever leaves it puts the last one in its place.
+    fn is_due(&mut self, place: usize) -> bool {
+        let served = self.slots.served();
+        let leg = self.open.get_mut(place).and_then(Option::as_deref_mut);
+        leg.is_some_and(|it| std::mem::replace(&mut it.ticked_in, served) != served)
     }
 
     fn tick(&mut self, place: usize, send: &mut SendBatch, now: Now) {
@@ -684,32 +712,14 @@ impl Leg {
             let heard = self.overhear_tick(other_said, now);
             return Ticked { passed: None, said: Said { heard, played: None } };
         }
-        if self.link.as_ref().is_some_and(|it| it.is_deserted()) {
-            self.link = None;
-        }
-        while let Some(command) = self.link.as_mut().and_then(|it| it.command()) {
-            let is_refused = match command {
-                // Whoever talked to this peer before does so no more, and may not know it yet.
-                LegCommand::Play(_) | LegCommand::Clear if self.partner.is_some() => false,
-                LegCommand::Play(frame) => self.session.play(frame).is_err(),
-                LegCommand::Clear => {
-                    self.session.clear();
-                    false
-                }
-                LegCommand::Dtmf(digit, ms) => self.press(digit, ms, events).is_none(),
-            };
-            metrics.commands_refused.fetch_add(u64::from(is_refused), Ordering::Relaxed);
-        }
+        self.take_commands(metrics, events);
         self.play_sound();
         self.hear_call();
         self.play_cue();
+        self.tell();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
-        if let LegTransport::WebRtc(peer) = &mut self.transport {
-            browser::send(peer, &mut self.session, send, &self.sockets, now);
-        } else {
-            self.transmit(send, metrics);
-        }
+        self.send_out(send, metrics, now);
         if let Some(tap) = &mut self.tap {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
@@ -718,7 +728,13 @@ impl Leg {
             self.publish(metrics, now);
         }
         self.waiting_frames = tick.queued_frames;
+        if tick.played.is_none() && self.is_live() {
+            // A digit went out, or nothing may: what was said meanwhile would be late for good.
+            self.session.clear();
+            self.waiting_frames = 0;
+        }
         let passed = self.passed(&tick);
+        self.note_told(&mut tick);
         let said = self.said(&tick.heard);
         if let Some(it) = &self.voice {
             tick.heard = it.heard_by_agent(tick.heard, voice);
@@ -727,6 +743,11 @@ impl Leg {
             link.tick(tick);
         }
         Ticked { passed, said }
+    }
+
+    /// Whether what waits to be sent has just been said by somebody else.
+    const fn is_live(&self) -> bool {
+        self.waiting_frames > 0 && (self.partner.is_some() || self.room.is_some() || self.desk.is_some())
     }
 
     fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
@@ -740,16 +761,10 @@ impl Leg {
         }
     }
 
-    fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
-        let report = self.session.report(now);
-        metrics.publish(&report, &self.published);
-        self.published = report;
-    }
-
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
     /// cryptography.
     fn unprotect<'a>(&mut self, from: SocketAddr, datagram: &'a mut [u8], is_rtcp: bool, now: Now) -> Option<&'a [u8]> {
-        if !self.session.admits(from) {
+        if !self.session.admits(from, now) {
             return Some(datagram);
         }
         match self.transport.unprotect(datagram, is_rtcp, now.instant) {
@@ -797,7 +812,7 @@ mod tests {
     use crate::media::{Heard, Latching, PlayoutFrame};
     use crate::rtp::packet::is_rtcp;
     use crate::rtp::{Header, Packet, rtcp};
-    use crate::server::media_link::{LegTick, TaskEnd, link};
+    use crate::server::media_link::{LegCommand, LegTick, TaskEnd, link};
     use crate::server::ports::{PortPool, SharedPair};
     use crate::server::recorder::Recorder;
     use crate::srtp::{Inbound, Keys, MasterKey, Outbound, Suite};
@@ -1256,6 +1271,7 @@ mod tests {
                 payload_type: 0,
                 received_payload_type: 0,
                 ptime_ms: 20,
+                maxptime_ms: None,
                 opus: OpusSettings::default(),
                 comfort_noise: None,
                 telephone_event: None,

@@ -31,7 +31,7 @@ impl Legs {
         let before = self.leg(place).and_then(|it| it.relays_to);
         let pair = partner.and_then(|other| self.open.get_disjoint_mut([place, other]).ok());
         let is_possible = match pair {
-            Some([Some(leg), Some(other)]) => leg.partner == Some(other.key) && leg.can_relay_with(other),
+            Some([Some(leg), Some(other)]) => leg.partner == Some(other.key) && leg.can_relay_with(other, now),
             _ => false,
         };
         let after = partner.filter(|_| is_possible);
@@ -104,6 +104,8 @@ impl Legs {
                 }
                 leg.session.end_relay(now);
                 leg.session.align(self.slots.insert(place, now.instant));
+                // Not in the slot that is being served, should it have got into that.
+                leg.ticked_in = self.slots.served();
             }
             (false, false) | (true, true) => (),
         }
@@ -156,10 +158,14 @@ impl Legs {
             }
             send_all(send, to.sockets.rtp(), metrics);
         }));
+        let is_too_long = !from.session.fits(&to.session);
+        let key = from.key;
         if served.is_err() {
             send.clear();
             self.fail(place, now);
             self.fail(other, now);
+        } else if is_too_long {
+            self.settle(key, now);
         }
     }
 
@@ -185,6 +191,10 @@ impl Leg {
         let Some(packet) = self.session.handle_relayed(sender, datagram, now) else {
             return false;
         };
+        if !self.session.fits(&to.session) {
+            self.session.keep(&packet, now);
+            return false;
+        }
         send.push(|buffer| {
             let transmit = to.session.forward(&packet, buffer, now)?;
             let Ok(len) = to.transport.protect(buffer, transmit.len) else {
@@ -195,8 +205,8 @@ impl Leg {
         })
     }
 
-    fn can_relay_with(&self, other: &Self) -> bool {
-        self.is_unheard() && other.is_unheard() && self.session.can_relay_with(&other.session)
+    fn can_relay_with(&self, other: &Self, now: Now) -> bool {
+        self.is_unheard() && other.is_unheard() && self.session.can_relay_with(&other.session, now)
     }
 
     /// Nobody but its partner speaks on this leg.
@@ -220,6 +230,13 @@ impl Leg {
         ear.said.filter(|_| self.watcher.is_some())
     }
 
+    /// Lets `ticks` pass unheard after a stall: what is recorded keeps its time.
+    pub(super) fn skip_overheard(&mut self, ticks: u32) {
+        if let Some(ear) = &mut self.ear {
+            ear.number += u64::from(ticks);
+        }
+    }
+
     /// A second of a leg whose packets are passed on: only its reports and its silence are looked after.
     fn relay_round(
         &mut self,
@@ -229,7 +246,7 @@ impl Leg {
         now: Now,
     ) {
         let inactive_for = self.session.handle_relay_round(now);
-        self.transmit(send, metrics);
+        self.send_out(send, metrics, now);
         self.tell_inactivity(inactive_for, events);
         self.publish(metrics, now);
     }

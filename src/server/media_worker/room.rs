@@ -114,6 +114,30 @@ pub(super) struct Cue {
     hearing: AtRate,
 }
 
+impl Cue {
+    pub(super) fn new(clip: Clip, rate: SampleRate) -> Self {
+        Self { clip, at: 0, hearing: AtRate::new(rate) }
+    }
+
+    /// The next 20 ms, at `rate`; `None` once all is said.
+    pub(super) fn next(&mut self, rate: SampleRate) -> Option<Frame> {
+        if self.at >= self.clip.samples().len() {
+            return None;
+        }
+        if self.hearing.rate() != rate {
+            self.hearing = AtRate::new(rate);
+        }
+        let frame = self.clip.once(self.at);
+        self.at += frame.samples().len();
+        Some(self.hearing.process(&frame))
+    }
+
+    /// How many samples of the clip have been said.
+    pub(super) fn position(&self) -> u32 {
+        u32::try_from(self.at.min(self.clip.samples().len())).unwrap_or(u32::MAX)
+    }
+}
+
 impl Room {
     fn new(entry: &Entry) -> Self {
         Self {
@@ -251,7 +275,7 @@ impl Legs {
             RoomOrder::Cue(clip) => {
                 if let Some(leg) = self.by_key(key) {
                     let rate = leg.session.rate();
-                    leg.cue = clip.map(|clip| Box::new(Cue { clip, at: 0, hearing: AtRate::new(rate) }));
+                    leg.cue = clip.map(|clip| Box::new(Cue::new(clip, rate)));
                 }
                 return;
             }
@@ -295,6 +319,13 @@ impl Legs {
         }
     }
 
+    /// Lets `ticks` pass unheard after a stall: what is recorded keeps its time.
+    pub(super) fn skip_rounds(&mut self, ticks: u32) {
+        for room in self.rooms.values_mut() {
+            room.round += u64::from(ticks);
+        }
+    }
+
     /// A leg is about to tick: if it has ticked in this round, that is over.
     pub(super) fn begin_round(&mut self, room: Option<RoomKey>, key: u64) {
         let Self { rooms, open, by_key, .. } = self;
@@ -334,17 +365,10 @@ impl Leg {
         let Some(cue) = &mut self.cue else {
             return;
         };
-        if cue.at >= cue.clip.samples().len() {
-            self.cue = None;
-            return;
+        match cue.next(rate) {
+            Some(frame) => self.session.mix_in(frame),
+            None => self.cue = None,
         }
-        if cue.hearing.rate() != rate {
-            cue.hearing = AtRate::new(rate);
-        }
-        let frame = cue.clip.once(cue.at);
-        cue.at += frame.samples().len();
-        let frame = cue.hearing.process(&frame);
-        self.session.mix_in(frame);
     }
 }
 

@@ -59,6 +59,11 @@ impl Slots {
         self.legs.get(slot)?.get(index).copied()
     }
 
+    /// How many slots have been served; the last of them may be being served now.
+    pub(super) const fn served(&self) -> u64 {
+        self.served
+    }
+
     /// When the next slot with a leg in it is due; `None` without legs.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let first = self.index(self.served);

@@ -190,6 +190,7 @@ impl Line {
             record: Some(Recording::new(move |_, _| tap.take())),
             capture: None,
             sounds: CallSounds::default(),
+            plans: std::sync::Arc::default(),
         };
         let log = CallLog::new(None, None);
         let mut events = log.watch();
@@ -210,7 +211,7 @@ impl Line {
             link: new.link.context("the call has no media")?,
             signals: new.signals,
             ears,
-            listening: Listening::to_called(rate),
+            listening: Listening::to_called(rate, None),
             turn: 0,
             dialogue,
             recording,
@@ -235,7 +236,7 @@ impl Line {
                         self.listening.handle_answered();
                         return LineEvent::Answered;
                     }
-                    Some(Signal::Digit(_) | Signal::Transferred(_) | Signal::Record(..)) => (),
+                    Some(Signal::Transferred(_) | Signal::Record(..) | Signal::Bridged(_)) => (),
                     Some(Signal::Ended { end, media, .. }) => {
                         self.media = media;
                         return LineEvent::Ended(end);
@@ -352,6 +353,7 @@ async fn place(endpoint: &Endpoint, target: &Target, user: &str) -> anyhow::Resu
         let order = Order {
             account,
             to,
+            user: None,
             from: if trunk.caller_id.is_some() { CallerId::OfTrunk } else { CallerId::User(user.to_owned()) },
             display_name: None,
             headers: vec![],

@@ -10,13 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use object_store::local::LocalFileSystem;
-use object_store::{Attribute, Attributes, ObjectStore, PutMultipartOptions, PutOptions, WriteMultipart};
+use object_store::{Attribute, Attributes, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions};
+use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Notify, RecordingsSnapshot};
-use crate::limits::{RECORDING_UPLOAD_PART_BYTES, RECORDING_UPLOADS_MAX};
+use super::upload_queue::Queue;
+use super::{Notify, RecordingsSnapshot, cut_off};
+use crate::limits::RECORDING_UPLOAD_PART_BYTES;
 use crate::server::{clock, task};
 
 #[derive(Debug)]
@@ -31,20 +34,14 @@ pub(super) struct Spool {
     waiting: AtomicU64,
 }
 
-/// What became of the files that were there to be uploaded.
-#[derive(Debug, Default)]
-struct Failed {
-    files: usize,
-    /// Why, of one of them.
-    reason: String,
-}
-
 #[derive(Debug, thiserror::Error)]
 enum UploadError {
     #[error("{0}")]
     File(#[from] io::Error),
     #[error("{0}")]
     Store(#[from] object_store::Error),
+    #[error("the server stops")]
+    Stopped,
 }
 
 impl Spool {
@@ -67,7 +64,8 @@ impl Spool {
         self.directory.join("writing")
     }
 
-    fn ready(&self) -> PathBuf {
+    /// Where finished ones wait.
+    pub(super) fn ready(&self) -> PathBuf {
         self.directory.join("ready")
     }
 
@@ -91,6 +89,14 @@ impl Spool {
     /// What a process before this one was recording when it died is as finished as it gets.
     fn take_over(&self) {
         for key in keys(&self.writing()) {
+            let path = self.writing().join(&key);
+            if fs::metadata(&path).is_ok_and(|it| it.len() == 0) {
+                fs::remove_file(&path).unwrap_or_else(|error| tracing::debug!(%error, key, "an empty file stays"));
+                continue;
+            }
+            if let Err(error) = cut_off::mend(&path) {
+                tracing::error!(%error, key, "a recording that a crash cut off may not play");
+            }
             if let Err(error) = self.add(&key) {
                 tracing::error!(%error, key, "a recording that a crash cut off cannot be uploaded");
             }
@@ -105,87 +111,112 @@ impl Spool {
 
     /// Uploads what is ready, and what becomes ready, until it is cancelled.
     pub(super) async fn run(&self, token: &CancellationToken) {
-        let mut pause = self.retry;
+        let mut queue = Queue::new(self.retry);
+        let mut uploads = FuturesUnordered::new();
+        let mut next_warning = clock::now().instant;
+        queue.add(keys(&self.ready()));
         loop {
-            let failed = tokio::select! {
-                failed = self.upload_all() => failed,
-                () = token.cancelled() => return,
-            };
-            let next = if failed.files == 0 {
-                pause = self.retry;
-                None
-            } else {
-                let Failed { files, reason } = failed;
-                tracing::warn!(
-                    files,
-                    reason,
-                    again_s = pause.as_secs(),
-                    "recordings could not be uploaded, and wait here"
-                );
-                let at = clock::now().instant + pause;
-                pause = (2 * pause).min(RETRY_MAX);
-                Some(at)
-            };
+            let now = clock::now().instant;
+            self.waiting.store(u64::try_from(queue.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            while let Some(key) = queue.next(now) {
+                uploads.push(async move { (self.upload(&key, token).await, key) });
+            }
             tokio::select! {
-                () = self.news.notified(), if next.is_none() => {}
-                () = task::deadline_if_any(next) => {}
-                () = token.cancelled() => return,
+                Some((uploaded, key)) = uploads.next(), if !uploads.is_empty() => {
+                    let now = clock::now().instant;
+                    // Somebody may have taken the file away.
+                    let is_gone = matches!(&uploaded, Err(UploadError::File(it)) if it.kind() == io::ErrorKind::NotFound);
+                    let pause = queue.finish(key, uploaded.is_ok() || is_gone, now);
+                    self.count(&uploaded);
+                    if let Err(error) = uploaded && now >= next_warning {
+                        next_warning = now + pause;
+                        warn_of(&error, queue.failing(), pause);
+                    }
+                }
+                () = self.news.notified() => queue.add(keys(&self.ready())),
+                () = task::deadline_if_any(queue.next_due()) => {}
+                () = token.cancelled() => break,
             }
         }
+        // What is under way gives its parts up.
+        while uploads.next().await.is_some() {}
     }
 
-    /// Uploads every file that is there, a few at a time, and says how many could not be.
-    async fn upload_all(&self) -> Failed {
-        let keys = keys(&self.ready());
-        self.waiting.store(u64::try_from(keys.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let uploads = futures_util::stream::iter(keys).map(|key| async move {
-            let uploaded = self.upload(&key).await;
-            if uploaded.is_err() {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.uploaded.fetch_add(1, Ordering::Relaxed);
-                let count = |it: u64| Some(it.saturating_sub(1));
-                self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).unwrap_or(0);
-            }
-            uploaded.err().map(|it| it.to_string())
-        });
-        let add = |sum: Failed, failed: Option<String>| async move {
-            match failed {
-                // A bucket's answer is as long as it likes.
-                Some(text) => Failed { files: sum.files + 1, reason: text.chars().take(REASON_CHARS_MAX).collect() },
-                None => sum,
-            }
+    fn count(&self, uploaded: &Result<(), UploadError>) {
+        match uploaded {
+            Ok(()) => self.uploaded.fetch_add(1, Ordering::Relaxed),
+            Err(UploadError::Stopped) => 0,
+            Err(UploadError::File(_) | UploadError::Store(_)) => self.failures.fetch_add(1, Ordering::Relaxed),
         };
-        uploads.buffer_unordered(RECORDING_UPLOADS_MAX).fold(Failed::default(), add).await
     }
 
-    async fn upload(&self, key: &str) -> Result<(), UploadError> {
+    async fn upload(&self, key: &str, token: &CancellationToken) -> Result<(), UploadError> {
         let path = self.ready().join(key);
         let to = object_store::path::Path::from(key);
-        let mut file = tokio::fs::File::open(&path).await?;
+        let mut file = File::open(&path).await?;
         let size = usize::try_from(file.metadata().await?.len()).unwrap_or(usize::MAX);
         let mime = if key.ends_with(".mp3") { "audio/mpeg" } else { "audio/wav" };
         let attributes = Attributes::from_iter([(Attribute::ContentType, mime)]);
         if size <= RECORDING_UPLOAD_PART_BYTES {
-            let mut bytes = Vec::with_capacity(size);
-            file.read_to_end(&mut bytes).await?;
+            let bytes = read_part(&mut file).await?;
             let options = PutOptions { attributes, ..PutOptions::default() };
-            self.store.put_opts(&to, bytes.into(), options).await?;
+            or_stopped(token, self.store.put_opts(&to, bytes.into(), options)).await?;
         } else {
             let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-            let parts = self.store.put_multipart_opts(&to, options).await?;
-            let mut parts = WriteMultipart::new_with_chunk_size(parts, RECORDING_UPLOAD_PART_BYTES);
-            let mut buffer = vec![0; 1 << 16];
-            loop {
-                let len = file.read(&mut buffer).await?;
-                let Some(read) = buffer.get(..len).filter(|it| !it.is_empty()) else { break };
-                parts.wait_for_capacity(1).await?;
-                parts.write(read);
+            let mut upload = or_stopped(token, self.store.put_multipart_opts(&to, options)).await?;
+            if let Err(error) = send_parts(&mut *upload, &mut file, token).await {
+                // A bucket keeps, and charges for, the parts of what is never completed. If it cannot be told of that now, its
+                // own rules have to clear them away.
+                if let Err(error) = upload.abort().await {
+                    tracing::debug!(%error, key, "parts of an upload that has failed are left in the bucket");
+                }
+                return Err(error);
             }
-            parts.finish().await?;
         }
         tokio::fs::remove_file(&path).await?;
         Ok(())
+    }
+}
+
+fn warn_of(error: &UploadError, files: usize, pause: Duration) {
+    // A bucket's answer is as long as it likes.
+    let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
+    tracing::warn!(files, reason, again_s = pause.as_secs(), "recordings could not be uploaded, and wait here");
+}
+
+/// Sends a file in parts, one after the other, and has the bucket put them together.
+async fn send_parts(
+    upload: &mut dyn MultipartUpload,
+    file: &mut File,
+    token: &CancellationToken,
+) -> Result<(), UploadError> {
+    loop {
+        let part = read_part(file).await?;
+        if part.is_empty() {
+            break;
+        }
+        or_stopped(token, upload.put_part(part.into())).await?;
+    }
+    or_stopped(token, upload.complete()).await?;
+    Ok(())
+}
+
+/// The next part of a file; nothing at its end.
+async fn read_part(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![];
+    let limit = u64::try_from(RECORDING_UPLOAD_PART_BYTES).unwrap_or(u64::MAX);
+    file.take(limit).read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What comes of a request to the bucket, unless the server stops meanwhile.
+async fn or_stopped<T>(
+    token: &CancellationToken,
+    request: impl Future<Output = object_store::Result<T>>,
+) -> Result<T, UploadError> {
+    tokio::select! {
+        outcome = request => Ok(outcome?),
+        () = token.cancelled() => Err(UploadError::Stopped),
     }
 }
 
@@ -205,7 +236,6 @@ fn keys(directory: &Path) -> Vec<String> {
     files
 }
 
-const RETRY_MAX: Duration = Duration::from_secs(300);
 const REASON_CHARS_MAX: usize = 500;
 
 #[cfg(test)]

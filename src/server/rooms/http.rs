@@ -1,6 +1,5 @@
 //! `/v1/rooms`: the conference rooms, who is in them, and what is done with them, for whoever has shown a key.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -22,14 +21,14 @@ use crate::server::call_log::CallLog;
 use crate::server::clock;
 use crate::server::endpoint::EndpointHandle;
 use crate::server::live_calls::RecordAction;
-use crate::server::originate;
+use crate::server::originate::Reach;
 
 /// What the routes work with.
 pub(crate) struct Desk {
     pub(crate) rooms: Rooms,
     pub(crate) endpoint: EndpointHandle,
     pub(crate) log: CallLog,
-    pub(crate) trunks: BTreeSet<String>,
+    pub(crate) reach: Reach,
 }
 
 /// The routes.
@@ -171,7 +170,7 @@ async fn remove(State(desk): At, Path((room, call)): Path<(String, String)>) -> 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Invite {
-    /// A number, with a trunk; or a SIP URI.
+    /// A number, with a trunk; a user; or a SIP URI.
     to: String,
     trunk: Option<String>,
     /// The number that is shown; over a trunk, its own if there is none.
@@ -194,7 +193,7 @@ async fn invite(
     if !desk.rooms.has(&room) {
         return Err(no_room());
     }
-    let order = originate::order(account, to, trunk, from, &room, &desk.trunks)?;
+    let order = desk.reach.order(account, to, trunk, from, &room)?;
     let call = desk.endpoint.invite(order, RoomName(room)).await.ok_or_else(Problem::internal)?;
     let place = [(header::LOCATION, format!("/v1/calls/{call}"))];
     Ok((StatusCode::CREATED, place, Json(Invited { call })).into_response())

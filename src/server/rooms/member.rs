@@ -11,21 +11,18 @@ use tokio::sync::mpsc;
 use super::{RoomRecording, Rooms};
 use crate::call::{HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
-use crate::config::Consent;
 use crate::identity::CallId;
 use crate::limits::CALL_CLOSE_S_MAX;
-use crate::media::tones::relay::{Means, OneTelling};
 use crate::platform::calls::Event;
 use crate::platform::rooms::Refused;
 use crate::platform::rooms::door::{Door, Outcome};
 use crate::route::RoomName;
-use crate::rtp::Digit;
 use crate::server::call_actor::Shared;
-use crate::server::call_recording::{CallRecording, RecordingPlan};
+use crate::server::call_recording::CallRecording;
+use crate::server::consent::{RecordingPlan, Words};
 use crate::server::media_link::{LegTick, TaskEnd};
 use crate::server::media_worker::RoomOrder;
 use crate::server::new_call::{NewCall, Party};
-use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, Signal};
 use crate::server::{clock, task};
 use crate::timer::Now;
@@ -44,7 +41,8 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         asking: 0,
         state: State::Outside,
         asterisk: false,
-        one_telling: OneTelling::default(),
+        telling: None,
+        was_told: false,
         recording: None,
         answered: None,
         rate,
@@ -64,7 +62,9 @@ struct Attendant {
     state: State,
     /// The last key was one.
     asterisk: bool,
-    one_telling: OneTelling,
+    /// It is told that the room is recorded: for so many ticks more, and whether it comes in as a moderator then.
+    telling: Option<(u32, bool)>,
+    was_told: bool,
     /// Of the call alone, once somebody wants one.
     recording: Option<CallRecording>,
     answered: Option<Now>,
@@ -147,18 +147,18 @@ impl Attendant {
                 self.answered = Some(clock::now());
                 self.open_door().await;
             }
-            Signal::Digit(key) => self.press(key, Means::Info).await,
             Signal::Record(request, reply) => {
+                // Everybody in the room would have to be asked: somebody has to vouch for them.
                 let done = self.own_recording().handle_request(request, clock::now());
                 // Whoever asked may have gone.
-                reply.send(done).unwrap_or_default();
+                reply.send(done.map(|_| ())).unwrap_or_default();
                 self.write_events().await;
             }
             Signal::Transferred(TransferOutcome::Succeeded) => {
                 let recordings = self.leave().await;
                 self.write_recordings(recordings).await;
             }
-            Signal::Ringing | Signal::Transferred(_) | Signal::Ended { .. } => {}
+            Signal::Ringing | Signal::Transferred(_) | Signal::Bridged(_) | Signal::Ended { .. } => {}
         }
     }
 
@@ -177,8 +177,14 @@ impl Attendant {
     }
 
     async fn handle_tick(&mut self, tick: &LegTick) {
-        if let Some(digit) = tick.tick.dtmf {
-            self.press(digit.to_char(), Means::Event).await;
+        if let Some((ticks, is_moderator)) = self.telling {
+            let left = ticks.saturating_sub(1 + tick.missed);
+            self.telling = (left > 0).then_some((left, is_moderator));
+            if left == 0 {
+                self.enter(is_moderator).await;
+            }
+        } else if let Some(digit) = tick.tick.dtmf {
+            self.press(digit.to_char()).await;
         } else if self.asking > 0 {
             // Who listens to the question has time to think.
             self.asking = self.asking.saturating_sub(1 + tick.missed);
@@ -188,12 +194,7 @@ impl Attendant {
         }
     }
 
-    async fn press(&mut self, key: char, means: Means) {
-        // Some peers tell a key twice: by its tone and by INFO.
-        let is_news = Digit::from_char(key).is_some_and(|it| self.one_telling.admits(it, means, clock::now()));
-        if !is_news {
-            return;
-        }
+    async fn press(&mut self, key: char) {
         if let Some(door) = &mut self.door {
             let outcome = door.press(key);
             self.asking = 0;
@@ -232,6 +233,12 @@ impl Attendant {
         self.door = None;
         if self.state != State::Outside {
             return;
+        }
+        let announcement = self.presence.rooms.announcement(&self.presence.room).filter(|_| !self.was_told);
+        if let Some(clip) = announcement {
+            self.was_told = true;
+            self.telling = Some((u32::try_from(clip.duration_ms() / 20).unwrap_or(u32::MAX), is_moderator));
+            return self.cue(Some(clip)).await;
         }
         let Presence { room, call, rooms, .. } = &self.presence;
         let who = if self.party.is_placed { self.party.to.clone() } else { self.party.from.clone() };
@@ -340,9 +347,7 @@ impl Attendant {
     fn own_recording(&mut self) -> &mut CallRecording {
         let Self { shared, presence, answered, rate, recording, .. } = self;
         recording.get_or_insert_with(|| {
-            // Nobody asks here: whoever has the call recorded vouches for the consent.
-            let plan =
-                RecordingPlan { enabled: false, format: Format::Wav, consent: Consent::Announce, words: Arc::from([]) };
+            let plan = RecordingPlan::unwritten(Words::default());
             let recordings = Arc::clone(&shared.recordings);
             let new = CallRecording::new(presence.call, Arc::new(plan), recordings, shared.worker.clone(), *rate);
             match *answered {

@@ -20,6 +20,7 @@ use crate::identity::{AccountId, CallId, Pii};
 use crate::limits::ROOM_RECORDINGS_MAX;
 use crate::platform::rooms::door::Door;
 use crate::platform::rooms::{Change, Member, Refused, Room, Rules};
+use crate::server::consent::Planner;
 use crate::server::media_worker::{Entry, RoomKey, RoomOrder, RoomSounds};
 use crate::server::recordings::{Recordings, Underway};
 use crate::server::sip_worker::Command;
@@ -56,11 +57,22 @@ struct Held {
     sounds: Arc<RoomSounds>,
     prompt: Option<Clip>,
     records: bool,
+    announcement: Announcement,
     recording: Option<RoomRecording>,
     /// Those that have been ended since the room was empty.
     ended: Vec<RoomRecording>,
     /// How many have been begun since it was empty.
     begun: u32,
+}
+
+/// What is said to whoever comes into a room that is recorded.
+#[derive(Debug)]
+enum Announcement {
+    /// Nothing: whoever runs the room tells them.
+    None,
+    Said(Clip),
+    /// It could not be made into audio, so nothing is recorded.
+    Unspoken,
 }
 
 /// A recording of a room, and since when it is made.
@@ -111,7 +123,7 @@ impl Rooms {
     /// [`RoomSoundMissing`].
     pub(crate) fn new(
         config: &BTreeMap<String, config::Room>,
-        sounds: &Sounds,
+        (sounds, planner): (&Sounds, &Planner<'_>),
         recordings: Arc<Recordings>,
         worker: mpsc::Sender<Command>,
     ) -> Result<Self, RoomSoundMissing> {
@@ -135,6 +147,17 @@ impl Rooms {
                 sounds: Arc::new(heard),
                 prompt: asks.then(|| load("prompt", &room.prompt)).transpose()?,
                 records: room.record,
+                announcement: match (&room.announcement_file, &room.announcement) {
+                    (Some(file), _) => Announcement::Said(load("announcement_file", file)?),
+                    (None, Some(text)) => match planner.speak(text, None) {
+                        Some(clip) => Announcement::Said(clip),
+                        None => {
+                            tracing::warn!(room = name, "its announcement cannot be spoken; it will not be recorded");
+                            Announcement::Unspoken
+                        }
+                    },
+                    (None, None) => Announcement::None,
+                },
                 recording: None,
                 ended: vec![],
                 begun: 0,
@@ -192,15 +215,33 @@ impl Rooms {
     /// # Errors
     /// Why that cannot be.
     pub(crate) async fn record(&self, name: &str, order: RecordingOrder, now: Now) -> Option<Result<(), &'static str>> {
-        let done = self.held(name)?.record(order, &self.0.recordings, now);
-        Some(match done {
-            Ok(Some(command)) => {
-                drop(self.0.worker.send(command).await);
-                Ok(())
+        let done = {
+            let mut held = self.held(name)?;
+            let was_recorded = held.recording.is_some();
+            let done = held.record(order, &self.0.recordings, now);
+            let is_news = held.recording.is_some() && !was_recorded;
+            let told = if is_news { held.cues() } else { vec![] };
+            done.map(|it| told.into_iter().chain(it))
+        };
+        match done {
+            Ok(commands) => {
+                for command in commands {
+                    drop(self.0.worker.send(command).await);
+                }
+                Some(Ok(()))
             }
-            Ok(None) => Ok(()),
-            Err(why) => Err(why),
-        })
+            Err(why) => Some(Err(why)),
+        }
+    }
+
+    /// What somebody is told before they come into a room, if it is recorded.
+    fn announcement(&self, name: &str) -> Option<Clip> {
+        let held = self.held(name)?;
+        let is_recorded = held.recording.is_some() || (held.records && held.begun == 0);
+        match &held.announcement {
+            Announcement::Said(clip) if is_recorded => Some(clip.clone()),
+            Announcement::Said(_) | Announcement::Unspoken | Announcement::None => None,
+        }
     }
 
     /// The door of a room, and what is heard there.
@@ -306,6 +347,15 @@ impl Rooms {
 }
 
 impl Held {
+    /// Has all in the room told that it is recorded from now on.
+    fn cues(&self) -> Vec<Command> {
+        let Announcement::Said(clip) = &self.announcement else {
+            return vec![];
+        };
+        let members = self.room.members().iter();
+        members.map(|it| Command::Room(it.call, RoomOrder::Cue(Some(clip.clone())))).collect()
+    }
+
     /// What the worker is to do, in its words.
     fn commands(&mut self) -> Vec<Command> {
         let mut commands = vec![];
@@ -337,6 +387,9 @@ impl Held {
             (RecordingOrder::Pause, Some(recording)) => {
                 recording.underway.control.pause(true);
                 Ok(None)
+            }
+            (RecordingOrder::Start, None) if matches!(self.announcement, Announcement::Unspoken) => {
+                Err("its announcement could not be spoken")
             }
             (RecordingOrder::Start, None) => {
                 if self.ended.len() >= ROOM_RECORDINGS_MAX {

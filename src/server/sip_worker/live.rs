@@ -8,17 +8,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Signal, SipWorker};
 use crate::agent::RecordingOrder;
 use crate::call::HangUpCause;
-use crate::codec::SampleRate;
+use crate::config::Consent;
 use crate::identity::{CallId, LegId, Pii};
-use crate::limits::{CALL_SIGNALS_MAX, DTMF_SENT_MS};
+use crate::limits::DTMF_SENT_MS;
 use crate::platform::calls::Event;
 use crate::route::Target;
 use crate::rtp::Digit;
 use crate::server::capture::CaptureTap;
 use crate::server::clock;
 use crate::server::media_worker::Speech;
-use crate::server::new_call::{NewCall, Party};
-use crate::server::recorder::{Format, TapEnd};
+use crate::server::recorder::Format;
 use crate::timer::Now;
 use crate::transport::refusal::Refusal;
 
@@ -46,10 +45,19 @@ pub(crate) enum LiveOrder {
 pub(crate) struct RecordRequest {
     /// What.
     pub(crate) order: RecordingOrder,
-    /// Whoever asks vouches that the sides agree.
-    pub(crate) is_vouched: bool,
-    /// Of a call without an agent, whose configuration says so.
+    /// What whoever asks says of the consent of the sides.
+    pub(crate) vouching: Option<Vouching>,
+    /// If not as configured.
     pub(crate) format: Option<Format>,
+}
+
+/// How it comes that those who talk agree to a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vouching {
+    /// They have.
+    Given,
+    /// They are to be told or asked now.
+    Asked(Consent),
 }
 
 /// Who hears a supervisor.
@@ -186,30 +194,6 @@ impl SipWorker {
         {
             reply.send(Err(LiveRefused::Busy)).unwrap_or_default();
         }
-    }
-
-    /// A tap that no leg takes is dropped, which finishes its recording.
-    pub(super) fn record_leg(&mut self, call: CallId, tap: Option<TapEnd>) {
-        let (first, last) = (LegId { call, index: 0 }, LegId { call, index: u8::MAX });
-        let leg = self.legs.range(first..=last).next();
-        if let Some(Err(_)) = leg.map(|(_, leg)| leg.record(tap)) {
-            self.media_refusals += 1;
-        }
-    }
-
-    /// Starts an actor for a call between two people.
-    fn attend(&mut self, call: CallId) -> bool {
-        let Some((first, _)) = self.calls.sides(call) else {
-            return false;
-        };
-        let (signals, queue) = mpsc::channel(CALL_SIGNALS_MAX);
-        let rate = self.calls.rate_of(first).unwrap_or(SampleRate::Hz8000);
-        let new = NewCall { call, party: Party::default(), link: None, rate, signals: queue };
-        let is_started = self.shell.new_calls.try_send(new).is_ok();
-        if is_started {
-            self.actors.insert(call, signals);
-        }
-        is_started
     }
 
     fn supervise(&mut self, call: CallId, target: Target, mode: Mode, now: Now) -> Result<(), LiveRefused> {

@@ -6,9 +6,9 @@ use super::SipWorker;
 use crate::call::{HangUpCause, Sound};
 use crate::dialog::offer_answer::MediaDescription;
 use crate::identity::LegId;
-use crate::media::{Latching, RemoteMedia, SessionConfig};
+use crate::media::{RemoteMedia, SessionConfig};
 use crate::rtp::Digit;
-use crate::server::media_worker::{MediaBusy, MediaLeg, OpenLeg};
+use crate::server::media_worker::{Means, MediaBusy, MediaLeg, OpenLeg};
 use crate::server::ports::LegSockets;
 use crate::server::{clock, leg_media, media_link};
 
@@ -71,13 +71,14 @@ impl SipWorker {
     }
 
     /// The media of a leg are as agreed from here on.
-    pub(super) fn update_media(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription) {
+    pub(super) fn update_media(&mut self, leg: LegId, peer: IpAddr, remote: &MediaDescription, is_another: bool) {
         self.note_keys(leg, peer, remote);
         let agreed = self.remote_media(remote, peer);
         let is_taken = self.shell.shared_ports.update(leg, peer, &agreed).is_err();
         let moved = if is_taken { self.move_media(leg) } else { None };
         let tells_keys = self.calls.tells_keys_by_info(leg);
-        self.order_media(leg, |it| it.update(agreed, leg_media::means(remote, tells_keys)));
+        let means = Means { is_another, ..leg_media::means(remote, tells_keys) };
+        self.order_media(leg, |it| it.update(agreed, means));
         match moved {
             Some(address) => self.calls.handle_media_moved(leg, address, clock::now()),
             None if is_taken => {
@@ -101,9 +102,10 @@ impl SipWorker {
         Some(SocketAddr::new(advertised.ip(), local.port()))
     }
 
-    pub(super) fn send_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
+    /// The peer of a leg tells of a digit by INFO.
+    pub(super) fn tell_digit(&mut self, leg: LegId, digit: char, duration_ms: u16) {
         if let Some(digit) = Digit::from_char(digit) {
-            self.order_media(leg, |it| it.send_digit(digit, duration_ms));
+            self.order_media(leg, |it| it.tell_digit(digit, duration_ms));
         }
     }
 
@@ -120,11 +122,7 @@ impl SipWorker {
 
     fn remote_media(&self, description: &MediaDescription, peer: IpAddr) -> RemoteMedia {
         let remote = leg_media::remote(description, peer);
-        if self.shell.shared_ports.is_exact(peer) {
-            RemoteMedia { latching: Latching::Exact, ..remote }
-        } else {
-            remote
-        }
+        RemoteMedia { latching: self.shell.shared_ports.latching(peer, &remote), ..remote }
     }
 
     /// Has the media session of a leg do something. Without it both sides would talk past each other: better to end the

@@ -4,6 +4,7 @@
 mod live;
 mod media;
 mod notices;
+mod recording;
 mod rooms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,10 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use self::live::Supervisors;
-pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side};
+pub(crate) use self::live::{LiveOrder, LiveRefused, Mode, RecordRequest, Side, Vouching};
 use self::notices::{tell_registration, tell_trunk};
+pub(crate) use self::recording::Bridged;
+use self::recording::Talking;
 use self::rooms::RoomCalls;
 use crate::auth::DigestServerStats;
 use crate::call::{Calls, Counts, End, HandOver, HangUpCause, Order, Outbound, Output, TransferOutcome, TrunkState};
@@ -32,10 +35,11 @@ use crate::route::{RoomName, Target, TrunkName};
 use crate::server::call_log::{self, CallLog};
 use crate::server::capture::CaptureTap;
 use crate::server::connections::{Connected, ConnectionId};
+use crate::server::consent::BridgedPlans;
 use crate::server::endpoint::Recording;
 use crate::server::keys_in_clear::KeysInClear;
 use crate::server::media_link::TaskEnd;
-use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder};
+use crate::server::media_worker::{MediaEvent, MediaLeg, MediaWorkers, RoomOrder, Telling};
 pub(crate) use crate::server::new_call::NewCall;
 use crate::server::new_call::Party;
 use crate::server::ports::PortPool;
@@ -96,6 +100,8 @@ pub(crate) enum Command {
     HangUp(CallId, HangUpCause),
     /// Begin a recording of a call's first leg, or end one.
     Record(CallId, Option<TapEnd>),
+    /// Have a side of a call told something, or end that.
+    Tell(LegId, Option<Box<Telling>>),
     /// Call somebody for the agent's caller; [`Signal::Transferred`] tells what came of it.
     HandOver(CallId, Box<Target>, HandOver),
     /// Do something with a call that is under way, and tell whether that is done or begun.
@@ -145,8 +151,8 @@ pub(crate) enum Signal {
     Ringing,
     /// Both sides may talk.
     Answered,
-    /// A digit in an INFO.
-    Digit(char),
+    /// Two people talk in it from here on, or another two.
+    Bridged(Bridged),
     /// What is to become of the call's recording.
     Record(RecordRequest, oneshot::Sender<Result<(), LiveRefused>>),
     /// What came of the last [`Command::HandOver`]; after a success the agent has no part in the call any more.
@@ -193,6 +199,8 @@ pub(crate) struct Shell {
     pub(crate) record: Option<Recording>,
     /// What sides of bridged calls hear of ours.
     pub(crate) sounds: CallSounds,
+    /// How calls between two people are recorded.
+    pub(crate) plans: Arc<BridgedPlans>,
     /// Who keeps the messages, if they are kept.
     pub(crate) capture: Option<CaptureTap>,
     /// Where the worker shows how it is.
@@ -210,6 +218,7 @@ pub(crate) struct SipWorker {
     actors: BTreeMap<CallId, mpsc::Sender<Signal>>,
     closing: BTreeMap<CallId, MediaClosed>,
     supervisors: Supervisors,
+    talking: Talking,
     rooms: RoomCalls,
     /// Calls that somebody has hung up through the API.
     ended_by_operator: BTreeSet<CallId>,
@@ -243,6 +252,7 @@ impl SipWorker {
             actors: BTreeMap::new(),
             closing: BTreeMap::new(),
             supervisors: Supervisors::new(),
+            talking: Talking::default(),
             rooms: RoomCalls::default(),
             ended_by_operator: BTreeSet::new(),
             placed: BTreeMap::new(),
@@ -471,6 +481,7 @@ impl SipWorker {
                 }
             }
             Command::Record(call, tap) => self.record_leg(call, tap),
+            Command::Tell(leg, telling) => self.tell_leg(leg, telling),
             Command::Drain(reply) => {
                 self.calls.drain(now);
                 // Whoever waits for the end of it must not take what was before for it.
@@ -531,7 +542,7 @@ impl SipWorker {
             Output::OpenMedia { leg, local_ip, peer, remote } => {
                 self.open_media(leg, local_ip, peer, remote.as_ref());
             }
-            Output::UpdateMedia { leg, peer, remote } => self.update_media(leg, peer, &remote),
+            Output::UpdateMedia { leg, peer, remote, is_another } => self.update_media(leg, peer, &remote, is_another),
             Output::CloseMedia { leg } => {
                 self.links.remove(&leg);
                 self.keys_in_clear.forget(leg);
@@ -549,19 +560,22 @@ impl SipWorker {
                     self.legs.insert(b, other);
                 }
                 self.direct_supervisor(a.call);
+                self.tell_bridged(a.call, None);
             }
             Output::Unbridge { a, .. } => self.order_media(a, MediaLeg::unbridge),
             Output::Supervising { leg } => self.supervisor_answered(leg),
             Output::SupervisorGone { call } => self.supervisor_gone(call),
             Output::PlaySound { leg, sound } => self.play(leg, sound),
-            Output::SendDigit { leg, digit, duration_ms } => self.send_digit(leg, digit, duration_ms),
             Output::StartAgent { call: _, account: _, agent, leg, from, to, trunk: _, details } => {
                 let variables = details.into_iter().map(|(name, value)| (name, value.reveal().clone())).collect();
                 self.start_actor(leg, Party { agent: Some(agent), from, to, variables, ..Party::default() });
             }
             Output::EnterRoom { leg, room, caller, from, to } => self.note_room(leg, room, &caller, from, to),
-            Output::Answered { call, .. } => self.signal(call, Signal::Answered),
-            Output::Digit { call, digit, .. } => self.signal(call, Signal::Digit(digit)),
+            Output::Answered { call, .. } => {
+                self.signal(call, Signal::Answered);
+                self.tell_bridged(call, None);
+            }
+            Output::Digit { leg, digit, duration_ms } => self.tell_digit(leg, digit, duration_ms),
             Output::Transferred { call, outcome } => self.signal(call, Signal::Transferred(outcome)),
             // Nobody here places the call that a peer asks for.
             Output::TransferAsked { call, .. } => self.calls.report_transfer(call, 501, clock::now()),
@@ -634,6 +648,7 @@ impl SipWorker {
     fn end(&mut self, call: CallId, end: End) {
         self.placed.remove(&call);
         self.supervisors.remove(call);
+        self.talking.remove(call);
         self.rooms.remove(call);
         self.capture(|it| it.ended(call));
         let media = self.closing.remove(&call).unwrap_or_default();
@@ -664,6 +679,9 @@ impl SipWorker {
         }
         if matches!(event, crate::call::Event::Ringing) {
             self.signal(call, Signal::Ringing);
+        }
+        if let crate::call::Event::Replaced { leg, .. } = event {
+            self.tell_bridged(call, Some(leg));
         }
         if let crate::call::Event::Ended(end) = event {
             return self.end(call, end);
