@@ -495,6 +495,8 @@ pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 pub const EPOLL_EVENTS_MAX: usize = 256;
 /// Hosts that are known to use one media address for several legs; more are found out about anew.
 pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
+/// Packets that came back as ICMP errors, to be counted in one turn of a media thread, for each socket.
+pub const MEDIA_REFUSALS_PER_TURN_MAX: usize = 16;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

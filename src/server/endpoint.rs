@@ -345,6 +345,7 @@ impl EndpointHandle {
                 *rtp.packets_dropped.entry(reason).or_default() += count;
             }
             rtp.packets_duplicate += value(&worker.duplicates);
+            rtp.packets_refused += value(&worker.refused);
             rtp.packets_unsent += value(&worker.send_failures);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);

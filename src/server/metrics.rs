@@ -180,6 +180,8 @@ pub struct RtpSnapshot {
     pub packets_duplicate: u64,
     /// Total of packets that the system did not send, for want of a way there, say.
     pub packets_unsent: u64,
+    /// Total of packets that came back, as nobody listens where they were sent.
+    pub packets_refused: u64,
     /// Legs whose SRTP keys were told over signalling that others can read.
     pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
@@ -607,9 +609,12 @@ impl Page {
             ([("what", "replayed")], rtp.dropped("replayed")),
             ([("what", "duplicate")], rtp.packets_duplicate),
             ([("what", "unsent")], rtp.packets_unsent),
+            ([("what", "refused")], rtp.packets_refused),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            on a shared port from where nobody is expected, not protected with the peer's key, come before under it, come before without keys, not sent by the system.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before under it, \
+            come before without keys, not sent by the system, \
+            come back as ICMP errors.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let dropped = rtp.packets_dropped.iter().map(|(reason, count)| ([("reason", *reason)], *count));
         let help = "Packets that were not used, by reason; all but unauthenticated and replayed are the strange ones.";

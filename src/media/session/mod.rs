@@ -299,6 +299,11 @@ impl Session {
         self.dropped.strangers += 1;
     }
 
+    /// Takes notice that a packet of ours has come back as an ICMP error.
+    pub const fn handle_refused(&mut self) {
+        self.outgoing.handle_refused();
+    }
+
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
@@ -497,6 +502,7 @@ impl Session {
             sent: Sent {
                 packets: self.outgoing.packets(),
                 octets: self.outgoing.octets(),
+                refused: self.outgoing.refused(),
                 underruns: self.outgoing.playout().underruns(),
                 digits: self.outgoing.digits(),
             },
@@ -1001,7 +1007,9 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now));
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct WorkerMetrics {
     pub dropped: [AtomicU64; 8],
     /// Packets that had come before, on legs without keys.
     pub duplicates: AtomicU64,
+    /// RTP packets that came back as ICMP errors.
+    pub refused: AtomicU64,
     /// Utterances that were interrupted because their next frame had not come in time.
     pub underruns: AtomicU64,
     /// Interarrival jitter, in microseconds, once a second and leg; divided by [`WorkerMetrics::jitter_samples`], the mean.
@@ -73,6 +75,7 @@ impl WorkerMetrics {
         add(&self.late, |it| it.received.late);
         add(&self.concealed, |it| it.received.concealed_frames);
         add(&self.duplicates, |it| it.received.duplicates);
+        add(&self.refused, |it| it.sent.refused);
         add(&self.underruns, |it| it.sent.underruns);
         let dropped = report.dropped.by_reason().into_iter().zip(before.dropped.by_reason());
         for (counter, ((_, count), (_, before))) in self.dropped.iter().zip(dropped) {
