@@ -92,16 +92,7 @@ fn a_recording_that_is_never_taken_holds_up_no_other() {
 #[test]
 fn a_bucket_of_google_gets_recordings_as_well() {
     let bucket = Bucket::start();
-    let account = format!(
-        r#"{{"gcs_base_url": "http://{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
-        bucket.address
-    );
-    let server = Server::start(&[
-        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
-        ("RECORDINGS__URL", "gs://calls/kept"),
-        ("GOOGLE_SERVICE_ACCOUNT_KEY", &account),
-        ("GOOGLE_ALLOW_HTTP", "true"),
-    ]);
+    let server = recording_to_google(&Home::new(), &bucket);
     record_a_call(&server);
     assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) >= 1.0), "{}", server.log());
     let data = server.home.data();
@@ -112,6 +103,21 @@ fn a_bucket_of_google_gets_recordings_as_well() {
     let (path, object) = objects.first_key_value().unwrap();
     assert_eq!(percent_decoded(path), format!("/calls/kept/{}", recording["key"].as_str().unwrap()));
     assert_eq!(recording["bytes"].as_u64().and_then(|it| usize::try_from(it).ok()), Some(object.len()), "{recording}");
+}
+
+/// With the data of a server before it.
+pub(crate) fn recording_to_google(home: &Arc<Home>, bucket: &Bucket) -> Server {
+    let account = format!(
+        r#"{{"gcs_base_url": "http://{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
+        bucket.address
+    );
+    let keys = [
+        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+        ("RECORDINGS__URL", "gs://calls/kept"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", &account),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+    ];
+    Server::start_in(home, &keys)
 }
 
 fn recording_to(bucket: &Bucket) -> Server {
