@@ -4,6 +4,7 @@
 //! ten seconds stands for the network at its fastest, and a packet's *lateness* is by how much its own is larger. The
 //! buffer aims at a delay that all but 2 % of the last 256 packets would have kept.
 
+use super::report::Aim;
 use crate::limits::{JITTER_TARGET_MS_MAX, JITTER_TARGET_MS_MIN};
 
 /// The lateness of recent packets. Times are microseconds since any fixed moment.
@@ -70,6 +71,12 @@ impl Arrival {
     pub(super) fn target_ms(&self) -> u32 {
         let lateness_ms = u32::try_from(self.bucket).unwrap_or(u32::MAX).saturating_mul(BUCKET_MS);
         lateness_ms.saturating_add(JITTER_TARGET_MS_MIN + self.reserve_ms).min(JITTER_TARGET_MS_MAX)
+    }
+
+    /// What the delay aimed at is made of.
+    pub(super) fn aim(&self) -> Aim {
+        let lateness_ms = u32::try_from(self.bucket).unwrap_or(u32::MAX).saturating_mul(BUCKET_MS);
+        Aim { target_ms: self.target_ms(), least_ms: JITTER_TARGET_MS_MIN, lateness_ms, reserve_ms: self.reserve_ms }
     }
 
     /// Aims at so much more.

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha12Rng;
 use super::report::Remote;
 use crate::rtp::rtcp::{Compound, InvalidRtcp, ReportBlock, Rtcp};
 use crate::timer::Now;
+use crate::webrtc::Feedback;
 
 /// What a datagram of the peer's says of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +101,7 @@ impl Control {
         self.remote.fraction_lost = block.fraction_lost;
         self.fraction_lost = Some(block.fraction_lost);
         self.remote.lost = block.lost;
-        let jitter_us = u64::from(block.jitter) * 1_000_000 / u64::from(clock_hz.max(1));
-        self.remote.jitter_us = u32::try_from(jitter_us).unwrap_or(u32::MAX);
+        self.remote.jitter_us = unit_us(block.jitter, clock_hz);
         if block.last_report == 0 {
             return;
         }
@@ -110,6 +110,19 @@ impl Control {
         if round_trip < ROUND_TRIP_MAX {
             self.remote.round_trip_us = u32::try_from(u64::from(round_trip) * 1_000_000 / 65_536).ok();
         }
+    }
+
+    /// Takes what a transport with RTCP of its own was told.
+    pub(super) fn handle_feedback(&mut self, feedback: &Feedback, clock_hz: u32) {
+        self.remote.reports += 1;
+        let round_trip_us = feedback.round_trip.filter(|it| *it < Duration::from_secs(10)).map(|it| it.as_micros());
+        self.remote.round_trip_us = round_trip_us.and_then(|it| u32::try_from(it).ok()).or(self.remote.round_trip_us);
+        if let Some(fraction_lost) = feedback.fraction_lost {
+            self.remote.fraction_lost = fraction_lost;
+            self.fraction_lost = Some(fraction_lost);
+        }
+        self.remote.lost = feedback.lost;
+        self.remote.jitter_us = unit_us(feedback.jitter, clock_hz);
     }
 
     /// What was last reported lost of our packets, in 1/256, once.
@@ -140,6 +153,10 @@ impl Control {
     pub(super) const fn remote(&self) -> Remote {
         self.remote
     }
+}
+
+fn unit_us(units: u32, clock_hz: u32) -> u32 {
+    u32::try_from(u64::from(units) * 1_000_000 / u64::from(clock_hz.max(1))).unwrap_or(u32::MAX)
 }
 
 fn middle(ntp: u64) -> u32 {

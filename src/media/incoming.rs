@@ -6,6 +6,7 @@
 
 use super::jitter_buffer::{AudioPacket, Coding, JitterBuffer, Popped};
 use super::levels::Level;
+use super::report::Aim;
 use crate::codec::comfort_noise::{NoiseGenerator, Silence};
 use crate::codec::conceal::Concealer;
 use crate::codec::{AudioCodec, Decoder, Frame, waveform};
@@ -41,11 +42,22 @@ pub(super) struct IncomingCounts {
     /// Frames of which lost audio was in the packet that followed.
     pub(super) recovered_frames: u64,
     pub(super) shortened: u64,
+    /// The delay once a second of audio heard, added up, and how often.
+    pub(super) delays_us: u64,
+    pub(super) delays: u64,
 }
 
 impl Incoming {
     pub(super) const fn new(codec: AudioCodec) -> Self {
-        let before = IncomingCounts { late: 0, skipped: 0, concealed_frames: 0, recovered_frames: 0, shortened: 0 };
+        let before = IncomingCounts {
+            late: 0,
+            skipped: 0,
+            concealed_frames: 0,
+            recovered_frames: 0,
+            shortened: 0,
+            delays_us: 0,
+            delays: 0,
+        };
         Self { codec, ear: None, before }
     }
 
@@ -83,7 +95,14 @@ impl Incoming {
 
     /// The next 20 ms. While a digit is held down (`in_event`) its sender sends no audio, and none is invented.
     pub(super) fn tick(&mut self, in_event: bool, now: Now) -> Heard {
-        self.ear.as_mut().map_or(Heard::Nothing, |it| it.tick(in_event, now))
+        let Some(ear) = &mut self.ear else {
+            return Heard::Nothing;
+        };
+        let heard = ear.tick(in_event, now);
+        if heard != Heard::Nothing {
+            ear.count_delay(now);
+        }
+        heard
     }
 
     pub(super) fn counts(&self) -> IncomingCounts {
@@ -97,12 +116,16 @@ impl Incoming {
             concealed_frames: before.concealed_frames + ear.concealed_frames,
             recovered_frames: before.recovered_frames + ear.recovered_frames,
             shortened: before.shortened + ear.shortened,
+            delays_us: before.delays_us + ear.delays_us,
+            delays: before.delays + ear.delays,
         }
     }
 
-    /// The delay aimed at, in milliseconds.
-    pub(super) fn target_ms(&self) -> u32 {
-        self.ear.as_ref().map_or(JITTER_TARGET_MS_MIN, |it| it.buffer.target_ms())
+    /// The delay aimed at, and why.
+    pub(super) fn aim(&self) -> Aim {
+        let least_ms = JITTER_TARGET_MS_MIN;
+        let nothing = Aim { target_ms: least_ms, least_ms, ..Aim::default() };
+        self.ear.as_ref().map_or(nothing, |it| it.buffer.aim())
     }
 
     /// As [`JitterBuffer::delay_now_us`].
@@ -131,6 +154,10 @@ struct Ear {
     recovered_frames: u64,
     concealed_frames: u64,
     shortened: u64,
+    /// Frames heard since the delay was looked at last.
+    frames: u8,
+    delays_us: u64,
+    delays: u64,
 }
 
 impl Ear {
@@ -149,7 +176,20 @@ impl Ear {
             recovered_frames: 0,
             concealed_frames: 0,
             shortened: 0,
+            frames: 0,
+            delays_us: 0,
+            delays: 0,
         }
+    }
+
+    /// Looks at the delay once in a second of audio, first after half of one.
+    fn count_delay(&mut self, now: Now) {
+        self.frames += 1;
+        if self.frames == FRAMES_PER_DELAY / 2 {
+            self.delays_us += self.buffer.delay_now_us(self.held(), now);
+            self.delays += 1;
+        }
+        self.frames %= FRAMES_PER_DELAY;
     }
 
     /// Goes on with another codec. What is still in the buffer is heard if it is like the new one in rate and clock.
@@ -333,6 +373,9 @@ enum Next {
 const LOSS_ONE: u32 = 65_536;
 /// Packets over which losses are averaged.
 const LOSS_WINDOW: u32 = 128;
+
+/// A second.
+const FRAMES_PER_DELAY: u8 = 50;
 
 /// Room for so many frames is there from the beginning.
 const FRAMES: usize = 4;

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::arrival::Arrival;
+use super::report::Aim;
 use crate::codec::AudioCodec;
 use crate::limits::{JITTER_DELAY_MS_MAX, JITTER_PACKETS_MAX};
 use crate::rtp::{sequence_distance, timestamp_distance};
@@ -302,6 +303,11 @@ impl JitterBuffer {
     /// The delay aimed at, in milliseconds.
     pub fn target_ms(&self) -> u32 {
         self.arrival.target_ms()
+    }
+
+    /// What that is made of.
+    pub fn aim(&self) -> Aim {
+        self.arrival.aim()
     }
 
     /// By how much audio heard now is later than it could be on a network without jitter, in microseconds; 0 while

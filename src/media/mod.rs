@@ -37,7 +37,7 @@ pub use leg_transport::{Browser, LegTransport};
 pub use playout::{Played, PlayoutFrame, PlayoutFull};
 pub use quality::Quality;
 pub use relay::Relayed;
-pub use report::{Dropped, Received, Remote, Report, Sent};
+pub use report::{Aim, Dropped, Received, Remote, Report, Sent};
 pub use session::{
     DtmfRefused, Heard, RemoteMedia, Session, SessionConfig, TelephoneEventFormat, Tick, Transmit, TransmitKind,
 };

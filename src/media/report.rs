@@ -50,16 +50,31 @@ pub struct Received {
     pub jitter_us: u32,
     /// The highest it has been.
     pub jitter_max_us: u32,
-    /// The delay that the jitter buffer aims at, in milliseconds.
-    pub target_ms: u32,
+    /// The delay that the jitter buffer aims at, and why; `None` while packets are passed on.
+    pub aim: Option<Aim>,
     /// The delay that it adds at present, in microseconds.
     pub delay_us: u64,
+    /// That delay on the average of the audio heard, if there was any.
+    pub delay_mean_us: Option<u64>,
     /// How often the peer changed its SSRC.
     pub ssrc_changes: u64,
     /// How often its numbering restarted.
     pub restarts: u64,
     /// Digits.
     pub digits: u64,
+}
+
+/// What the delay is made of that a jitter buffer aims at, in milliseconds: the sum of the others, within bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aim {
+    /// All of it.
+    pub target_ms: u32,
+    /// What is held on any network: a packet.
+    pub least_ms: u32,
+    /// By how much all but 2 % of the recent packets were late at the most.
+    pub lateness_ms: u32,
+    /// For the copy of lost audio in the packet that follows (RFC 7587 §3.3), while packets are lost.
+    pub reserve_ms: u32,
 }
 
 /// Our stream.
@@ -97,12 +112,28 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// All of them.
-    pub const fn total(&self) -> u64 {
-        let secured = self.unauthenticated + self.replayed;
-        self.strangers + self.malformed + self.payload_type + self.ssrc + self.astray + self.rtcp + secured
+    /// Those that are not the peer's, or do not fit what was agreed on with it. What the keys of secured legs tell apart is
+    /// not among them.
+    pub fn strange(&self) -> u64 {
+        self.by_reason().iter().take(STRANGE_REASONS).map(|(_, count)| count).sum()
+    }
+
+    /// Each reason by its name, those that make a packet strange first.
+    pub const fn by_reason(&self) -> [(&'static str, u64); 8] {
+        [
+            ("stranger", self.strangers),
+            ("malformed", self.malformed),
+            ("payload_type", self.payload_type),
+            ("ssrc", self.ssrc),
+            ("astray", self.astray),
+            ("rtcp", self.rtcp),
+            ("unauthenticated", self.unauthenticated),
+            ("replayed", self.replayed),
+        ]
     }
 }
+
+const STRANGE_REASONS: usize = 6;
 
 /// What the peer's RTCP said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

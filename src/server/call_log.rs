@@ -11,10 +11,10 @@ use tokio::sync::broadcast;
 use crate::call;
 use crate::identity::{AccountId, CallId, Pii};
 use crate::limits::{CALL_CLOSE_S_MAX, CALL_LOG_WATCHED_EVENTS_MAX};
-use crate::media;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::{Journal, NotWritten};
-use crate::platform::calls::{DigitDirection, Direction, EndCause, Entry, Event, Initiator, MediaReport};
+use crate::platform::calls::{DigitDirection, Direction, EndCause, Entry, Event, Initiator};
+use crate::server::media_report::media_report;
 use crate::server::metrics::{Metrics, Snapshot};
 use crate::server::sip_worker::MediaClosed;
 use crate::server::{clock, task};
@@ -174,7 +174,7 @@ impl CallLog {
             tokio::select! {
                 biased;
                 report = report => if let Ok(report) = report {
-                    self.write(call, media_report(leg.index, &report), clock::now()).await;
+                    self.write(call, Event::MediaReport(media_report(leg.index, &report)), clock::now()).await;
                 },
                 () = task::deadline(patience) => (),
             }
@@ -336,33 +336,6 @@ fn cause(end: call::End) -> EndCause {
         call::EndCause::MediaInactive => EndCause::MediaInactive,
         call::EndCause::PeerLost | call::EndCause::SessionExpired | call::EndCause::NotSent => EndCause::SignallingLost,
     }
-}
-
-/// The media of leg number `leg` in the journal's words.
-pub(crate) fn media_report(leg: u8, report: &media::Report) -> Event {
-    Event::MediaReport(MediaReport {
-        leg,
-        codec: report.codec.map_or_else(String::new, |it| it.name().to_owned()),
-        packets_sent: report.sent.packets,
-        packets_received: report.received.packets,
-        packets_lost: report.received.lost,
-        packets_late: report.received.late,
-        packets_strange: report.dropped.total(),
-        concealed_ms: report.received.concealed_frames * 20,
-        jitter_us: report.received.jitter_us,
-        jitter_buffer_ms: report.received.target_ms,
-        mos_hundredths: Some(report.quality.mos_hundredths).filter(|it| *it > 0),
-        round_trip_ms: report.remote.round_trip_us.map(|it| it / 1_000),
-        far_packets_lost: (report.remote.reports > 0).then_some(u64::try_from(report.remote.lost).unwrap_or(0)),
-        far_jitter_us: (report.remote.reports > 0).then_some(report.remote.jitter_us),
-        far_mos_hundredths: far_mos_hundredths(report),
-    })
-}
-
-fn far_mos_hundredths(report: &media::Report) -> Option<u16> {
-    let told = report.remote.voip.and_then(|it| it.mos_conversation_tenths.or(it.mos_listening_tenths));
-    let estimated = report.remote_quality.map(|it| it.mos_hundredths).filter(|it| *it > 0);
-    told.map(|it| u16::from(it) * 10).or(estimated)
 }
 
 fn note(topic: &str, text: String) -> Event {

@@ -17,6 +17,7 @@ use crate::codec::SampleRate;
 use crate::config::Advertise;
 use crate::identity::{CallId, LegId};
 use crate::limits::{MEDIA_EVENTS_MAX, NEW_CALLS_MAX, SIP_COMMANDS_MAX, SIP_INPUTS_MAX, SIP_NEW_CALLS_MAX};
+use crate::media::Report;
 use crate::registrar::RegistrationState;
 use crate::route::{Admission, RoomName, TrunkName};
 use crate::server::call_log::CallLog;
@@ -320,6 +321,11 @@ impl EndpointHandle {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// How the legs of a call are, by their numbers, as of a second ago.
+    pub(crate) fn media_of(&self, call: CallId) -> Vec<(u8, Report)> {
+        self.media.metrics().flat_map(|it| it.live.of_call(call)).collect()
+    }
+
     /// Adds what it counts to `snapshot`.
     pub(crate) fn add_to(&self, snapshot: &mut Snapshot) {
         let status = self.status();
@@ -335,13 +341,18 @@ impl EndpointHandle {
             rtp.packets_lost += value(&worker.lost);
             rtp.packets_late += value(&worker.late);
             rtp.packets_unmatched += value(&worker.unmatched);
-            rtp.packets_strange += value(&worker.strangers) + value(&worker.invalid);
-            rtp.packets_unauthenticated += value(&worker.unauthenticated);
-            rtp.packets_replayed += value(&worker.replayed);
+            for (reason, count) in worker.dropped() {
+                *rtp.packets_dropped.entry(reason).or_default() += count;
+            }
             rtp.packets_duplicate += value(&worker.duplicates);
             rtp.packets_unsent += value(&worker.send_failures);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);
+            rtp.ticks_skipped += value(&worker.ticks_skipped);
+            rtp.legs_failed += value(&worker.legs_failed);
+            rtp.underruns += value(&worker.underruns);
+            rtp.receive_failures += value(&worker.receive_failures);
+            *snapshot.queue_drops.entry("leg_commands").or_default() += value(&worker.commands_refused);
         }
         snapshot.rtp.shared_port_conflicts = status.shared_port_conflicts;
         let ports = self.ports.counts();

@@ -18,11 +18,14 @@ use crate::config::{Config, Consent};
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits::LIVE_DIGITS_MAX;
 use crate::platform::calls::sql::Journal;
+use crate::platform::calls::{self, MediaReport};
 use crate::platform::problem::Problem;
 use crate::route::{Admission, Caller, Destination, Routes, Target, TrunkName};
 use crate::rtp::Digit;
 use crate::server::call_log::CallLog;
 use crate::server::call_recording::NO_CONSENT;
+use crate::server::endpoint::EndpointHandle;
+use crate::server::media_report::media_report;
 use crate::server::originate::is_number;
 use crate::server::recorder::Format;
 use crate::server::sip_worker::{Command, LiveOrder, LiveRefused, Mode, RecordRequest, Side, Vouching};
@@ -88,6 +91,24 @@ impl LiveCalls {
         }
         let uri = Uri::parse(to).ok().filter(|it| it.is_sip() && !it.has_headers()).ok_or_else(unknown)?;
         Ok(Target { account: account.clone(), to: Destination::Uri(uri) })
+    }
+}
+
+/// How calls under way are.
+pub(crate) struct Present {
+    /// Which there are.
+    pub(crate) log: CallLog,
+    /// Who has their media.
+    pub(crate) endpoint: EndpointHandle,
+}
+
+impl calls::http::Live for Present {
+    fn calls(&self) -> Vec<CallId> {
+        self.log.live()
+    }
+
+    fn media(&self, call: CallId) -> Vec<MediaReport> {
+        self.endpoint.media_of(call).iter().map(|(leg, report)| media_report(*leg, report)).collect()
     }
 }
 

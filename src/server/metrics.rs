@@ -158,7 +158,7 @@ pub struct TrunkSnapshot {
 type Counted = fn(&TrunkSnapshot) -> u64;
 
 /// RTP as the media workers count it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RtpSnapshot {
     /// Legs with media.
     pub sessions: u64,
@@ -170,16 +170,12 @@ pub struct RtpSnapshot {
     pub packets_lost: u64,
     /// Total of packets that came too late.
     pub packets_late: u64,
-    /// Total of packets that were not of the session at whose port they arrived.
-    pub packets_strange: u64,
+    /// Total of packets that were not used, by the reasons of [`crate::media::Dropped::by_reason`].
+    pub packets_dropped: BTreeMap<&'static str, u64>,
     /// Total of packets on shared ports from where nobody's peer is.
     pub packets_unmatched: u64,
     /// Total of legs that could not share a port because another has their address.
     pub shared_port_conflicts: u64,
-    /// Total of packets on secured legs that were not protected with the peer's key.
-    pub packets_unauthenticated: u64,
-    /// Total of packets on secured legs that had come before.
-    pub packets_replayed: u64,
     /// Total of packets on other legs that had come before.
     pub packets_duplicate: u64,
     /// Total of packets that the system did not send, for want of a way there, say.
@@ -190,6 +186,26 @@ pub struct RtpSnapshot {
     pub concealed_ms: u64,
     /// Total of ticks that a media worker began late.
     pub ticks_late: u64,
+    /// Total of ticks of legs that were left out after a stall.
+    pub ticks_skipped: u64,
+    /// Total of legs that a defect closed.
+    pub legs_failed: u64,
+    /// Total of utterances that were interrupted because their next frame had not come in time.
+    pub underruns: u64,
+    /// Total of receive calls that the system failed.
+    pub receive_failures: u64,
+}
+
+impl RtpSnapshot {
+    /// As [`crate::media::Dropped::strange`].
+    fn packets_strange(&self) -> u64 {
+        let secured = ["unauthenticated", "replayed"];
+        self.packets_dropped.iter().filter(|(reason, _)| !secured.contains(*reason)).map(|(_, count)| count).sum()
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        self.packets_dropped.get(reason).copied().unwrap_or(0)
+    }
 }
 
 /// Media ports.
@@ -238,6 +254,8 @@ pub struct Metrics {
     parts: PartHistograms,
     jitter: Histogram,
     mos: Histogram,
+    round_trip: Histogram,
+    jitter_buffer: Histogram,
     codecs: Vec<(&'static str, IntCounter)>,
     service_errors: [(Service, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
@@ -284,6 +302,12 @@ impl Metrics {
         let part = HistogramVec::new(part.buckets(TURN_SECONDS.to_vec()), &["part"]).expect("the names are valid");
         let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
         let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
+        let round_trip =
+            HistogramOpts::new("hookswitch_rtp_round_trip_seconds", "Round trip of a leg by RTCP at its end.");
+        let jitter_buffer = HistogramOpts::new(
+            "hookswitch_rtp_jitter_buffer_seconds",
+            "What the jitter buffer of a leg added to the delay on the average.",
+        );
         let legs = counters(
             &registry,
             Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
@@ -311,6 +335,8 @@ impl Metrics {
             },
             jitter: histogram(&registry, jitter, &JITTER_SECONDS),
             mos: histogram(&registry, mos, &MOS),
+            round_trip: histogram(&registry, round_trip, &ROUND_TRIP_SECONDS),
+            jitter_buffer: histogram(&registry, jitter_buffer, &JITTER_BUFFER_SECONDS),
             codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
             service_errors: [
                 (Service::Recogniser, service_errors.with_label_values(&["recogniser"])),
@@ -369,6 +395,12 @@ impl Metrics {
         self.jitter.observe(f64::from(report.jitter_us) / 1e6);
         if let Some(mos_hundredths) = report.mos_hundredths {
             self.mos.observe(f64::from(mos_hundredths) / 100.0);
+        }
+        if let Some(ms) = report.round_trip_ms {
+            self.round_trip.observe(seconds(ms));
+        }
+        if let Some(ms) = report.jitter_buffer.as_ref().and_then(|it| it.delay_mean_ms) {
+            self.jitter_buffer.observe(seconds(ms));
         }
         if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
             counter.inc();
@@ -569,21 +601,31 @@ impl Page {
             ([("what", "out")], rtp.packets_out),
             ([("what", "lost")], rtp.packets_lost),
             ([("what", "late")], rtp.packets_late),
-            ([("what", "strange")], rtp.packets_strange),
+            ([("what", "strange")], rtp.packets_strange()),
             ([("what", "unmatched")], rtp.packets_unmatched),
-            ([("what", "unauthenticated")], rtp.packets_unauthenticated),
-            ([("what", "replayed")], rtp.packets_replayed),
+            ([("what", "unauthenticated")], rtp.dropped("unauthenticated")),
+            ([("what", "replayed")], rtp.dropped("replayed")),
             ([("what", "duplicate")], rtp.packets_duplicate),
             ([("what", "unsent")], rtp.packets_unsent),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
             on a shared port from where nobody is expected, not protected with the peer's key, come before under it, come before without keys, not sent by the system.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
+        let dropped = rtp.packets_dropped.iter().map(|(reason, count)| ([("reason", *reason)], *count));
+        let help = "Packets that were not used, by reason; all but unauthenticated and replayed are the strange ones.";
+        self.family("hookswitch_rtp_packets_dropped_total", COUNTER, help, dropped);
         let help = "Legs whose SRTP keys were told over signalling that others can read.";
         self.value("hookswitch_srtp_keys_in_clear_total", COUNTER, help, rtp.keys_in_clear);
         let concealed = rtp.concealed_ms / 1000;
         self.value("hookswitch_rtp_concealed_seconds_total", COUNTER, "Audio made up for what was missing.", concealed);
         self.value("hookswitch_media_ticks_late_total", COUNTER, "Media ticks begun late.", rtp.ticks_late);
+        let help = "Media ticks of legs left out after a stall.";
+        self.value("hookswitch_media_ticks_skipped_total", COUNTER, help, rtp.ticks_skipped);
+        self.value("hookswitch_media_legs_failed_total", COUNTER, "Legs closed by a defect of ours.", rtp.legs_failed);
+        let help = "Receive calls for media that the system failed.";
+        self.value("hookswitch_media_receive_failures_total", COUNTER, help, rtp.receive_failures);
+        let help = "Utterances interrupted because what follows had not come in time.";
+        self.value("hookswitch_playout_underruns_total", COUNTER, help, rtp.underruns);
         let help = "Legs that could not share a media port because another has their address.";
         self.value("hookswitch_media_shared_port_conflicts_total", COUNTER, help, rtp.shared_port_conflicts);
         self.value("hookswitch_media_ports", GAUGE, "Pairs of media ports in the range.", ports.configured);
@@ -744,12 +786,16 @@ const TURN_SECONDS: [f64; 20] =
     [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0];
 const MOS: [f64; 9] = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4];
 const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
+const ROUND_TRIP_SECONDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6];
+/// The target is 20 to 200 ms.
+const JITTER_BUFFER_SECONDS: [f64; 9] = [0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24];
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::platform::calls::JitterBufferReport;
 
     /// Reads the text format strictly: a family is announced once, before its samples, every sample belongs to the
     /// family above it, and no sample is there twice. Returns the samples.
@@ -791,6 +837,8 @@ mod tests {
             codec: "G722".to_owned(),
             jitter_us: 3_000,
             mos_hundredths: Some(436),
+            round_trip_ms: Some(40),
+            jitter_buffer: Some(JitterBufferReport { delay_mean_ms: Some(25), ..JitterBufferReport::default() }),
             ..MediaReport::default()
         });
         metrics.service_failed(Service::Model);
@@ -807,6 +855,10 @@ mod tests {
             (r#"hookswitch_rtp_mos_bucket{le="4.3"}"#, 0.0),
             (r#"hookswitch_rtp_mos_bucket{le="4.4"}"#, 1.0),
             (r#"hookswitch_rtp_legs_ended_total{codec="G722"}"#, 1.0),
+            (r#"hookswitch_rtp_round_trip_seconds_bucket{le="0.05"}"#, 1.0),
+            (r#"hookswitch_rtp_round_trip_seconds_bucket{le="0.025"}"#, 0.0),
+            (r#"hookswitch_rtp_jitter_buffer_seconds_bucket{le="0.03"}"#, 1.0),
+            ("hookswitch_rtp_jitter_buffer_seconds_sum", 0.025),
             (r#"hookswitch_rtp_legs_ended_total{codec="opus"}"#, 0.0),
             (r#"hookswitch_service_errors_total{service="model"}"#, 1.0),
             (r#"hookswitch_service_errors_total{service="recogniser"}"#, 0.0),
@@ -825,6 +877,9 @@ mod tests {
             metrics.add_source(move |snapshot| {
                 *snapshot.calls.entry("talking").or_default() += worker;
                 snapshot.rtp.packets_in += 100 * worker;
+                for (reason, count) in [("stranger", 1), ("ssrc", 2), ("replayed", 4)] {
+                    *snapshot.rtp.packets_dropped.entry(reason).or_default() += count;
+                }
                 *snapshot.queue_drops.entry("leg \"commands\"").or_default() += worker;
             });
         }
@@ -841,6 +896,9 @@ mod tests {
         for (sample, value) in [
             (r#"hookswitch_calls{state="talking"}"#, 3.0),
             (r#"hookswitch_rtp_packets_total{what="in"}"#, 300.0),
+            (r#"hookswitch_rtp_packets_total{what="strange"}"#, 6.0),
+            (r#"hookswitch_rtp_packets_total{what="replayed"}"#, 8.0),
+            (r#"hookswitch_rtp_packets_dropped_total{reason="ssrc"}"#, 4.0),
             (r#"hookswitch_queue_drops_total{queue="leg \"commands\""}"#, 3.0),
             (r#"hookswitch_sip_requests_total{direction="in",method="INVITE"}"#, 3.0),
             (r#"hookswitch_sip_requests_total{direction="out",method="INVITE"}"#, 1.0),

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
     use crate::identity::{AccountId, CallId, Pii};
     use crate::platform::calls::record::CallRecord;
-    use crate::platform::calls::{MediaReport, Recorded, Recording};
+    use crate::platform::calls::{JitterBufferReport, MediaReport, Recorded, Recording};
     use crate::platform::problem::CODES;
     use crate::platform::rooms::Member;
 
@@ -138,8 +138,14 @@ mod tests {
             .into();
         let record = CallRecord::derive(call, AccountId::default(), &events).unwrap();
         check(&document, "CallRecord", &serde_json::to_value(record).unwrap());
+        let jitter_buffer = JitterBufferReport { delay_mean_ms: Some(1), ..JitterBufferReport::default() };
+        check(&document, "JitterBufferReport", &serde_json::to_value(jitter_buffer).unwrap());
         let report = MediaReport {
             codec: "PCMU".to_owned(),
+            packets_duplicate: 1,
+            packets_dropped: [("ssrc".to_owned(), 1)].into(),
+            jitter_max_us: 1,
+            jitter_buffer: Some(jitter_buffer),
             mos_hundredths: Some(1),
             round_trip_ms: Some(1),
             far_packets_lost: Some(1),
@@ -148,7 +154,7 @@ mod tests {
             ..MediaReport::default()
         };
         check(&document, "MediaReport", &serde_json::to_value(report).unwrap());
-        let recording = Recording { missed_ms: 1, sha256: Some(String::new()), ..Recording::default() };
+        let recording = Recording { missed_ms: 1, sha256: Some(String::new()), cut_off: true, ..Recording::default() };
         check(&document, "Recording", &serde_json::to_value(recording).unwrap());
         let member = Member { call, party: Pii::default(), moderator: false, muted: false, entered_unix_ms: 0 };
         check(&document, "Member", &serde_json::to_value(member).unwrap());

@@ -38,7 +38,7 @@ use crate::server::consent::{BridgedPlans, Planner, WordsMissing};
 use crate::server::endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointHandle, ListenOn, Recording, Tls};
 use crate::server::health::Health;
 use crate::server::http::{self, HttpError, HttpServer};
-use crate::server::live_calls::{self, LiveCalls};
+use crate::server::live_calls::{self, LiveCalls, Present};
 use crate::server::metrics::{DecodersSnapshot, Metrics};
 use crate::server::originate::{self, Originator, Reach};
 use crate::server::provider::SocketAddress;
@@ -128,9 +128,15 @@ impl System {
     pub async fn start(config: Config, record: Option<Recording>) -> Result<Self, StartError> {
         raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
+        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
+        let found = recordings::cut_off::tell(&mut writer, &journal, &recordings).await?;
         let settled = writer.settle_open_calls(clock::now()).await?;
         if !settled.is_empty() {
-            tracing::warn!(calls = settled.len(), "calls were open when the server last stopped; they are settled now");
+            tracing::warn!(
+                calls = settled.len(),
+                recordings = found,
+                "calls were open when the server last stopped; they are settled now"
+            );
         }
         let http = HttpServer::bind(config.http.listen).await?;
         let http_address = http.local_addr().map_err(StartError::HttpAddress)?;
@@ -142,7 +148,6 @@ impl System {
         let (agents, plans) = prepare(&config, embedded, &sounds)?;
         let metrics = Arc::new(Metrics::new(clock::now()));
         let log = CallLog::new(Some(journal.clone()), Some(Arc::clone(&metrics)));
-        let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
         let (api_keys, new_api_key) = api_keys(&config).map_err(StartError::ApiKey)?;
         let (tap, capture) = start_capture(&config, &journal, &metrics);
         let endpoint = Endpoint::start(
@@ -298,9 +303,9 @@ fn api_routes(
     };
     let reach = Reach::of(config);
     let desk = rooms::http::Desk { rooms, endpoint: handle.clone(), log: log.clone(), reach };
-    let seen = log.clone();
+    let present = Present { log: log.clone(), endpoint: handle.clone() };
     let live = LiveCalls::new(config, handle.worker.clone(), log.clone(), journal.clone());
-    calls::http::routes(journal.clone(), Arc::new(move || seen.live()))
+    calls::http::routes(journal.clone(), Arc::new(present))
         .merge(originate::routes(originator))
         .merge(live_calls::routes(live))
         .merge(rooms::http::routes(desk))

@@ -16,7 +16,7 @@ use rand::Rng;
 use rand_chacha::ChaCha12Rng;
 
 pub use self::identity::{Fingerprint, Identity};
-pub use self::peer::{Format, FormatKind, Peer};
+pub use self::peer::{Feedback, Format, FormatKind, Peer};
 
 /// How ICE knows a side (RFC 8839 §5.4). The password does not print itself.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use str0m::config::{DtlsCert, Fingerprint as TheirFingerprint};
 use str0m::format::{Codec, FormatParams};
@@ -46,6 +46,19 @@ pub enum FormatKind {
     ComfortNoise,
 }
 
+/// What the browser has reported of our stream (RFC 3550 §6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feedback {
+    /// By its last report, if that could say.
+    pub round_trip: Option<Duration>,
+    /// Of the packets between its last reports, in 1/256.
+    pub fraction_lost: Option<u8>,
+    /// Packets lost in all.
+    pub lost: i32,
+    /// Interarrival jitter there, in units of the RTP timestamp.
+    pub jitter: u32,
+}
+
 /// The browser. After every `handle_…` and [`Peer::send`], drain [`Peer::poll_packet`] and [`Peer::poll_transmit`].
 pub struct Peer {
     rtc: Rtc,
@@ -56,6 +69,9 @@ pub struct Peer {
     sent: Option<(u32, u64)>,
     expected: Vec<u32>,
     packets: VecDeque<(Header, Arc<[u8]>)>,
+    feedback: Option<Feedback>,
+    /// The highest number that it had received at its last report.
+    reported: u64,
     datagrams: VecDeque<Transmit>,
     /// What was agreed on last.
     parameters: Parameters,
@@ -79,7 +95,8 @@ impl Peer {
             .set_local_ice_credentials(credentials(ours))
             .clear_codecs()
             .clear_extension_map()
-            .set_reordering_size_audio(0);
+            .set_reordering_size_audio(0)
+            .set_stats_interval(Some(STATISTICS_INTERVAL));
         // What is agreed on may change, and what is to be carried is said only here: Opus is what changes to a number of its own.
         let is_free = |it: &u8| formats.iter().all(|format| format.payload_type != *it);
         let of_opus = |payload_type| Format { payload_type, kind: FormatKind::Opus, clock_hz: 48_000 };
@@ -113,6 +130,8 @@ impl Peer {
             sent: None,
             expected: vec![],
             packets: VecDeque::new(),
+            feedback: None,
+            reported: 0,
             datagrams: VecDeque::new(),
             parameters: parameters.clone(),
             was_reached: false,
@@ -205,6 +224,11 @@ impl Peer {
         Packet { header, payload: &payload }.write(buffer)
     }
 
+    /// What it has reported since this was asked last, if anything.
+    pub const fn take_feedback(&mut self) -> Option<Feedback> {
+        self.feedback.take()
+    }
+
     /// The next datagram to be sent from the socket, written to `buffer`.
     pub fn poll_transmit(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
         let transmit = self.datagrams.pop_front()?;
@@ -266,6 +290,18 @@ impl Peer {
                 };
                 self.packets.push_back((header, packet.payload));
             }
+            Event::MediaEgressStats(stats) => {
+                let Some(remote) = stats.remote.filter(|it| *it.maximum_sequence_number != self.reported) else {
+                    return;
+                };
+                self.reported = *remote.maximum_sequence_number;
+                self.feedback = Some(Feedback {
+                    round_trip: stats.rtt,
+                    fraction_lost: stats.loss.map(in_256ths),
+                    lost: signed_24_bits(remote.packets_lost),
+                    jitter: remote.jitter,
+                });
+            }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) | Event::Closed => self.is_lost = true,
             Event::IceConnectionStateChange(_) => self.is_lost = false,
             _ => (),
@@ -307,6 +343,19 @@ fn credentials(from: &IceCredentials) -> IceCreds {
     IceCreds { ufrag: from.user.clone(), pass: from.password.clone() }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "brought into range first")]
+fn in_256ths(fraction: f32) -> u8 {
+    (fraction * 256.0).clamp(0.0, 255.0) as u8
+}
+
+/// RFC 3550 §6.4.1 has duplicates make the count negative.
+fn signed_24_bits(lost: u64) -> i32 {
+    let low = i32::try_from(lost & 0xff_ffff).unwrap_or(0);
+    if low >= 1 << 23 { low - (1 << 24) } else { low }
+}
+
+/// How often what the browser reports is looked at; it does so every few seconds.
+const STATISTICS_INTERVAL: Duration = Duration::from_secs(1);
 /// RFC 3551 §6, of those that browsers have.
 const STATIC_FORMATS: [Format; 4] = [
     Format { payload_type: 0, kind: FormatKind::Pcmu, clock_hz: 8_000 },

@@ -73,6 +73,29 @@ fn a_restart_finds_the_browser_elsewhere_and_loses_nothing_of_what_is_sent() {
 }
 
 #[test]
+fn what_the_browser_reports_of_our_stream_is_told() {
+    let mut pair = Pair::new(true);
+    for _ in 0..100 {
+        pair.step();
+    }
+    let mut told = vec![];
+    for sequence in 0..1_500 {
+        // One in ten is lost on the way.
+        if sequence % 10 != 9 {
+            pair.ours.send(&packet(sequence), pair.now);
+        }
+        pair.step();
+        pair.step();
+        told.extend(pair.ours.take_feedback());
+    }
+    assert!((3..=30).contains(&told.len()), "{told:?}");
+    let last = told.last().unwrap();
+    assert!(last.round_trip.is_some_and(|it| it <= Duration::from_millis(20)), "{last:?}");
+    assert!(last.fraction_lost.is_some_and(|it| (20..32).contains(&it)), "{last:?}");
+    assert!((80..=150).contains(&last.lost), "{last:?}");
+}
+
+#[test]
 fn another_certificate_than_signalled_gets_nothing() {
     let mut pair = Pair::new(false);
     for _ in 0..100 {

@@ -74,6 +74,22 @@ fn a_bucket_that_refuses_for_ever_leaves_recordings_here_and_the_log_says_why() 
 }
 
 #[test]
+fn a_recording_that_is_never_taken_holds_up_no_other() {
+    let (home, bucket) = (Home::new(), Bucket::start());
+    let refused = "default/call_018bcfe56800000000000000000000aa.wav";
+    let file = home.data().join("recordings-spool/ready").join(refused);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "never").unwrap();
+    bucket.be(Mode::ForbidsOne("call_018bcfe56800000000000000000000aa"));
+    let server = recording_in(&home, &bucket);
+    // From here on, it is tried every eight seconds at most.
+    assert!(server.wait(Duration::from_secs(20), || metric(&server, FAILURES) >= 4.0), "{}", server.log());
+    record_a_call(&server);
+    assert!(server.wait(Duration::from_secs(4), || metric(&server, UPLOADS) == 1.0), "{}", server.log());
+    assert_eq!((metric(&server, WAITING), file.exists()), (1.0, true));
+}
+
+#[test]
 fn a_bucket_of_google_gets_recordings_as_well() {
     let bucket = Bucket::start();
     let account = format!(
@@ -167,6 +183,8 @@ pub(crate) enum Mode {
     HangsUp,
     Unavailable,
     Forbidden,
+    /// One object is refused, by what is in its name.
+    ForbidsOne(&'static str),
     /// The second part of everything fails so often.
     SecondFails(usize),
     /// The second part of everything is refused.
@@ -242,6 +260,7 @@ fn answer(head: &str, body: Vec<u8>, state: &Mutex<State>) -> Option<(&'static s
         Mode::HangsUp => return None,
         Mode::Unavailable => return Some(("503 Service Unavailable", String::new())),
         Mode::Forbidden => return Some(("403 Forbidden", refused())),
+        Mode::ForbidsOne(name) if path.contains(name) => return Some(("403 Forbidden", refused())),
         Mode::SecondFails(times) if part == Some(2) && state.parts.second <= times => {
             return Some(("503 Service Unavailable", String::new()));
         }
@@ -252,7 +271,7 @@ fn answer(head: &str, body: Vec<u8>, state: &Mutex<State>) -> Option<(&'static s
                 std::thread::park();
             }
         }
-        Mode::Up | Mode::SecondFails(_) | Mode::SecondForbidden | Mode::SecondStalls => {}
+        Mode::Up | Mode::ForbidsOne(_) | Mode::SecondFails(_) | Mode::SecondForbidden | Mode::SecondStalls => {}
     }
     let text = match (method, part, upload) {
         ("PUT", None, _) => {

@@ -1,5 +1,7 @@
 //! A speech service of our own that does what a test tells it, and dies when a test wants it to.
 
+use std::time::Duration;
+
 use hookswitch::agent::provider::secret::Secret;
 use hookswitch::server::speech::scripted::{Failure, Script, Scripted};
 use hookswitch::server::speech::{SpeechConfig, SpeechServer};
@@ -7,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// A running service. It ends with this value, and all its connections break, as those of a killed process do.
 pub(crate) struct SpeechEngine {
+    script: Scripted,
     runtime: Option<Runtime>,
     url: String,
 }
@@ -14,11 +17,26 @@ pub(crate) struct SpeechEngine {
 impl SpeechEngine {
     /// Starts one that speaks noise and understands nothing, until `failure`.
     pub(crate) fn start(failure: Option<Failure>) -> Self {
+        Self::scripted(Script { failure, ..Script::default() })
+    }
+
+    /// Starts one that understands this of everything, so long after who spoke has paused.
+    pub(crate) fn understanding(text: &str, after: Duration) -> Self {
+        Self::scripted(Script { texts: vec![text.to_owned()], result_after: after, ..Script::default() })
+    }
+
+    fn scripted(script: Script) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let script = Scripted::new(Script { failure, ..Script::default() });
+        let script = Scripted::new(script);
+        let heard = script.clone();
         let config = SpeechConfig::new(Secret::new(TOKEN));
         let server = runtime.block_on(SpeechServer::start_scripted(config, script)).unwrap();
-        Self { runtime: Some(runtime), url: format!("ws://{}", server.address()) }
+        Self { script: heard, runtime: Some(runtime), url: format!("ws://{}", server.address()) }
+    }
+
+    /// What it has been given to recognise.
+    pub(crate) fn heard(&self) -> Vec<i16> {
+        self.script.heard()
     }
 
     /// The keys that make the talker use it.

@@ -124,7 +124,7 @@ fn share_of(payload: &[u8], hz: f64) -> f64 {
     levels.iter().filter(|it| **it > 1_500.0).count() as f64 / levels.len().max(1) as f64
 }
 
-fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
+pub(crate) fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
     let own = keys.iter().map(|(key, value)| (format!("AGENTS__TALKER__{key}"), (*value).to_owned()));
     let mut keys: Vec<(String, String)> = own.collect();
     keys.extend([
@@ -137,7 +137,7 @@ fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
 }
 
 /// Has the agent call, over HTTP.
-fn place(server: &Server, carrier: &Carrier) -> Received {
+pub(crate) fn place(server: &Server, carrier: &Carrier) -> Received {
     let body = r#"{"to": "+4930123456", "agent": "talker", "trunk": "acme", "variables": {"name": "Ann"}}"#;
     let refused = http_client::post(server.http, "/v1/calls", "no key at all", body);
     assert_eq!(refused.status, 401);
@@ -148,7 +148,7 @@ fn place(server: &Server, carrier: &Carrier) -> Received {
     invite
 }
 
-fn answer(carrier: &Carrier, invite: &Received, status: &str, media: &mut RtpPeer) {
+pub(crate) fn answer(carrier: &Carrier, invite: &Received, status: &str, media: &mut RtpPeer) {
     media.remote = invite.message.rtp_address();
     let sdp = format!(
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n\
@@ -169,7 +169,7 @@ fn until_bye(carrier: &Carrier, media: &mut RtpPeer, account: &mut Account) -> R
     panic!("the agent stays on the line");
 }
 
-fn ended(server: &Server) -> Recorded {
+pub(crate) fn ended(server: &Server) -> Recorded {
     let data = server.home.data();
     let is_closed = || journal::calls(&data).first().is_some_and(|it| it.closed);
     assert!(server.wait(Duration::from_secs(10), is_closed), "{}", server.log());

@@ -40,6 +40,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use authority::Secured;
+use serde_json::Value;
 use server_process::{Process, free_port};
 
 #[test]
@@ -57,13 +58,25 @@ fn a_browser_whose_microphone_beeps_from_the_beginning_is_greeted() {
     calls(Socket::Plain, &["to=sip:100@127.0.0.1", "codec=opus", "ends=us", "noise=1"]);
 }
 
+#[test]
+fn of_a_call_with_a_browser_the_round_trip_is_known_and_how_we_sound_there() {
+    let record = calls(Socket::Plain, &["to=sip:100@127.0.0.1", "codec=opus", "ends=us", "stays=9"]);
+    let media = &record["media"][0];
+    let number = |name: &str| media[name].as_u64().unwrap_or_else(|| panic!("no {name}: {media}"));
+    assert!((1..1_000).contains(&number("round_trip_ms")), "{media}");
+    assert!(number("far_packets_lost") < 50 && number("far_jitter_us") < 200_000, "{media}");
+    assert!(number("far_mos_hundredths") > 300, "{media}");
+    assert!(media["jitter_buffer"]["because"]["least_ms"] == 20, "{media}");
+}
+
 #[derive(PartialEq, Eq)]
 enum Socket {
     Plain,
     Secure,
 }
 
-fn calls(socket: Socket, parameters: &[&str]) {
+/// Returns the record of the call.
+fn calls(socket: Socket, parameters: &[&str]) -> Value {
     let _alone = alone();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (ws, wss) = (free_port(), free_port());
@@ -76,6 +89,7 @@ fn calls(socket: Socket, parameters: &[&str]) {
             ("AGENTS__MENU__IDLE_PROMPT_S", "600"),
             ("NUMBERS__300__AGENT", "menu"),
             ("SIP__ORIGINS", "*"),
+            ("HTTP__API_KEY", KEY),
         ],
     );
     let before = secured.server.metrics();
@@ -84,7 +98,14 @@ fn calls(socket: Socket, parameters: &[&str]) {
     let status = browser.exit_status(Duration::from_secs(90));
     assert!(status.success(), "{}", browser.log.text());
     secured.server.settles(&before, Duration::from_secs(20));
+    let metrics = secured.server.metrics();
+    assert_eq!(metrics.value("hookswitch_rtp_packets_total{what=\"unsent\"}"), Some(0.0));
+    let key = format!("Authorization: Bearer {KEY}\r\n");
+    let calls = http_client::get_with(secured.server.http, "/v1/calls?limit=1", &key).unwrap();
+    serde_json::from_str::<Value>(&calls.body).unwrap()["calls"][0].clone()
 }
+
+const KEY: &str = "a key for tests only";
 
 /// A browser that has the page of these parameters open.
 fn browser(secured: &Secured, sip: &str, parameters: &[&str]) -> Process {

@@ -1,7 +1,7 @@
 // A telephone in a page: SIP over a websocket (RFC 7118), one call, its media by WebRTC. What becomes of it is posted back
 // to the server of the page as JSON. Parameters of the page: `sip` (ws://… or wss://…), `to` (sip:…), `codec` (opus or
 // PCMU), `keys` (what is pressed once the greeting is heard), `ends` (us or them), `noise` (1: the microphone is on from the
-// beginning).
+// beginning), `stays` (for how many seconds after the greeting).
 "use strict";
 
 const query = new URLSearchParams(location.search);
@@ -140,6 +140,7 @@ async function converse(connection, sender) {
     heard = now.packets > 150 && now.energy > 0.0001 && now.sent > 150;
   }
   call.heardMs = heard ? Date.now() - started : null;
+  await new Promise((done) => setTimeout(done, 1000 * Number(query.get("stays") || 0)));
   const keys = query.get("keys");
   if (keys) {
     await report("keys", { possible: sender.dtmf.canInsertDTMF });

@@ -34,6 +34,7 @@ use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
 use crate::srtp::Rejected;
 use crate::timer::Now;
+use crate::webrtc::Feedback;
 
 /// What a session is told at its beginning.
 #[derive(Clone, Debug, Default)]
@@ -319,6 +320,13 @@ impl Session {
         self.read_rtcp(datagram, &remote, now);
     }
 
+    /// Takes what the peer has reported of our stream to a transport that has RTCP of its own.
+    pub fn handle_feedback(&mut self, feedback: &Feedback) {
+        let clock_hz = self.clock_hz();
+        self.control.handle_feedback(feedback, clock_hz);
+        self.heed_loss();
+    }
+
     /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
     ///
     /// # Errors
@@ -478,8 +486,9 @@ impl Session {
             shortened: counts.shortened,
             jitter_us: unit_us(jitter, clock_hz),
             jitter_max_us: unit_us(jitter_max, clock_hz),
-            target_ms: if is_relaying { 0 } else { self.incoming.target_ms() },
+            aim: (!is_relaying).then(|| self.incoming.aim()),
             delay_us: if is_relaying { 0 } else { self.incoming.delay_us(now) },
+            delay_mean_us: counts.delays_us.checked_div(counts.delays),
             ..self.received
         };
         Report {
@@ -502,7 +511,7 @@ impl Session {
     /// Delay: half the round trip if it is known, the jitter buffer, and a packet at the sender.
     fn quality(&self, received: &Received, remote: &Remote) -> Quality {
         let network_us = remote.round_trip_us.unwrap_or(0) / 2;
-        let delay_ms = network_us / 1_000 + received.target_ms + PACKET_MS;
+        let delay_ms = network_us / 1_000 + received.aim.map_or(0, |it| it.target_ms) + PACKET_MS;
         let missing = received.lost + received.late + received.skipped;
         Quality::estimate(self.codec(), missing, received.packets + received.lost, delay_ms)
     }
@@ -676,6 +685,10 @@ impl Session {
             // A telephone that is muted may say nothing else.
             self.expected_since = self.expected_since.map(|_| now);
         }
+        self.heed_loss();
+    }
+
+    fn heed_loss(&mut self) {
         if let Some(fraction_lost) = self.control.take_fraction_lost() {
             self.outgoing.expect_loss(fraction_lost);
         }
@@ -988,7 +1001,7 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session));
+        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now));
     }
 
     #[test]
@@ -1385,7 +1398,7 @@ mod tests {
                 leg.session.handle_rtp(addr(PEER), &datagram, leg.now);
             }
             leg.tick();
-            target_ms.push(leg.report().received.target_ms);
+            target_ms.push(leg.report().received.aim.unwrap().target_ms);
         }
         let received = leg.report().received;
         assert_eq!(received.lost, 50);

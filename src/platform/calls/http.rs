@@ -11,18 +11,26 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use serde::{Deserialize, Serialize};
 
-use super::Recorded;
 use super::ladder_sql::Ladder;
-use super::record::CallRecord;
+use super::record::{CallRecord, Status};
 use super::sql::Journal;
+use super::{MediaReport, Recorded};
 use crate::capture::ladder::{self, Rung};
 use crate::capture::{self, Direction, pcap};
 use crate::identity::{AccountId, CallId, InvalidCallId};
 use crate::limits;
 use crate::platform::problem::Problem;
 
-/// Tells the calls that are under way, the latest first.
-pub type LiveCalls = std::sync::Arc<dyn Fn() -> Vec<CallId> + Send + Sync>;
+/// What is known of calls under way that is not in their journal yet.
+pub trait Live: Send + Sync {
+    /// Those calls, the latest first.
+    fn calls(&self) -> Vec<CallId>;
+    /// How the media of a call's legs are.
+    fn media(&self, call: CallId) -> Vec<MediaReport>;
+}
+
+/// Shared by the routes.
+pub type LiveCalls = std::sync::Arc<dyn Live>;
 
 /// What the routes look at.
 #[derive(Clone)]
@@ -113,7 +121,7 @@ async fn list(
     let before = before.map_err(|_error: InvalidCallId| Problem::invalid_parameter("cursor", expected))?;
     match state.as_deref() {
         None => (),
-        Some("live") => return Ok(Json(live_calls(&journal, &account, live(), limit, before).await?)),
+        Some("live") => return Ok(Json(live_calls(&journal, &account, &*live, limit, before).await?)),
         Some(_) => return Err(Problem::invalid_parameter("state", "live")),
     }
     let calls = journal.list(&account, limit, before).await.map_err(failed)?;
@@ -126,27 +134,39 @@ async fn list(
 async fn live_calls(
     journal: &Journal,
     account: &AccountId,
-    live: Vec<CallId>,
+    live: &dyn Live,
     limit: u32,
     before: Option<CallId>,
 ) -> Result<Calls, Problem> {
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut rest = live.into_iter().filter(|it| before.is_none_or(|before| *it < before));
+    let mut rest = live.calls().into_iter().filter(|it| before.is_none_or(|before| *it < before));
     let (mut calls, mut last) = (vec![], None);
     for call in rest.by_ref().take(size) {
         last = Some(call);
-        calls.extend(journal.record(account, call).await.map_err(failed)?);
+        let record = journal.record(account, call).await.map_err(failed)?;
+        calls.extend(record.map(|it| with_media(it, live)));
     }
     let cursor = last.filter(|_| rest.next().is_some());
     Ok(Calls { calls, cursor })
 }
 
+/// The record with the present media of legs that are not over.
+fn with_media(mut record: CallRecord, live: &dyn Live) -> CallRecord {
+    if record.status == Status::InProgress {
+        let is_over = |it: &MediaReport| record.media.iter().any(|over| over.leg == it.leg);
+        let present: Vec<_> = live.media(record.call).into_iter().filter(|it| !is_over(it)).collect();
+        record.media.extend(present);
+    }
+    record
+}
+
 async fn show(
-    State(journal): State<Journal>,
+    State(Read { journal, live }): State<Read>,
     Extension(account): Account,
     Path(call): Path<String>,
 ) -> Result<Json<CallRecord>, Problem> {
-    journal.record(&account, named(&call)?).await.map_err(failed)?.map(Json).ok_or_else(no_call)
+    let record = journal.record(&account, named(&call)?).await.map_err(failed)?.ok_or_else(no_call)?;
+    Ok(Json(with_media(record, &*live)))
 }
 
 async fn events(

@@ -253,14 +253,24 @@ pub struct MediaReport {
     pub packets_lost: u64,
     /// RTP packets that came too late to be played.
     pub packets_late: u64,
-    /// Packets that were not of this session and had no effect.
+    /// RTP packets that came twice.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub packets_duplicate: u64,
+    /// Packets that were not of this session and had no effect: the sum of `packets_dropped` but for what keys tell apart.
     pub packets_strange: u64,
+    /// Packets that were not used, by reason; what there was none of is left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub packets_dropped: BTreeMap<String, u64>,
     /// Audio that was made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.
     pub jitter_us: u32,
-    /// The delay that the jitter buffer aimed at in the end, in milliseconds.
-    pub jitter_buffer_ms: u32,
+    /// The most that this was.
+    #[serde(skip_serializing_if = "is_zero_u32")]
+    pub jitter_max_us: u32,
+    /// The jitter buffer; none where packets are passed on as they come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter_buffer: Option<JitterBufferReport>,
     /// How the far side's audio sounded here, as a mean opinion score of the E-model in hundredths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mos_hundredths: Option<u16>,
@@ -276,6 +286,39 @@ pub struct MediaReport {
     /// How our audio sounded there: as it says (RFC 3611), else as its losses and the delay let expect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub far_mos_hundredths: Option<u16>,
+}
+
+/// A jitter buffer, at present or at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JitterBufferReport {
+    /// The delay that it aims at, in milliseconds.
+    pub target_ms: u32,
+    /// Why so.
+    pub because: JitterBufferReasons,
+    /// The delay that it has, in milliseconds.
+    pub delay_ms: u32,
+    /// The same on the average of the audio heard, if there was any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_mean_ms: Option<u32>,
+    /// How often a piece of waveform was taken out to shorten the delay.
+    pub shortened: u64,
+    /// Packets that were dropped to shorten it at once.
+    pub skipped: u64,
+    /// Lost audio that was found in the packet that followed, in milliseconds.
+    pub recovered_ms: u64,
+}
+
+/// What the delay aimed at is made of: their sum, within 20 to 200 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JitterBufferReasons {
+    /// Needed on any network, in milliseconds.
+    pub least_ms: u32,
+    /// By how much all but 2 % of the recent packets were late at the most, in milliseconds.
+    pub lateness_ms: u32,
+    /// For the copies of lost audio in the packets that follow, while packets are lost, in milliseconds.
+    pub fec_ms: u32,
 }
 
 /// A recording of a call, or of a part of it: two channels, the caller on the left.
@@ -298,10 +341,23 @@ pub struct Recording {
     /// Of the file, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// It was never finished, as the server died; what there was of it at its next start is kept.
+    #[serde(skip_serializing_if = "is_false")]
+    pub cut_off: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
 const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_zero_u32(value: &u32) -> bool {
     *value == 0
 }
 

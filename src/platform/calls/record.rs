@@ -357,7 +357,7 @@ mod tests {
             from "+4930123"
             initiator "remote"
             latency {"longest_ms":900,"median_ms":601,"turns":3}
-            media [{"concealed_ms":0,"jitter_buffer_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
+            media [{"concealed_ms":0,"jitter_us":900,"leg":0,"packets_late":0,"packets_lost":2,"packets_received":348,"packets_sent":350,"packets_strange":0}]
             ring_ms 1000
             source "udp://192.0.2.1:5060"
             started_unix_ms 1700000000000

@@ -341,17 +341,24 @@ impl Journal {
 }
 
 impl Writer {
-    /// Closes every call that has no end, as only a crash leaves any. Returns them. To be called before [`Writer::run`].
-    pub async fn settle_open_calls(&mut self, now: Now) -> Result<Vec<CallId>, sqlx::Error> {
+    /// The calls that have no end, as only a crash leaves any. To be called before [`Writer::run`], as are the next two.
+    pub async fn open_calls(&mut self) -> Result<Vec<(AccountId, CallId)>, sqlx::Error> {
         let open: Vec<(String, String)> =
             sqlx::query_as("SELECT call_id, account_id FROM calls WHERE closed_unix_ms IS NULL ORDER BY call_id")
                 .fetch_all(&mut self.connection)
                 .await?;
-        let entry = |(call, account): (String, String)| {
-            let call = call.parse().ok()?;
-            Some(Entry { account: AccountId(account), call, unix_ms: now.unix_ms(), event: Event::Settled })
-        };
-        let entries: Vec<_> = open.into_iter().filter_map(entry).collect();
+        Ok(open.into_iter().filter_map(|(call, account)| Some((AccountId(account), call.parse().ok()?))).collect())
+    }
+
+    /// Writes what is known of them besides.
+    pub async fn append(&mut self, entries: &[Entry]) -> Result<(), sqlx::Error> {
+        self.write(entries.iter()).await
+    }
+
+    /// Closes them. Returns them.
+    pub async fn settle_open_calls(&mut self, now: Now) -> Result<Vec<CallId>, sqlx::Error> {
+        let entry = |(account, call)| Entry { account, call, unix_ms: now.unix_ms(), event: Event::Settled };
+        let entries: Vec<_> = self.open_calls().await?.into_iter().map(entry).collect();
         self.write(entries.iter()).await?;
         Ok(entries.iter().map(|entry| entry.call).collect())
     }

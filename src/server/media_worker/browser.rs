@@ -89,6 +89,9 @@ pub(super) fn send(peer: &mut Peer, session: &mut Session, send: &mut SendBatch,
             peer.send(packet, now.instant);
         }
     }
+    if let Some(feedback) = peer.take_feedback() {
+        session.handle_feedback(&feedback);
+    }
     loop {
         let is_queued = send.push(|buffer| peer.poll_transmit(buffer));
         if !is_queued || send.is_full() {

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::media::Report;
+use super::live::LiveReports;
+use crate::media::{Dropped, Report};
 
 /// The counters of one media thread. All but [`WorkerMetrics::legs`] only grow. What is counted in sessions arrives here
 /// within a second.
@@ -22,16 +23,10 @@ pub struct WorkerMetrics {
     pub late: AtomicU64,
     /// Frames of which audio had to be invented.
     pub concealed: AtomicU64,
-    /// Datagrams from somewhere else than the peer.
-    pub strangers: AtomicU64,
     /// Datagrams on shared ports from where no leg's peer is.
     pub unmatched: AtomicU64,
-    /// Datagrams of the peer that were not valid.
-    pub invalid: AtomicU64,
-    /// Datagrams on secured legs that were not protected with the peer's key.
-    pub unauthenticated: AtomicU64,
-    /// Datagrams on secured legs that had come before.
-    pub replayed: AtomicU64,
+    /// Datagrams that were not used, in the order of [`Dropped::by_reason`].
+    pub dropped: [AtomicU64; 8],
     /// Packets that had come before, on legs without keys.
     pub duplicates: AtomicU64,
     /// Utterances that were interrupted because their next frame had not come in time.
@@ -52,15 +47,22 @@ pub struct WorkerMetrics {
     pub send_failures: AtomicU64,
     /// Receive calls that failed.
     pub receive_failures: AtomicU64,
+    /// How the legs are.
+    pub live: LiveReports,
 }
 
 impl WorkerMetrics {
+    /// Datagrams that were not used, by reason.
+    pub fn dropped(&self) -> [(&'static str, u64); 8] {
+        let mut reasons = Dropped::default().by_reason();
+        for ((_, count), counter) in reasons.iter_mut().zip(&self.dropped) {
+            *count = counter.load(Ordering::Relaxed);
+        }
+        reasons
+    }
+
     /// Adds what a leg has counted since `before`.
     pub(super) fn publish(&self, report: &Report, before: &Report) {
-        let invalid = |it: &Report| {
-            let dropped = it.dropped;
-            dropped.malformed + dropped.payload_type + dropped.ssrc + dropped.astray + dropped.rtcp
-        };
         let add = |counter: &AtomicU64, count: fn(&Report) -> u64| {
             // Loss may shrink when a packet that was missed comes after all.
             counter.fetch_add(count(report).saturating_sub(count(before)), Ordering::Relaxed);
@@ -70,12 +72,12 @@ impl WorkerMetrics {
         add(&self.lost, |it| it.received.lost);
         add(&self.late, |it| it.received.late);
         add(&self.concealed, |it| it.received.concealed_frames);
-        add(&self.strangers, |it| it.dropped.strangers);
-        add(&self.unauthenticated, |it| it.dropped.unauthenticated);
-        add(&self.replayed, |it| it.dropped.replayed);
         add(&self.duplicates, |it| it.received.duplicates);
         add(&self.underruns, |it| it.sent.underruns);
-        self.invalid.fetch_add(invalid(report).saturating_sub(invalid(before)), Ordering::Relaxed);
+        let dropped = report.dropped.by_reason().into_iter().zip(before.dropped.by_reason());
+        for (counter, ((_, count), (_, before))) in self.dropped.iter().zip(dropped) {
+            counter.fetch_add(count.saturating_sub(before), Ordering::Relaxed);
+        }
         if report.received.packets > before.received.packets {
             self.jitter_us.fetch_add(u64::from(report.received.jitter_us), Ordering::Relaxed);
             self.jitter_samples.fetch_add(1, Ordering::Relaxed);

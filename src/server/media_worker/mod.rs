@@ -12,6 +12,7 @@
 mod attend;
 mod bridge;
 mod browser;
+mod live;
 mod metrics;
 mod relay;
 mod room;
@@ -39,6 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::attend::Told;
 pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
+pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
 use self::relay::Ear;
 use self::room::{Cue, Room};
@@ -549,9 +551,7 @@ impl Legs {
     fn close(&mut self, place: usize, send: &mut SendBatch, now: Now) -> Option<Report> {
         let mut leg = self.take(place, now)?;
         leg.session.handle_close(now);
-        if !matches!(leg.transport, LegTransport::WebRtc(_)) {
-            leg.transmit(send, &self.metrics);
-        }
+        leg.send_out(send, &self.metrics, now);
         let report = leg.session.report(now);
         self.metrics.publish(&report, &leg.published);
         Some(report)
@@ -567,6 +567,7 @@ impl Legs {
         self.vacant.push(place);
         self.by_key.remove(&leg.key);
         self.slots.remove(place);
+        self.metrics.live.remove(leg.id);
         self.metrics.legs.fetch_sub(1, Ordering::Relaxed);
         self.seat(leg.id.call, now);
         Some(leg)
@@ -716,11 +717,7 @@ impl Leg {
         self.tell();
         let voice = self.hear_supervisor();
         let mut tick = self.session.handle_tick(now);
-        if let LegTransport::WebRtc(peer) = &mut self.transport {
-            browser::send(peer, &mut self.session, send, &self.sockets, now);
-        } else {
-            self.transmit(send, metrics);
-        }
+        self.send_out(send, metrics, now);
         if let Some(tap) = &mut self.tap {
             tap.tick(tick.number, audio(&tick.heard).as_ref(), self.session.sent_frame());
         }
@@ -760,12 +757,6 @@ impl Leg {
         } else if !is_inactive {
             self.inactivity_told = false;
         }
-    }
-
-    fn publish(&mut self, metrics: &WorkerMetrics, now: Now) {
-        let report = self.session.report(now);
-        metrics.publish(&report, &self.published);
-        self.published = report;
     }
 
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no

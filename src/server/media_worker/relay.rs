@@ -246,7 +246,7 @@ impl Leg {
         now: Now,
     ) {
         let inactive_for = self.session.handle_relay_round(now);
-        self.transmit(send, metrics);
+        self.send_out(send, metrics, now);
         self.tell_inactivity(inactive_for, events);
         self.publish(metrics, now);
     }

@@ -3,13 +3,21 @@
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use super::{Leg, WorkerMetrics};
-use crate::media::TransmitKind;
+use super::{Leg, WorkerMetrics, browser};
+use crate::media::{LegTransport, TransmitKind};
 use crate::server::batched_udp::SendBatch;
+use crate::timer::Now;
 
 impl Leg {
-    /// Sends what its session has to send.
-    pub(super) fn transmit(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics) {
+    /// Sends what its session has to send, however its packets are carried.
+    pub(super) fn send_out(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics, now: Now) {
+        match &mut self.transport {
+            LegTransport::WebRtc(peer) => browser::send(peer, &mut self.session, send, &self.sockets, now),
+            LegTransport::Plain | LegTransport::Srtp { .. } => self.transmit(send, metrics),
+        }
+    }
+
+    fn transmit(&mut self, send: &mut SendBatch, metrics: &WorkerMetrics) {
         let mut kind = TransmitKind::Rtp;
         loop {
             let mut next = None;

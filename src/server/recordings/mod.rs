@@ -4,9 +4,11 @@
 //! A recording's name is made of the account and the call alone, `default/call_….wav`, so that nothing a peer says gets
 //! into a path.
 
+pub(crate) mod cut_off;
 pub(crate) mod http;
 mod retention;
 mod upload;
+mod upload_queue;
 
 use std::fs;
 use std::io::{self, Read};
@@ -181,6 +183,7 @@ impl Recordings {
             missed_ms: recorded.missed_ticks.saturating_mul(20),
             bytes,
             sha256: Some(sha256),
+            cut_off: false,
         };
         (Some(recording), error)
     }
@@ -209,10 +212,15 @@ impl Recordings {
     }
 }
 
-fn key(account: &AccountId, call: &str, ordinal: u32, format: Format) -> String {
+/// The directory of an account.
+fn folder(account: &AccountId) -> String {
     let is_safe = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_');
     let account: String = account.0.chars().filter(is_safe).collect();
-    let account = if account.is_empty() { "account" } else { &account };
+    if account.is_empty() { "account".to_owned() } else { account }
+}
+
+fn key(account: &AccountId, call: &str, ordinal: u32, format: Format) -> String {
+    let account = folder(account);
     match ordinal {
         0 | 1 => format!("{account}/{call}.{}", format.extension()),
         _ => format!("{account}/{call}-{ordinal}.{}", format.extension()),

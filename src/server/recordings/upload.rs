@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use object_store::local::LocalFileSystem;
 use object_store::{Attribute, Attributes, MultipartUpload, ObjectStore, PutMultipartOptions, PutOptions};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Notify, RecordingsSnapshot};
-use crate::limits::{RECORDING_UPLOAD_PART_BYTES, RECORDING_UPLOADS_MAX};
+use super::upload_queue::Queue;
+use super::{Notify, RecordingsSnapshot, cut_off};
+use crate::limits::RECORDING_UPLOAD_PART_BYTES;
 use crate::server::{clock, task};
 
 #[derive(Debug)]
@@ -30,14 +32,6 @@ pub(super) struct Spool {
     uploaded: AtomicU64,
     failures: AtomicU64,
     waiting: AtomicU64,
-}
-
-/// What became of the files that were there to be uploaded.
-#[derive(Debug, Default)]
-struct Failed {
-    files: usize,
-    /// Why, of one of them.
-    reason: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +64,8 @@ impl Spool {
         self.directory.join("writing")
     }
 
-    fn ready(&self) -> PathBuf {
+    /// Where finished ones wait.
+    pub(super) fn ready(&self) -> PathBuf {
         self.directory.join("ready")
     }
 
@@ -94,6 +89,14 @@ impl Spool {
     /// What a process before this one was recording when it died is as finished as it gets.
     fn take_over(&self) {
         for key in keys(&self.writing()) {
+            let path = self.writing().join(&key);
+            if fs::metadata(&path).is_ok_and(|it| it.len() == 0) {
+                fs::remove_file(&path).unwrap_or_else(|error| tracing::debug!(%error, key, "an empty file stays"));
+                continue;
+            }
+            if let Err(error) = cut_off::mend(&path) {
+                tracing::error!(%error, key, "a recording that a crash cut off may not play");
+            }
             if let Err(error) = self.add(&key) {
                 tracing::error!(%error, key, "a recording that a crash cut off cannot be uploaded");
             }
@@ -108,61 +111,43 @@ impl Spool {
 
     /// Uploads what is ready, and what becomes ready, until it is cancelled.
     pub(super) async fn run(&self, token: &CancellationToken) {
-        let mut pause = self.retry;
+        let mut queue = Queue::new(self.retry);
+        let mut uploads = FuturesUnordered::new();
+        let mut next_warning = clock::now().instant;
+        queue.add(keys(&self.ready()));
         loop {
-            let failed = self.upload_all(token).await;
-            if token.is_cancelled() {
-                return;
+            let now = clock::now().instant;
+            self.waiting.store(u64::try_from(queue.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            while let Some(key) = queue.next(now) {
+                uploads.push(async move { (self.upload(&key, token).await, key) });
             }
-            let next = if failed.files == 0 {
-                pause = self.retry;
-                None
-            } else {
-                let Failed { files, reason } = failed;
-                tracing::warn!(
-                    files,
-                    reason,
-                    again_s = pause.as_secs(),
-                    "recordings could not be uploaded, and wait here"
-                );
-                let at = clock::now().instant + pause;
-                pause = (2 * pause).min(RETRY_MAX);
-                Some(at)
-            };
             tokio::select! {
-                () = self.news.notified(), if next.is_none() => {}
-                () = task::deadline_if_any(next) => {}
-                () = token.cancelled() => return,
+                Some((uploaded, key)) = uploads.next(), if !uploads.is_empty() => {
+                    let now = clock::now().instant;
+                    // Somebody may have taken the file away.
+                    let is_gone = matches!(&uploaded, Err(UploadError::File(it)) if it.kind() == io::ErrorKind::NotFound);
+                    let pause = queue.finish(key, uploaded.is_ok() || is_gone, now);
+                    self.count(&uploaded);
+                    if let Err(error) = uploaded && now >= next_warning {
+                        next_warning = now + pause;
+                        warn_of(&error, queue.failing(), pause);
+                    }
+                }
+                () = self.news.notified() => queue.add(keys(&self.ready())),
+                () = task::deadline_if_any(queue.next_due()) => {}
+                () = token.cancelled() => break,
             }
         }
+        // What is under way gives its parts up.
+        while uploads.next().await.is_some() {}
     }
 
-    /// Uploads every file that is there, a few at a time, and says how many could not be.
-    async fn upload_all(&self, token: &CancellationToken) -> Failed {
-        let keys = keys(&self.ready());
-        self.waiting.store(u64::try_from(keys.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let uploads = futures_util::stream::iter(keys).map(|key| async move {
-            let uploaded = self.upload(&key, token).await;
-            if matches!(uploaded, Err(UploadError::Stopped)) {
-                return None;
-            }
-            if uploaded.is_err() {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.uploaded.fetch_add(1, Ordering::Relaxed);
-                let count = |it: u64| Some(it.saturating_sub(1));
-                self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).unwrap_or(0);
-            }
-            uploaded.err().map(|it| it.to_string())
-        });
-        let add = |sum: Failed, failed: Option<String>| async move {
-            match failed {
-                // A bucket's answer is as long as it likes.
-                Some(text) => Failed { files: sum.files + 1, reason: text.chars().take(REASON_CHARS_MAX).collect() },
-                None => sum,
-            }
+    fn count(&self, uploaded: &Result<(), UploadError>) {
+        match uploaded {
+            Ok(()) => self.uploaded.fetch_add(1, Ordering::Relaxed),
+            Err(UploadError::Stopped) => 0,
+            Err(UploadError::File(_) | UploadError::Store(_)) => self.failures.fetch_add(1, Ordering::Relaxed),
         };
-        uploads.buffer_unordered(RECORDING_UPLOADS_MAX).fold(Failed::default(), add).await
     }
 
     async fn upload(&self, key: &str, token: &CancellationToken) -> Result<(), UploadError> {
@@ -191,6 +176,12 @@ impl Spool {
         tokio::fs::remove_file(&path).await?;
         Ok(())
     }
+}
+
+fn warn_of(error: &UploadError, files: usize, pause: Duration) {
+    // A bucket's answer is as long as it likes.
+    let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
+    tracing::warn!(files, reason, again_s = pause.as_secs(), "recordings could not be uploaded, and wait here");
 }
 
 /// Sends a file in parts, one after the other, and has the bucket put them together.
@@ -245,7 +236,6 @@ fn keys(directory: &Path) -> Vec<String> {
     files
 }
 
-const RETRY_MAX: Duration = Duration::from_secs(300);
 const REASON_CHARS_MAX: usize = 500;
 
 #[cfg(test)]

@@ -82,17 +82,27 @@ pub enum Failure {
 pub struct Scripted {
     script: Arc<Mutex<Arc<Script>>>,
     sentences: Arc<AtomicUsize>,
+    heard: Heard,
 }
+
+/// What recognisers have heard.
+type Heard = Arc<Mutex<VecDeque<i16>>>;
 
 impl Scripted {
     /// A peer that does what `script` says.
     pub fn new(script: Script) -> Self {
-        Self { script: Arc::new(Mutex::new(Arc::new(script))), sentences: Arc::new(AtomicUsize::new(0)) }
+        let script = Arc::new(Mutex::new(Arc::new(script)));
+        Self { script, sentences: Arc::new(AtomicUsize::new(0)), heard: Heard::default() }
     }
 
     /// Another script, for sessions and sentences that begin from here on.
     pub fn change(&self, script: Script) {
         *self.script.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(script);
+    }
+
+    /// The last half minute of what sessions have heard.
+    pub fn heard(&self) -> Vec<i16> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     fn script(&self) -> Arc<Script> {
@@ -102,7 +112,7 @@ impl Scripted {
     /// A line to a scripted recogniser.
     pub(super) fn open(&self, rate: SampleRate) -> RecogniserLine {
         let (line, end) = line();
-        task::spawn("scripted recogniser", recognise(self.script(), rate, end));
+        task::spawn("scripted recogniser", recognise((self.script(), Arc::clone(&self.heard)), rate, end));
         line
     }
 
@@ -128,7 +138,7 @@ impl Scripted {
     }
 }
 
-async fn recognise(script: Arc<Script>, rate: SampleRate, end: RecogniserEnd) {
+async fn recognise((script, heard): (Arc<Script>, Heard), rate: SampleRate, end: RecogniserEnd) {
     let RecogniserEnd { mut demands, outcomes } = end;
     pause(script.ready_after).await;
     let first = match script.failure {
@@ -140,7 +150,7 @@ async fn recognise(script: Arc<Script>, rate: SampleRate, end: RecogniserEnd) {
     if outcomes.send(first).await.is_err() {
         return;
     }
-    let mut session = Session { script, rate, results: 0, samples: 0, turn_began_at: None, position: 0 };
+    let mut session = Session { script, heard, rate, results: 0, samples: 0, turn_began_at: None, position: 0 };
     while let Some(demand) = demands.recv().await {
         for outcome in session.handle(demand).await {
             if outcomes.send(outcome).await.is_err() {
@@ -152,6 +162,7 @@ async fn recognise(script: Arc<Script>, rate: SampleRate, end: RecogniserEnd) {
 
 struct Session {
     script: Arc<Script>,
+    heard: Heard,
     rate: SampleRate,
     results: usize,
     samples: u64,
@@ -180,6 +191,11 @@ impl Session {
 
     fn hear(&mut self, samples: &[i16]) -> Option<Outcome> {
         let len = u64::try_from(samples.len()).unwrap_or(0);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.extend(samples);
+        let forgotten = heard.len().saturating_sub(HEARD_SAMPLES_MAX);
+        heard.drain(..forgotten);
+        drop(heard);
         let began = self.position;
         self.position += len;
         let is_loud = samples.iter().any(|it| it.unsigned_abs() > LOUD);
@@ -249,5 +265,7 @@ fn noise(len: usize) -> Vec<i16> {
 
 const NOISE_HZ: u32 = 8_000;
 const LOUD: u16 = 500;
+/// At 8 kHz.
+const HEARD_SAMPLES_MAX: usize = 30 * 8_000;
 /// Ten minutes.
 const SAMPLES_MAX: usize = 600 * 8_000;
