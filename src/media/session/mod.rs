@@ -647,7 +647,7 @@ impl Session {
         match kind {
             Kind::Audio => {
                 self.count_arrival(header.timestamp, remote, now);
-                self.note_length(payload, remote.codec);
+                self.note_length(remote.codec.duration(payload), remote.codec);
             }
             Kind::Event { clock_hz } => self.take_event(header, payload, clock_hz, now),
             Kind::ComfortNoise => (),
