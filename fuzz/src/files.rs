@@ -7,7 +7,7 @@ use hookswitch::media::audio_file;
 
 /// A WAV or MP3 file, for a leg of one rate or the other.
 pub fn audio_file(input: &[u8]) -> bool {
-    let rate = if input.len() % 2 == 0 { SampleRate::Hz8000 } else { SampleRate::Hz16000 };
+    let rate = if input.len().is_multiple_of(2) { SampleRate::Hz8000 } else { SampleRate::Hz16000 };
     let Ok(clip) = audio_file::decode(input, rate) else {
         return false;
     };
