@@ -12,6 +12,7 @@
 mod attend;
 mod bridge;
 mod browser;
+mod failures;
 mod live;
 mod metrics;
 mod refused;
@@ -686,15 +687,6 @@ impl Legs {
         if let Some(leg) = self.take(place, now) {
             self.metrics.legs_failed.fetch_add(1, Ordering::Relaxed);
             self.untold.push_back(leg.id);
-        }
-    }
-
-    fn tell_failures(&mut self) {
-        while let Some(leg) = self.untold.front().copied() {
-            if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(MediaEvent::Failed { leg }) {
-                return;
-            }
-            self.untold.pop_front();
         }
     }
 }
