@@ -1001,7 +1001,9 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now));
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]
