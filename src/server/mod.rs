@@ -25,6 +25,7 @@ mod leg_media;
 mod live_calls;
 pub mod logging;
 pub mod media_link;
+mod media_metrics;
 mod media_report;
 pub mod media_worker;
 pub mod metrics;

@@ -14,6 +14,7 @@ mod bridge;
 mod browser;
 mod live;
 mod metrics;
+mod refused;
 mod relay;
 mod room;
 mod shared;
@@ -42,6 +43,7 @@ pub use self::attend::{TOLD, Telling};
 pub use self::browser::Means;
 pub use self::live::LiveReports;
 pub use self::metrics::WorkerMetrics;
+use self::refused::listen_on;
 use self::relay::Ear;
 use self::room::{Cue, Room};
 pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
@@ -49,7 +51,7 @@ use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
-use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
+use super::batched_udp::{Poll, Ready, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::WorkerEnd;
 use super::ports::{LegSockets, RtpSockets};
@@ -313,7 +315,7 @@ struct Turn {
     receive: ReceiveBatch,
     send: SendBatch,
     /// The sockets that are ready in this turn.
-    ready: Vec<u64>,
+    ready: Vec<Ready>,
 }
 
 /// The legs of a thread.
@@ -403,14 +405,13 @@ impl Turn {
             }
             let now = clock::now();
             // First: packets may come under what has just been agreed.
-            if self.ready.contains(&WAKER_TOKEN) {
+            if self.ready.iter().any(|it| it.token == WAKER_TOKEN) {
                 self.waker.clear();
                 self.take_orders(now);
             }
             for index in 0..self.ready.len() {
-                let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
-                if token != WAKER_TOKEN {
-                    self.legs.receive(token, &mut self.receive, &mut self.send, now);
+                if let Some(ready) = self.ready.get(index).filter(|it| it.token != WAKER_TOKEN) {
+                    self.legs.receive(*ready, &mut self.receive, &mut self.send, now);
                 }
             }
             self.legs.run_due_slots(&mut self.send, now);
@@ -475,10 +476,7 @@ impl Legs {
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
         let transport = means.open(&sockets, now);
         let added = match &sockets {
-            LegSockets::Own(own) => {
-                let both = self.poll.add(own.rtp.as_fd(), token);
-                both.and_then(|()| self.poll.add(own.rtcp.as_fd(), token | 1)).map(|()| None)
-            }
+            LegSockets::Own(own) => listen_on(&self.poll, [&own.rtp, &own.rtcp], token).map(|()| None),
             LegSockets::Shared(pair) => self.share(pair).map(Some),
         };
         if let Err(error) = &added {
@@ -574,7 +572,11 @@ impl Legs {
     }
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
-    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+    fn receive(&mut self, ready: Ready, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+        let Ready { token, is_failing } = ready;
+        if is_failing {
+            self.take_refusals(token);
+        }
         if token & SHARED_TOKEN != 0 {
             return self.receive_shared(token, batch, send, now);
         }
@@ -746,17 +748,6 @@ impl Leg {
     /// Whether what waits to be sent has just been said by somebody else.
     const fn is_live(&self) -> bool {
         self.waiting_frames > 0 && (self.partner.is_some() || self.room.is_some() || self.desk.is_some())
-    }
-
-    fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
-        let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
-        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
-        if is_inactive && !self.inactivity_told {
-            // If there is no room, the next tick tries again.
-            self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
-        } else if !is_inactive {
-            self.inactivity_told = false;
-        }
     }
 
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no
