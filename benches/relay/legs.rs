@@ -89,6 +89,7 @@ fn remote(peer: SocketAddr) -> RemoteMedia {
         codec: AudioCodec::Pcmu,
         payload_type: 0,
         received_payload_type: 0,
+        maxptime_ms: None,
         ptime_ms: 20,
         opus: OpusSettings::default(),
         comfort_noise: None,
