@@ -277,6 +277,8 @@ pub const PLAYER_EVENTS_MAX: usize = 1_024;
 pub const PLAYER_STREAM_REFILL_FRAMES: usize = 15;
 /// Audio in one clip; what is beyond is cut off.
 pub const CLIP_SECONDS_MAX: u32 = 3_600;
+/// Samples of a file that are decoded for a clip, at the rate of the file: an hour at 16 kHz, 22 minutes at 44.1.
+pub const CLIP_DECODED_SAMPLES_MAX: usize = 60 << 20;
 /// Members of one mix; more are refused.
 pub const MIXER_MEMBERS_MAX: usize = 256;
 /// Members of one conference room, whatever its configuration says: a mix has places for the room itself and its
@@ -497,6 +499,8 @@ pub const UDP_BATCH_DATAGRAMS_MAX: usize = 64;
 pub const EPOLL_EVENTS_MAX: usize = 256;
 /// Hosts that are known to use one media address for several legs; more are found out about anew.
 pub const AMBIGUOUS_HOSTS_MAX: usize = 256;
+/// Packets that came back as ICMP errors, to be counted in one turn of a media thread, for each socket.
+pub const MEDIA_REFUSALS_PER_TURN_MAX: usize = 16;
 /// Orders that wait for a media thread; more are refused.
 pub const MEDIA_ORDERS_MAX: usize = 1_024;
 /// Legs of one media thread; more are refused.

@@ -80,7 +80,8 @@ pub(crate) fn run(plan: &Plan, phases: &SyncSender<Phase>) -> Seen {
                 phases.send(next).expect("the other end lives as long as the run");
             }
         }
-        let ready: Vec<u64> = poll.wait(Some(Duration::from_millis(1))).expect("the set is ours").collect();
+        let ready: Vec<u64> =
+            poll.wait(Some(Duration::from_millis(1))).expect("the set is ours").map(|it| it.token).collect();
         for token in ready {
             match usize::try_from(token).ok().and_then(|it| callers.get_mut(it)) {
                 Some(caller) => caller.hear(&mut run),

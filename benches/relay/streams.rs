@@ -1,13 +1,13 @@
 //! The RTP of all telephones: a stream from each, 20 ms a packet, staggered by milliseconds; and who has received what.
 //!
-//! Packets of G.711 that are passed on as they are say when they were sent. Where the two sides have different codecs,
-//! packets are only counted.
+//! Packets of G.711 say when they were sent, in sixteen levels of sound that either law keeps apart, so that it can be
+//! read also where they are decoded and coded again. Packets of other codecs are only counted.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use hookswitch::codec::{AudioCodec, Encoder, OpusSettings};
+use hookswitch::codec::{AudioCodec, Decoder, Encoder, OpusSettings};
 use hookswitch::rtp::packet::is_rtcp;
 
 use hookswitch::server::batched_udp::{Poll, ReceiveBatch, SendBatch};
@@ -16,7 +16,7 @@ use hookswitch::server::clock;
 /// Sockets of one side where its telephones share them, so that this process has little to do.
 const SOCKETS: usize = 4;
 const SLOTS: usize = 20;
-const PACKET_LEN: usize = 172;
+const HEADER_LEN: usize = 12;
 /// Of audio that is coded, before it repeats.
 const PAYLOADS: usize = 50;
 
@@ -37,6 +37,10 @@ impl Coding {
             other => panic!("there is no codec `{other}`"),
         };
         Self { codec, payload_type }
+    }
+
+    const fn is_g711(self) -> bool {
+        matches!(self.codec, AudioCodec::Pcmu | AudioCodec::Pcma)
     }
 
     /// As `a=rtpmap` has it.
@@ -84,8 +88,9 @@ pub(crate) struct Streams {
     /// The sockets that send in each millisecond, and for which calls.
     slots: Vec<Vec<(usize, Vec<usize>)>>,
     codings: [Coding; 2],
-    /// What is said where packets are not passed on as they are.
-    payloads: Option<[Vec<Vec<u8>>; 2]>,
+    payloads: [Vec<Vec<u8>>; 2],
+    /// Whether packets say when they were sent, and how that is written by each side.
+    stamps: Option<[Stamps; 2]>,
     sequence: u16,
     figures: Figures,
     origin: Instant,
@@ -95,7 +100,10 @@ pub(crate) struct Streams {
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) sent: u64,
+    /// Those that can be told.
     pub(crate) received: u64,
+    /// All that came, also what was made up.
+    pub(crate) arrived: u64,
     /// In microseconds, sorted.
     pub(crate) delays: Vec<u32>,
     /// How late each millisecond's packets were sent, in microseconds, sorted.
@@ -140,7 +148,8 @@ impl Streams {
             peers: [vec![nobody; calls], vec![nobody; calls]],
             slots,
             codings,
-            payloads: (codings[0] != codings[1]).then(|| codings.map(Coding::payloads)),
+            payloads: codings.map(Coding::payloads),
+            stamps: codings.iter().all(|it| it.is_g711()).then(|| codings.map(Stamps::of)),
             sequence: 0,
             figures: Figures::default(),
             origin: clock::now().instant,
@@ -183,8 +192,8 @@ impl Streams {
             }
         }
         self.figures.elapsed = clock::now().instant - start;
-        if is_measured && self.payloads.is_none() {
-            self.listen_until(clock::now().instant + Duration::from_millis(500));
+        if is_measured && self.stamps.is_some() {
+            self.listen_until(clock::now().instant + Duration::from_millis(200));
         }
         let mut figures = std::mem::take(&mut self.figures);
         figures.delays.sort_unstable();
@@ -198,22 +207,18 @@ impl Streams {
                 let socket = &self.sides[side][*socket];
                 for call in calls {
                     let now = (clock::now().instant - self.origin).as_micros() as u64;
-                    let mut packet = packet(self.sequence, side, *call, now, is_measured);
                     self.figures.sent += u64::from(is_measured);
-                    let to = self.peers[side][*call];
-                    let coding = self.codings[side];
-                    let payload = self.payloads.as_ref().map(|it| &*it[side][usize::from(self.sequence) % PAYLOADS]);
+                    let (to, coding, sequence) = (self.peers[side][*call], self.codings[side], self.sequence);
+                    let payload = &self.payloads[side][usize::from(sequence) % PAYLOADS];
+                    let stamps = self.stamps.as_ref().filter(|_| is_measured).map(|it| &it[side]);
                     self.send.push(|buffer| {
-                        if let Some(payload) = payload {
-                            packet[1] = coding.payload_type;
-                            let timestamp = u32::from(self.sequence).wrapping_mul(coding.codec.clock_hz() / 50);
-                            packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
-                            buffer.get_mut(..12)?.copy_from_slice(&packet[..12]);
-                            buffer.get_mut(12..12 + payload.len())?.copy_from_slice(payload);
-                            return Some((to, 12 + payload.len()));
+                        buffer.get_mut(..HEADER_LEN)?.copy_from_slice(&header(sequence, side, *call, coding));
+                        let written = buffer.get_mut(HEADER_LEN..HEADER_LEN + payload.len())?;
+                        written.copy_from_slice(payload);
+                        if let Some(stamps) = stamps {
+                            stamps.write(now, written);
                         }
-                        buffer.get_mut(..PACKET_LEN)?.copy_from_slice(&packet);
-                        Some((to, PACKET_LEN))
+                        Some((to, HEADER_LEN + payload.len()))
                     });
                     if self.send.is_full() {
                         self.send.send(socket.as_fd());
@@ -227,7 +232,7 @@ impl Streams {
     fn listen_until(&mut self, until: Instant) {
         loop {
             let left = until.saturating_duration_since(clock::now().instant);
-            let ready: Vec<u64> = self.poll.wait(Some(left)).expect("epoll").collect();
+            let ready: Vec<u64> = self.poll.wait(Some(left)).expect("epoll").map(|it| it.token).collect();
             for token in ready {
                 let (index, sockets) = (token as usize, self.sides[0].len());
                 let socket = &self.sides[index / sockets][index % sockets];
@@ -235,10 +240,14 @@ impl Streams {
                     continue;
                 }
                 let now = (clock::now().instant - self.origin).as_micros() as u64;
-                for (_, datagram) in self.receive.iter() {
-                    if self.payloads.is_some() {
-                        self.figures.received += u64::from(!is_rtcp(datagram));
-                    } else if let Some(sent) = measured_at(datagram) {
+                for (_, datagram) in self.receive.iter().filter(|it| !is_rtcp(it.1)) {
+                    self.figures.arrived += 1;
+                    let Some(stamps) = &self.stamps else {
+                        self.figures.received += 1;
+                        continue;
+                    };
+                    let stamps = &stamps[index / sockets];
+                    if let Some(sent) = datagram.get(HEADER_LEN..).and_then(|it| stamps.read(it)) {
                         self.figures.received += 1;
                         self.figures.delays.push(now.saturating_sub(sent) as u32);
                     }
@@ -251,22 +260,59 @@ impl Streams {
     }
 }
 
-/// A packet of G.711 that says when it was sent, and whether it counts.
-fn packet(sequence: u16, side: usize, call: usize, now: u64, is_measured: bool) -> [u8; PACKET_LEN] {
-    let mut packet = [0xd5; PACKET_LEN];
-    packet[..2].copy_from_slice(&[0x80, 0]);
-    packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-    packet[4..8].copy_from_slice(&(u32::from(sequence) * 160).to_be_bytes());
-    packet[8..12].copy_from_slice(&(0x1000_0000 + (call * 2 + side) as u32).to_be_bytes());
-    packet[12..16].copy_from_slice(if is_measured { MEASURED } else { b"warm" });
-    packet[16..24].copy_from_slice(&now.to_be_bytes());
-    packet
+fn header(sequence: u16, side: usize, call: usize, coding: Coding) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[..2].copy_from_slice(&[0x80, coding.payload_type]);
+    header[2..4].copy_from_slice(&sequence.to_be_bytes());
+    let timestamp = u32::from(sequence).wrapping_mul(coding.codec.clock_hz() / 50);
+    header[4..8].copy_from_slice(&timestamp.to_be_bytes());
+    header[8..12].copy_from_slice(&(0x1000_0000 + (call * 2 + side) as u32).to_be_bytes());
+    header
 }
 
-fn measured_at(datagram: &[u8]) -> Option<u64> {
-    let is_ours = datagram.len() == PACKET_LEN && datagram.get(12..16)? == MEASURED;
-    let at: [u8; 8] = *datagram.get(16..)?.first_chunk()?;
-    is_ours.then_some(u64::from_be_bytes(at))
+/// Numbers in the sound of one law of G.711: a level for each four bits.
+struct Stamps {
+    /// The code of each level.
+    codes: [u8; 16],
+    /// The level of each code, if it is near one.
+    levels: [u8; 256],
 }
 
-const MEASURED: &[u8] = b"true";
+impl Stamps {
+    fn of(coding: Coding) -> Self {
+        let levels: [i16; 16] = std::array::from_fn(|it| 40 + (it * it * 100) as i16);
+        let mut codes = [0; 16];
+        Encoder::new(coding.codec, OpusSettings::default()).encode(&levels, &mut codes);
+        let all: [u8; 256] = std::array::from_fn(|it| it as u8);
+        let mut decoded = [0; 256];
+        Decoder::new(coding.codec).decode(&all, &mut decoded);
+        let nearest = |sample: i16| (0..16_u8).min_by_key(|it| levels[usize::from(*it)].abs_diff(sample)).unwrap_or(0);
+        Self { codes, levels: decoded.map(nearest) }
+    }
+
+    fn write(&self, time: u64, payload: &mut [u8]) {
+        for (index, code) in payload.iter_mut().take(STAMP_LEN).enumerate() {
+            *code = self.codes[usize::from(digit(time, index))];
+        }
+    }
+
+    fn read(&self, payload: &[u8]) -> Option<u64> {
+        let stamp = payload.get(..STAMP_LEN)?;
+        let digits = stamp.iter().map(|it| self.levels[usize::from(*it)]);
+        let time = digits.clone().take(TIME_DIGITS).fold(0, |time, it| time << 4 | u64::from(it));
+        digits.enumerate().all(|(index, it)| it == digit(time, index)).then_some(time)
+    }
+}
+
+/// Of a time; and after those, of something that only such a time has.
+const fn digit(time: u64, index: usize) -> u8 {
+    if index < TIME_DIGITS {
+        return (time >> (4 * (TIME_DIGITS - 1 - index)) & 15) as u8;
+    }
+    // Silence is not a time.
+    let mixed = (time ^ 0xa5a5_a5a5_a5a5).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (4 * (index - TIME_DIGITS) + 32) & 15) as u8
+}
+
+const TIME_DIGITS: usize = 12;
+const STAMP_LEN: usize = TIME_DIGITS + 8;

@@ -33,7 +33,10 @@ impl Subject {
     /// Starts it and sets up the calls of `streams`; `None` if it is not installed.
     pub(crate) fn start(name: &str, streams: &mut Streams) -> Option<Self> {
         match name {
-            "bare" => Some(Self::bare(streams)),
+            "bare" => Some(Self::role(streams, &["bare"], None)),
+            "legs" => Some(Self::legs(streams, "none")),
+            "legs-energy" => Some(Self::legs(streams, "energy")),
+            "legs-neural" => Some(Self::legs(streams, "neural")),
             "rtpengine" => Self::rtpengine(streams),
             "hookswitch" => Self::hookswitch(streams, ""),
             "shared" => Self::hookswitch(streams, SHARED),
@@ -45,15 +48,25 @@ impl Subject {
         Self { child, resident_kib: 0, half_kib: 0, directory: None }
     }
 
-    fn bare(streams: &mut Streams) -> Self {
+    fn legs(streams: &mut Streams, voice: &str) -> Self {
+        let is_recorded = std::env::var_os("RELAY_RECORD").is_some();
+        let directory = std::env::temp_dir().join(format!("hookswitch-legs-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("the temporary directory takes one more");
+        let place = if is_recorded { directory.display().to_string() } else { "-".to_owned() };
+        Self::role(streams, &["legs", voice, &place], Some(directory))
+    }
+
+    /// This program in another role, which is told the ports of the telephones and prints one for each.
+    fn role(streams: &mut Streams, role: &[&str], directory: Option<PathBuf>) -> Self {
         let program = std::env::current_exe().expect("Linux knows the program");
         let mut command = on_first_core(&program);
-        command.arg("bare");
+        command.args(role);
         for call in 0..streams.calls() {
             command.args([streams.address(0, call).port().to_string(), streams.address(1, call).port().to_string()]);
         }
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it can be started again");
         let mut subject = Self::new(child);
+        subject.directory = directory;
         let mut lines = BufReader::new(subject.child.stdout.take().expect("its output is a pipe")).lines();
         for call in 0..streams.calls() {
             for side in 0..2 {
@@ -221,7 +234,7 @@ pub(crate) fn forward(ports: &[String]) {
     let mut ready: Vec<usize> = vec![];
     loop {
         ready.clear();
-        ready.extend(poll.wait(None).expect("epoll").map(|it| it as usize));
+        ready.extend(poll.wait(None).expect("epoll").map(|it| it.token as usize));
         for from in &ready {
             let to = from ^ 1;
             receive.receive(sockets[*from].as_fd()).expect("a socket can be read");

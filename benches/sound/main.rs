@@ -4,7 +4,8 @@
 //! Every stream goes through a whole [`Session`] (jitter buffer, decoder, concealment), and beside it through plain
 //! repetition: a receiver that waits long enough for every packet that comes and plays the last one again for each that
 //! does not, which costs more delay than ours and knows no late packets. What was sent is written down as well, for
-//! `rtpengine.py`.
+//! `peers.py`; with `hear` this program listens to what rtpengine has made of it: once by waiting for everything, with
+//! silence where nothing came, and once with a session of ours.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench may fail anywhere")]
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench has a clock to begin at, and a result")]
 
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hookswitch::codec::{AudioCodec, Decoder, Encoder, OpusSettings, SampleRate, Transcoder};
+use hookswitch::codec::{AudioCodec, Decoder, Encoder, Frame, OpusSettings, Resampler, SampleRate, Transcoder};
 use hookswitch::media::{Heard, Latching, RemoteMedia, Session, SessionConfig, TICK};
 use hookswitch::rtp::{Header, Packet};
 use hookswitch::timer::Now;
@@ -38,13 +39,19 @@ struct Damage {
 struct Sent {
     arrives: Duration,
     sequence: u16,
+    timestamp: u32,
     payload: Vec<u8>,
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
+    if let [_, mode, received, out] = &arguments[..]
+        && mode == "hear"
+    {
+        return hear_peers(Path::new(received), Path::new(out));
+    }
     let [_, narrow, wide, out] = &arguments[..] else {
-        println!("sound NARROW.raw WIDE.raw DIRECTORY");
+        println!("sound NARROW.raw WIDE.raw DIRECTORY, or sound hear RECEIVED DIRECTORY");
         return;
     };
     let none = Damage::default();
@@ -82,13 +89,11 @@ fn measure(codec: AudioCodec, speech: &[i16], name: &str, damage: Damage, out: &
     let (heard, delay_ms, concealed) = receive(codec, &packets, &mut rng);
     write_packets(&out.join(format!("../sent/{}__{name}.packets", codec.name())), &packets);
     write(&file("ours"), last(&heard, speech.len() * (rounds - 1)));
-    let other = match codec {
-        AudioCodec::Pcmu => Some(AudioCodec::Pcma),
-        AudioCodec::Pcma => Some(AudioCodec::Pcmu),
-        AudioCodec::G722 | AudioCodec::Opus | AudioCodec::L16(_) => None,
-    };
-    if let Some(other) = other {
-        write(&file("coded again"), last(&coded(other, &heard), speech.len() * (rounds - 1)));
+    for other in others(codec) {
+        let path = out.join(format!("{}__{name}__ours.raw", pair(codec, *other)));
+        if damage.drift_ppm == 0 {
+            write(&path, &coded(codec, *other, &heard));
+        }
     }
     write(&file("repetition"), last(&repeat(codec, &packets), speech.len() * (rounds - 1)));
     println!(
@@ -141,7 +146,8 @@ fn send(codec: AudioCodec, speech: &[i16], rounds: usize, damage: Damage, rng: &
         let arrives = sent + Duration::from_micros(u64::from(late) + 3_000);
         let sequence = u16::try_from(index % 65_536).unwrap();
         if !is_lost {
-            packets.push(Sent { arrives, sequence, payload });
+            let timestamp = u32::from(sequence).wrapping_mul(codec.clock_hz() / 50);
+            packets.push(Sent { arrives, sequence, timestamp, payload });
         }
     }
     packets.sort_by_key(|it| it.arrives);
@@ -175,8 +181,8 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
     let (mut concealed, mut delays_us) = (0, vec![]);
     while at < end {
         while let Some(packet) = packets.get(next).filter(|it| it.arrives <= at) {
-            let timestamp = u32::from(packet.sequence).wrapping_mul(codec.clock_hz() / 50);
-            let header = Header { payload_type: 96, marker: next == 0, sequence: packet.sequence, timestamp, ssrc: 7 };
+            let Sent { sequence, timestamp, .. } = *packet;
+            let header = Header { payload_type: 96, marker: next == 0, sequence, timestamp, ssrc: 7 };
             let mut datagram = [0; 1_500];
             let len = Packet { header, payload: &packet.payload }.write(&mut datagram).unwrap();
             session.handle_rtp(peer, &datagram[..len], start + packet.arrives);
@@ -200,12 +206,100 @@ fn receive(codec: AudioCodec, packets: &[Sent], rng: &mut ChaCha12Rng) -> (Vec<i
     (heard, delay_ms, concealed)
 }
 
-/// What becomes of samples when they are coded.
-fn coded(codec: AudioCodec, samples: &[i16]) -> Vec<i16> {
-    let (mut payload, mut decoded) = (vec![0; samples.len()], vec![0; samples.len()]);
-    let len = Encoder::new(codec, OpusSettings::default()).encode(samples, &mut payload);
-    Decoder::new(codec).decode(&payload[..len], &mut decoded);
-    decoded
+/// As what a stream is coded again.
+const fn others(codec: AudioCodec) -> &'static [AudioCodec] {
+    match codec {
+        AudioCodec::Pcmu => &[AudioCodec::Pcma, AudioCodec::G722, AudioCodec::Opus],
+        AudioCodec::Pcma | AudioCodec::G722 | AudioCodec::Opus => &[AudioCodec::Pcmu],
+        AudioCodec::L16(_) => &[],
+    }
+}
+
+fn pair(codec: AudioCodec, other: AudioCodec) -> String {
+    format!("{} to {}", codec.name(), other.name())
+}
+
+/// What becomes of samples that have come by one codec when they are sent on by another, at 8 kHz.
+fn coded(codec: AudioCodec, other: AudioCodec, samples: &[i16]) -> Vec<i16> {
+    let samples = at_rate(samples, codec.rate(), other.rate());
+    // Nothing is lost there, so nothing is repeated either.
+    let opus = OpusSettings { forward_error_correction: false, ..OpusSettings::default() };
+    let (mut encoder, mut decoder) = (Encoder::new(other, opus), Decoder::new(other));
+    let mut heard = vec![];
+    for frame in samples.chunks_exact(other.rate().frame_len()) {
+        let (mut payload, mut decoded) = (vec![0; 700], vec![0; frame.len()]);
+        let len = encoder.encode(frame, &mut payload);
+        decoder.decode(&payload[..len], &mut decoded);
+        heard.extend(decoded);
+    }
+    at_rate(&heard, other.rate(), SampleRate::Hz8000)
+}
+
+fn at_rate(samples: &[i16], from: SampleRate, to: SampleRate) -> Vec<i16> {
+    let mut resampler = Resampler::new(from, to);
+    let frames = samples.chunks_exact(from.frame_len());
+    frames.flat_map(|it| resampler.process(&Frame::from_samples(from, it)).samples().to_vec()).collect()
+}
+
+/// Listens to what rtpengine has sent, in both ways.
+fn hear_peers(received: &Path, out: &Path) {
+    for file in std::fs::read_dir(received).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|it| it != "packets") {
+            continue;
+        }
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let [codec, name, other] = stem.split("__").collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        let known = [AudioCodec::Pcmu, AudioCodec::Pcma, AudioCodec::G722, AudioCodec::Opus];
+        let [codec, other] = [codec, other].map(|name| *known.iter().find(|it| it.name() == name).unwrap());
+        let packets = read_received(&path);
+        if packets.is_empty() {
+            continue;
+        }
+        let file = |receiver: &str| out.join(format!("{}__{name}__{receiver}.raw", pair(codec, other)));
+        let narrow = |samples: &[i16]| at_rate(samples, other.rate(), SampleRate::Hz8000);
+        write(&file("rtpengine"), &narrow(&wait_for_all(other, &packets)));
+        let mut rng = ChaCha12Rng::seed_from_u64(20);
+        write(&file("rtpengine, then ours"), &narrow(&receive(other, &packets, &mut rng).0));
+    }
+}
+
+/// What is heard by somebody who waits for every packet, and hears silence where none came. It goes by their numbers, as
+/// rtpengine's timestamps go on without a gap where something was lost.
+fn wait_for_all(codec: AudioCodec, packets: &[Sent]) -> Vec<i16> {
+    let first = packets[0].sequence;
+    let since = |it: &Sent| it.sequence.wrapping_sub(first);
+    // What was sent before the first one that came has nowhere to be.
+    let by_number: BTreeMap<u16, &Sent> =
+        packets.iter().map(|it| (since(it), it)).filter(|it| it.0 < u16::MAX / 2).collect();
+    let mut decoder = Decoder::new(codec);
+    let mut heard: Vec<i16> = vec![];
+    for (number, packet) in by_number {
+        let at = usize::from(number) * codec.rate().frame_len();
+        heard.resize(at + codec.rate().frame_len(), 0);
+        decoder.decode(&packet.payload, &mut heard[at..]);
+    }
+    heard
+}
+
+/// In the order of their arrival: when, in microseconds, sequence number, timestamp, length of the payload, payload.
+fn read_received(path: &Path) -> Vec<Sent> {
+    let bytes = std::fs::read(path).unwrap();
+    let (mut rest, mut packets) = (&bytes[..], vec![]);
+    while let Some((head, more)) = rest.split_first_chunk::<12>() {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *head;
+        let (payload, after) = more.split_at(usize::from(u16::from_be_bytes([k, l])));
+        packets.push(Sent {
+            arrives: Duration::from_micros(u32::from_be_bytes([a, b, c, d]).into()),
+            sequence: u16::from_be_bytes([e, f]),
+            timestamp: u32::from_be_bytes([g, h, i, j]),
+            payload: payload.to_vec(),
+        });
+        rest = after;
+    }
+    packets
 }
 
 /// What plain repetition plays.
@@ -233,7 +327,7 @@ fn read(path: &Path) -> Vec<i16> {
 /// In the order of their arrival: when, in microseconds, the sequence number, the length of the payload, the payload.
 fn write_packets(path: &Path, packets: &[Sent]) {
     let mut bytes = vec![];
-    for Sent { arrives, sequence, payload } in packets {
+    for Sent { arrives, sequence, payload, .. } in packets {
         bytes.extend(u32::try_from(arrives.as_micros()).unwrap().to_be_bytes());
         bytes.extend(sequence.to_be_bytes());
         bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());

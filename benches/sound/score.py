@@ -10,7 +10,9 @@ import numpy
 from pesq import NoUtterancesError, pesq
 
 work = sys.argv[1]
-RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000, "opus": 16000}
+# What is coded again is compared at 8 kHz, whatever it has been through.
+RATES = {"PCMU": 8000, "PCMA": 8000, "G722": 16000, "opus": 16000, "PCMU to PCMA": 8000, "PCMA to PCMU": 8000,
+         "PCMU to G722": 8000, "G722 to PCMU": 8000, "PCMU to opus": 8000, "opus to PCMU": 8000}
 ORDER = ["clean", "loss 1 %", "loss 3 %", "loss 5 %", "loss 10 %", "bursts of 3", "jitter 40 ms",
          "drift +200 ppm", "drift -200 ppm", "through Opus", "through G.722"]
 
@@ -60,12 +62,16 @@ if __name__ == "__main__":
     with ProcessPoolExecutor() as pool:
         results = list(pool.map(score, sorted(glob.glob(f"{work}/heard/*.raw"))))
     table = {(codec, condition, receiver): mean for codec, condition, receiver, mean, _ in results}
-    receivers = ["ours", "repetition", "coded again", "rtpengine"]
-    columns = [(codec, it) for codec in RATES for it in receivers if any((key[0], key[2]) == (codec, it) for key in table)]
-    print(f"Means over {results[0][4]} sentences; PCMU and PCMA: PESQ (P.862.1), G722 and opus: PESQ-WB (P.862.2).\n")
-    print("| " + " | ".join(["Network"] + [f"{codec} {it}" for codec, it in columns]) + " |")
-    print("|---|" + "---|" * len(columns))
-    for condition in ORDER:
-        cells = [table.get((codec, condition, it)) for codec, it in columns]
-        if any(it is not None for it in cells):
-            print(f"| {condition} | " + " | ".join("" if it is None else f"{it:.2f}" for it in cells) + " |")
+    receivers = ["ours", "repetition", "ffmpeg", "rtpengine", "rtpengine, then ours"]
+    print(f"Means over {results[0][4]} sentences; G722 and opus: PESQ-WB (P.862.2), all others: PESQ (P.862.1).")
+    groups = [["PCMU", "PCMA", "G722", "opus"], ["PCMU to PCMA", "PCMA to PCMU"], ["PCMU to G722", "G722 to PCMU"],
+              ["PCMU to opus", "opus to PCMU"]]
+    for group in groups:
+        columns = [(it, receiver) for it in group for receiver in receivers
+                   if any((key[0], key[2]) == (it, receiver) for key in table)]
+        print("\n| " + " | ".join(["Network"] + [f"{it} {receiver}" for it, receiver in columns]) + " |")
+        print("|---|" + "---|" * len(columns))
+        for condition in ORDER:
+            cells = [table.get((it, condition, receiver)) for it, receiver in columns]
+            if any(it is not None for it in cells):
+                print(f"| {condition} | " + " | ".join("" if it is None else f"{it:.2f}" for it in cells) + " |")

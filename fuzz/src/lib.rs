@@ -2,6 +2,7 @@
 //! reads back as it was written, and what is told of it stays within its bounds. Each public function but [`targets`]
 //! takes any bytes; the fuzz targets run one each, and `tests/mutation.rs` all of them.
 
+mod files;
 mod media;
 
 use std::net::SocketAddr;
@@ -27,13 +28,14 @@ use hookswitch::sip::{
 };
 use hookswitch::timer::Now;
 
+pub use files::{audio_file, digits};
 pub use media::{browser_datagram, crypto, offer, session, srtp};
 
 /// A target by its name: the folder of its corpus, and what takes an input. Whether the input was accepted.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// All of them.
-pub fn targets() -> [Target; 16] {
+pub fn targets() -> [Target; 18] {
     [
         ("message", message),
         ("stream", stream),
@@ -51,6 +53,8 @@ pub fn targets() -> [Target; 16] {
         ("session", session),
         ("browser_datagram", browser_datagram),
         ("offer", offer),
+        ("audio_file", audio_file),
+        ("digits", digits),
     ]
 }
 

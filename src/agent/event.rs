@@ -39,15 +39,12 @@ pub enum Output {
     ClearPlayout,
     /// For the leg: send this key to the caller.
     SendDtmf(char),
-    /// Find a sound, and bring it by [`super::Agent::handle_sound`], or by [`super::Agent::handle_sound_frame`] while it is
-    /// played.
+    /// Find a sound, and bring it by [`super::Agent::handle_sound`].
     Fetch {
         /// The utterance that it is played as.
         utterance: UtteranceId,
         /// Where it is found.
         source: String,
-        /// Whether it need not be there as a whole.
-        may_stream: bool,
     },
     /// For the call's record.
     Event(Event),

@@ -194,12 +194,6 @@ impl Speech {
         true
     }
 
-    /// How many frames of a sound that comes while it is played are taken now; `None` if it is not to be played (any more).
-    pub fn sound_room(&self, id: UtteranceId) -> Option<usize> {
-        let utterance = self.queue.iter().find(|it| it.id == id && it.awaits_clip())?;
-        Some(SOUND_FRAMES_AHEAD.saturating_sub(utterance.audio.len() / self.rate.frame_len()))
-    }
-
     /// A sound does not come: it is not played. Where it should have come from, if it was still to be.
     pub fn drop_sound(&mut self, id: UtteranceId) -> Option<String> {
         let at = self.queue.iter().position(|it| it.id == id && it.awaits_clip())?;
@@ -528,8 +522,6 @@ fn samples_in(ms: u32, rate: SampleRate) -> usize {
 
 /// Time that a character takes to be spoken, for an utterance whose length is not known yet.
 const CHARACTER_MS: u64 = 65;
-/// Of a sound that comes while it is played: more than the leg is given at a time.
-const SOUND_FRAMES_AHEAD: usize = 40;
 /// Ticks without a report after which an empty leg is taken to have played what it was given.
 const SILENT_TICKS_MAX: u8 = 5;
 
@@ -709,32 +701,6 @@ mod tests {
         speech.interrupt(false);
         speech.handle_tick(Some((id, 800)), 0, 100);
         assert_eq!(speech.poll_mark(), None);
-    }
-
-    #[test]
-    fn a_sound_that_comes_while_it_is_played_is_taken_as_it_is_heard() {
-        let mut speech = speech(&[]);
-        let id = speech.play("radio", None, true).unwrap();
-        speech.mark(id, &[(900, "there".to_owned())].into());
-        let mut heard = 0;
-        for tick in 0..200 {
-            for _ in 0..speech.sound_room(id).unwrap() {
-                assert!(matches!(speech.handle_audio(id, &[5; 160]), AudioTaken::Kept { .. }));
-            }
-            assert!(speech.samples_waiting() <= SOUND_FRAMES_AHEAD * 160);
-            heard += std::iter::from_fn(|| speech.feed(0)).count();
-            speech.handle_tick(Some((id, (tick + 1) * 160)), 0, u64::from(tick) * 20);
-        }
-        assert!(heard >= 200);
-        assert_eq!((speech.poll_mark().as_deref(), speech.poll_mark()), (Some("there"), None));
-        assert_eq!(speech.interrupt(false), [id]);
-        assert_eq!((speech.sound_room(id), speech.handle_audio(id, &[5; 160])), (None, AudioTaken::Late));
-        speech.settle(4_000);
-        assert_eq!(speech.poll_spoken().map(|it| (it.kind, it.interrupted)), Some((SpokenKind::Sound, true)));
-        let id = speech.play("radio", None, true).unwrap();
-        speech.handle_audio(id, &[5; 160]);
-        speech.handle_complete(id, 5_000);
-        assert_eq!((speech.sound_room(id), std::iter::from_fn(|| speech.feed(0)).count()), (None, 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! held back for its delay or for the caller), *talking*, *quiet* (a machine greets, a fax is sent on), *leaving* (the last words play out), *ended*. Time is media
 //! time: 20 ms a tick, from the answer on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand_chacha::ChaCha12Rng;
 
@@ -514,7 +514,7 @@ impl Agent {
     fn perform(&mut self, step: Step, now: Now) {
         match step {
             Step::Say { text, interruptible } => self.say(&text, interruptible, now),
-            Step::Play { source, times, interruptible } => self.play(source, times, interruptible),
+            Step::Play { source, times, interruptible, marks } => self.play(source, times, interruptible, &marks),
             Step::Dtmf(keys) => {
                 for key in keys.chars() {
                     self.output(Output::SendDtmf(key));
@@ -551,9 +551,12 @@ impl Agent {
         self.output(Output::Synthesiser(SynthesiserCommand::Speak { utterance, text }));
     }
 
-    fn play(&mut self, source: String, times: Option<u32>, interruptible: bool) {
+    fn play(&mut self, source: String, times: Option<u32>, interruptible: bool, marks: &BTreeMap<u32, String>) {
         match self.speech.play(&source, times, interruptible) {
-            Some(utterance) => self.output(Output::Fetch { utterance, source }),
+            Some(utterance) => {
+                self.speech.mark(utterance, marks);
+                self.output(Output::Fetch { utterance, source });
+            }
             None => {
                 self.event(Event::NotPlayed { source, reason: "too much waits to be said".to_owned() });
                 self.mind.handle_not_played();
@@ -734,6 +737,9 @@ impl Agent {
     }
 
     fn record_spoken(&mut self) {
+        while let Some(mark) = self.speech.poll_mark() {
+            self.mind.handle_mark(&mark);
+        }
         while let Some(spoken) = self.speech.poll_spoken() {
             let Spoken { text, start_ms, end_ms, interrupted, kind } = spoken;
             if kind != SpokenKind::Words {

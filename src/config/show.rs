@@ -390,7 +390,10 @@ impl Shown {
         if let Some(music) = &sounds.hold_music {
             self.text("hold_music", music);
         }
-        self.text("country", sounds.country());
+        // Without it other tones are listened for than with that of the default.
+        if let Some(country) = &sounds.country {
+            self.text("country", country);
+        }
     }
 
     fn recording(&mut self, of: &str, recording: &Recording) {

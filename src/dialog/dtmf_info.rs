@@ -54,7 +54,7 @@ impl Session {
 }
 
 /// Reads the body of an INFO. `None` if the type is another or there is no digit in it.
-pub(crate) fn parse(content_type: &str, body: &[u8]) -> Option<Digit> {
+pub fn parse(content_type: &str, body: &[u8]) -> Option<Digit> {
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     let body = std::str::from_utf8(body).ok()?;
     if media_type.eq_ignore_ascii_case("application/dtmf-relay") {

@@ -9,6 +9,7 @@
 //! ```
 
 mod arrival;
+pub mod audio_file;
 mod control;
 pub mod detect;
 mod dtmf;

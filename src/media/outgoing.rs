@@ -51,6 +51,7 @@ pub(super) struct Outgoing {
     octets: u64,
     /// The same when the stream began that is sent now.
     before: (u64, u64),
+    refused: u64,
 }
 
 /// Frames to payloads.
@@ -119,6 +120,7 @@ impl Outgoing {
             packets: 0,
             octets: 0,
             before: (0, 0),
+            refused: 0,
         }
     }
 
@@ -341,6 +343,15 @@ impl Outgoing {
     pub(super) fn played(&self) -> Option<&Frame> {
         let voice = self.voice.as_ref().filter(|it| it.is_said)?;
         voice.mix.as_ref().and_then(|it| it.played.as_ref()).or(voice.frame.as_ref())
+    }
+
+    /// One of its packets has come back.
+    pub(super) const fn handle_refused(&mut self) {
+        self.refused += 1;
+    }
+
+    pub(super) const fn refused(&self) -> u64 {
+        self.refused
     }
 
     pub(super) const fn packets(&self) -> u64 {

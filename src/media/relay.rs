@@ -283,10 +283,11 @@ mod tests {
         let [five, six] = ['5', '6'].map(|it| crate::rtp::Digit::from_char(it).unwrap());
         assert!(pair.pass(event(1, false)).is_some());
         assert_eq!(pair.a.tell_digit(five, 100, pair.now), None, "while it is held");
-        for _ in 0..40 {
+        for sequence in 2..42 {
+            assert!(pair.pass(event(sequence, false)).is_some());
             pair.tick();
         }
-        assert!(pair.pass(event(2, true)).is_some());
+        assert!(pair.pass(event(42, true)).is_some());
         assert_eq!(pair.a.tell_digit(five, 900, pair.now), None, "when it is let go");
         let told = pair.a.tell_digit(six, 100, pair.now);
         assert_eq!(told.map(|it| (it.digit, it.duration_ms)), Some((six, 100)), "only INFO tells of it");

@@ -84,6 +84,8 @@ pub struct Sent {
     pub packets: u64,
     /// Bytes of their payloads.
     pub octets: u64,
+    /// RTP packets that came back as ICMP errors: nobody listens there.
+    pub refused: u64,
     /// How often an utterance was interrupted because its next frame had not come in time.
     pub underruns: u64,
     /// Digits.

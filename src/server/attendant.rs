@@ -86,9 +86,9 @@ pub(crate) async fn attend(
             () = plays.next() => (),
             (leg, answer) = asking.next() => {
                 asking.release(leg).await;
-                match answer {
-                    Some(answer) => recording.handle_answer(leg, answer, clock::now()),
-                    None => recording.handle_unheard(),
+                // Whoever's leg is gone has not agreed, and the end of the call follows.
+                if let Some(answer) = answer {
+                    recording.handle_answer(leg, answer, clock::now());
                 }
             }
         }

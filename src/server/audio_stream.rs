@@ -11,7 +11,8 @@ use rusty_mp3::Mp3Decoder;
 
 use crate::codec::{Frame, FrameMaker, SampleRate};
 use crate::limits::{STREAM_FRAMES_AHEAD, STREAM_FRAMES_MAX, STREAM_SILENCE_MAX, STREAM_SILENT_BYTES_MAX};
-use crate::server::player::{FetchError, from_float, http_error, mixed};
+use crate::media::audio_file::{from_float, mixed};
+use crate::server::player::{FetchError, http_error};
 use crate::server::{clock, task};
 
 /// See the module. Dropping it ends what is played of it.

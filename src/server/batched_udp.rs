@@ -191,8 +191,9 @@ impl SendBatch {
         self.queued.clear();
     }
 
-    /// Sends what is queued and empties the batch. Returns how many datagrams the system took; one that it refuses is
-    /// dropped, and the others are still sent.
+    /// Sends what is queued and empties the batch. Returns how many datagrams the system took; one that it refuses twice
+    /// is dropped, and the others are still sent. The first refusal may be about something else: see
+    /// [`hear_of_refusals`].
     pub fn send(&mut self, socket: BorrowedFd<'_>) -> usize {
         if self.queued.len() == 1 {
             return self.send_one(socket);
@@ -214,7 +215,7 @@ impl SendBatch {
             header.msg_hdr.msg_iovlen = 1;
         }
         let mut rest = headers.get_mut(..self.queued.len()).unwrap_or(&mut []);
-        let mut sent = 0;
+        let (mut sent, mut is_second) = (0, false);
         while !rest.is_empty() {
             // SAFETY: every header of the queued datagrams points to a name, to one `iovec` and through it to a buffer,
             // all with their true lengths; all of them outlive the call, which only reads them.
@@ -226,10 +227,13 @@ impl SendBatch {
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
                 )
             };
-            // An error is about the first datagram: leave it out and go on with the others.
+            // An error that comes again is about the first datagram: leave it out and go on with the others.
             let count = usize::try_from(count).unwrap_or(0);
+            let is_refused = count == 0;
+            let passed = if is_refused && is_second { 1 } else { count };
+            is_second = is_refused && !is_second;
             sent += count;
-            rest = rest.get_mut(count.max(1)..).unwrap_or(&mut []);
+            rest = rest.get_mut(passed..).unwrap_or(&mut []);
         }
         self.queued.clear();
         sent
@@ -242,18 +246,22 @@ impl SendBatch {
             return 0;
         };
         let name_len = write_address(to, name);
-        // SAFETY: buffer and name have these lengths and outlive the call, which only reads them.
-        let sent = unsafe {
-            libc::sendto(
-                socket.as_raw_fd(),
-                buffer.as_ptr().cast(),
-                len.min(buffer.len()),
-                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                name.as_ptr().cast(),
-                name_len,
-            )
-        };
-        usize::from(sent >= 0)
+        // A second time, as in `send`.
+        let is_sent = (0..2).any(|_| {
+            // SAFETY: buffer and name have these lengths and outlive the call, which only reads them.
+            let sent = unsafe {
+                libc::sendto(
+                    socket.as_raw_fd(),
+                    buffer.as_ptr().cast(),
+                    len.min(buffer.len()),
+                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                    name.as_ptr().cast(),
+                    name_len,
+                )
+            };
+            sent >= 0
+        });
+        usize::from(is_sent)
     }
 }
 
@@ -261,6 +269,48 @@ impl Default for SendBatch {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Has the system tell of datagrams that came back to this socket as ICMP errors, by [`take_refusal`]. Without that, a
+/// socket that is not connected learns nothing of them. Such an error is also what the next call on the socket fails with,
+/// whatever that is about.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn hear_of_refusals(socket: BorrowedFd<'_>, is_ipv6: bool) -> io::Result<()> {
+    let (level, name) =
+        if is_ipv6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
+    let on: libc::c_int = 1;
+    // SAFETY: the value has the length that is given and outlives the call, which only reads it.
+    let result = unsafe {
+        let len = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), len)
+    };
+    check(result).map(drop)
+}
+
+/// Where a datagram was sent that came back; `None` if no more are known of. To be asked when a socket
+/// [`Ready::is_failing`].
+pub fn take_refusal(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    let mut name: MaybeUninit<libc::sockaddr_storage> = MaybeUninit::zeroed();
+    // SAFETY: an all-zero `msghdr` is valid: null pointers with zero lengths.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_name = name.as_mut_ptr().cast();
+    header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: the header points to a name with its true length, which outlives the call, and to nothing else.
+    let len = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    // SAFETY: zeroed when it was made, it is a valid `sockaddr_storage`; the system may have written an address.
+    (len >= 0).then(|| read_address(unsafe { name.assume_init_ref() }))
+}
+
+/// A descriptor that was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// As it was added.
+    pub token: u64,
+    /// Something that was sent from it has come back.
+    pub is_failing: bool,
 }
 
 /// A set of file descriptors to wait on, each with a token. It tells again and again of what is ready (level-triggered).
@@ -310,12 +360,12 @@ impl Poll {
     }
 
     /// Waits until a descriptor is ready or `timeout` (rounded up to milliseconds) is over; for ever without one. Returns
-    /// the tokens of what is ready, at most [`EPOLL_EVENTS_MAX`].
+    /// what is ready, at most [`EPOLL_EVENTS_MAX`].
     ///
     /// # Errors
     ///
     /// What the system says, except that the call was interrupted.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = u64>> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<impl Iterator<Item = Ready>> {
         let timeout = timeout.map_or(-1, |it| i32::try_from(it.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX));
         // SAFETY: the system writes at most as many events as it is told there is room for.
         let count = unsafe {
@@ -330,7 +380,11 @@ impl Poll {
             Ok(count) => count,
             Err(_negative) => none_if_idle(io::Error::last_os_error())?,
         };
-        Ok(self.events.iter().take(count).map(|it| it.u64))
+        let ready = |it: &libc::epoll_event| {
+            let flags = it.events;
+            Ready { token: it.u64, is_failing: flags & libc::EPOLLERR as u32 != 0 }
+        };
+        Ok(self.events.iter().take(count).map(ready))
     }
 }
 
@@ -517,14 +571,41 @@ mod tests {
         poll.add(waker.as_fd(), 8).unwrap();
         let limit = Some(Duration::from_secs(5));
         from.send_to(b"x", to.local_addr().unwrap()).unwrap();
-        assert_eq!(poll.wait(limit).unwrap().collect::<Vec<_>>(), [7]);
+        assert_eq!(poll.wait(limit).unwrap().collect::<Vec<_>>(), [Ready { token: 7, is_failing: false }]);
         poll.remove(to.as_fd()).unwrap();
         waker.wake();
         waker.wake();
-        assert_eq!(poll.wait(limit).unwrap().collect::<Vec<_>>(), [8]);
+        assert_eq!(poll.wait(limit).unwrap().map(|it| it.token).collect::<Vec<_>>(), [8]);
         waker.clear();
         waker.clear();
         assert_eq!(poll.wait(Some(Duration::from_micros(1))).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_comes_back_is_told_and_costs_no_other_datagram() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let (from, to) = pair(address);
+            let open = to.local_addr().unwrap();
+            let closed = UdpSocket::bind(address).unwrap().local_addr().unwrap();
+            hear_of_refusals(from.as_fd(), open.is_ipv6()).unwrap();
+            let mut poll = Poll::new().unwrap();
+            poll.add(from.as_fd(), 7).unwrap();
+            let mut batch = SendBatch::new();
+            for destinations in [vec![closed], vec![open], vec![closed, open, closed, open]] {
+                destinations.iter().for_each(|to| assert!(batch.push(|_| Some((*to, 3)))));
+                assert_eq!(batch.send(from.as_fd()), destinations.len(), "{destinations:?}");
+            }
+            for _ in 0..3 {
+                let ready: Vec<_> = poll.wait(Some(Duration::from_secs(5))).unwrap().collect();
+                assert_eq!(ready, [Ready { token: 7, is_failing: true }]);
+                assert_eq!(take_refusal(from.as_fd()), Some(closed));
+            }
+            assert_eq!(take_refusal(from.as_fd()), None);
+            assert_eq!(poll.wait(Some(Duration::from_micros(1))).unwrap().count(), 0);
+            let mut received = ReceiveBatch::new();
+            assert_eq!(received.receive(to.as_fd()).unwrap(), 3);
+            assert_eq!(received.receive(from.as_fd()).unwrap(), 0);
+        }
     }
 
     #[track_caller]

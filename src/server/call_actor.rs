@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
 use crate::agent::provider::{
     ModelCommand, ModelEvent, RecogniserCommand, RecogniserEvent, SynthesiserCommand, SynthesiserEvent, UtteranceId,
 };
 use crate::agent::{self, Agent, AnsweredBy, CallContext, FirstMessage, HangUpReason, Output, Service, Speaker};
-use crate::call::{HangUpCause, TransferOutcome};
+use crate::call::{End, HangUpCause, TransferOutcome};
 use crate::codec::{Clip, SampleRate};
 use crate::config::{Consent, OnFax};
 use crate::identity::{CallId, LegId, Pii};
@@ -37,7 +37,7 @@ use crate::server::plays::Plays;
 use crate::server::provider::{Handle, ModelHandle};
 use crate::server::recordings::Recordings;
 use crate::server::rooms::{Rooms, member};
-use crate::server::sip_worker::{Bridged, Command, NewCall, Signal};
+use crate::server::sip_worker::{Bridged, Command, LiveRefused, MediaClosed, NewCall, RecordRequest, Signal};
 use crate::server::sounds::Sounds;
 use crate::server::{clock, entropy, logging, task};
 use crate::timer::Now;
@@ -262,20 +262,7 @@ impl CallActor {
                 );
             }
             if self.has_left {
-                let bridged = self.bridged.take();
-                let attended = attendant::attend(
-                    self.call,
-                    &mut self.recording,
-                    &mut self.plays,
-                    bridged,
-                    &mut signals,
-                    &self.shared,
-                );
-                let over = attended.await;
-                break over.map(|(end, cause, media)| {
-                    self.cause = self.cause.take().or(cause);
-                    (end, media)
-                });
+                break self.give_way(&mut signals).await;
             }
             self.end_asking().await;
             tokio::select! {
@@ -285,17 +272,10 @@ impl CallActor {
                         self.cause = self.cause.or(cause);
                         break Some((end, media));
                     }
-                    Some(Signal::Record(request, reply)) => {
-                        let done = self.recording.handle_request(request, clock::now());
-                        // Whoever asked may have gone.
-                        reply.send(done.as_ref().map(|_| ()).map_err(|it| *it)).unwrap_or_default();
-                        if let Ok(Some(ask)) = done {
-                            self.ask(ask).await;
-                        }
-                    }
                     Some(Signal::Play(request, seats, reply)) => {
                         reply.send(self.plays.handle_request(request, &seats, clock::now())).unwrap_or_default();
                     }
+                    Some(Signal::Record(request, reply)) => self.record(request, reply).await,
                     Some(Signal::Bridged(bridged)) => self.bridged = Some(bridged),
                     Some(signal) => self.handle_signal(&signal),
                     // The worker is gone, and with it the process.
@@ -349,6 +329,25 @@ impl CallActor {
                 self.agent.handle_transfer_refused(&format!("nobody took it: {}", outcome.name()), now);
             }
             Signal::Ringing | Signal::Record(..) | Signal::Play(..) | Signal::Bridged(_) | Signal::Ended { .. } => (),
+        }
+    }
+
+    /// The agent has no part in the call any more: people talk from here on, until it is over.
+    async fn give_way(&mut self, signals: &mut mpsc::Receiver<Signal>) -> Option<(End, MediaClosed)> {
+        let bridged = self.bridged.take();
+        let (recording, plays) = (&mut self.recording, &mut self.plays);
+        let over = attendant::attend(self.call, recording, plays, bridged, signals, &self.shared).await;
+        let (end, cause, media) = over?;
+        self.cause = self.cause.take().or(cause);
+        Some((end, media))
+    }
+
+    async fn record(&mut self, request: RecordRequest, reply: oneshot::Sender<Result<(), LiveRefused>>) {
+        let done = self.recording.handle_request(request, clock::now());
+        // Whoever asked may have gone.
+        reply.send(done.as_ref().map(|_| ()).map_err(|it| *it)).unwrap_or_default();
+        if let Ok(Some(ask)) = done {
+            self.ask(ask).await;
         }
     }
 

@@ -207,9 +207,10 @@ impl CallRecording {
         let Bridged { sides, plan, newcomer } = bridged;
         self.answers.retain(|leg, _| sides.contains(leg) && Some(*leg) != *newcomer);
         self.sides = SmallVec::from_slice(sides);
-        self.is_asking = false;
         self.answered.get_or_insert(now);
-        let was_on = self.underway.is_some();
+        let was_asking = std::mem::take(&mut self.is_asking) || self.is_gate_closed();
+        let was_on = self.underway.is_some() || was_asking;
+        self.gate = Gate::Open;
         if self.tapped.is_some_and(|it| it != sides[0]) {
             // Its leg has gone, and the recording with it: what follows is another one.
             self.finishing.extend(self.underway.take());
@@ -236,14 +237,6 @@ impl CallRecording {
         } else if self.missing().is_empty() {
             self.is_asking = false;
             self.go_on(now);
-        }
-    }
-
-    /// Somebody who was being told or asked is not there any more.
-    pub(crate) fn handle_unheard(&mut self) {
-        if std::mem::take(&mut self.is_asking) {
-            self.stop();
-            self.fail("the consent could not be asked for: the media of a side is gone");
         }
     }
 
@@ -556,6 +549,10 @@ mod tests {
         check_bridged("announce:0-1 told:0 told:1 announce:0-2 told:2", &format!("{first} | -"), journal).await;
         let journal = "caller announced true, called announced true, called silence false, recording";
         check_bridged("announce:0-1 told:0 told:1 announce:0-2 silence:2", &format!("{first} | off"), journal).await;
+        // In the middle of the words.
+        let journal = "caller announced true, called announced true, recording";
+        check_bridged("announce:0-1 told:0 off:0-2 told:2", "asks 0 1 | - | asks 2 | on", journal).await;
+        check_bridged("off:0-1 tell off:0-2 told:0 told:2", "- | asks 0 1 | asks 0 2 | - | on", journal).await;
         // The first side leaves, and the recording with it.
         let journal = "caller announced true, called announced true, called announced true, recording, recording";
         check_bridged("announce:0-1 told:0 told:1 announce:1-2 told:2", "asks 0 1 | - | on | asks 2 | on", journal)

@@ -208,7 +208,6 @@ impl Endpoint {
         let bound = Bound::bind(&config.listen, &config.advertise_sip)?;
         let media = MediaWorkers::start(config.media_threads, &mut rng, &media_events).map(Arc::new);
         let media = media.map_err(EndpointError::Media)?;
-
         let connections = Arc::new(Connections::new(config.connections, rng.next_u64()));
         let input_drops = Arc::new(AtomicU64::new(0));
         let listening = bound.listeners.iter().map(|(it, _)| (it.kind, it.local)).collect();
@@ -345,6 +344,7 @@ impl EndpointHandle {
                 *rtp.packets_dropped.entry(reason).or_default() += count;
             }
             rtp.packets_duplicate += value(&worker.duplicates);
+            rtp.packets_refused += value(&worker.refused);
             rtp.packets_unsent += value(&worker.send_failures);
             rtp.concealed_ms += value(&worker.concealed) * 20;
             rtp.ticks_late += value(&worker.ticks_late);

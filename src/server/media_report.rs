@@ -16,6 +16,7 @@ pub(crate) fn media_report(leg: u8, report: &media::Report) -> MediaReport {
         packets_late: received.late,
         packets_duplicate: received.duplicates,
         packets_strange: dropped.strange(),
+        packets_refused: Some(report.sent.refused).filter(|it| *it > 0),
         packets_dropped: dropped_now.map(|(reason, count)| (reason.to_owned(), count)).collect(),
         concealed_ms: received.concealed_frames * 20,
         jitter_us: received.jitter_us,

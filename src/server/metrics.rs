@@ -16,12 +16,12 @@ use prometheus::{
 };
 
 use crate::auth::DigestServerStats;
-use crate::codec::AudioCodec;
 use crate::limits;
 use crate::platform::calls::record::Status;
 use crate::platform::calls::sql::JournalCounts;
 use crate::platform::calls::{Direction, MediaReport, TurnTiming};
 use crate::registrar::RegistrarStats;
+use crate::server::media_metrics::MediaMetrics;
 use crate::server::recordings::RecordingsSnapshot;
 use crate::server::rooms::RoomsSnapshot;
 use crate::server::task;
@@ -180,6 +180,8 @@ pub struct RtpSnapshot {
     pub packets_duplicate: u64,
     /// Total of packets that the system did not send, for want of a way there, say.
     pub packets_unsent: u64,
+    /// Total of packets that came back, as nobody listens where they were sent.
+    pub packets_refused: u64,
     /// Legs whose SRTP keys were told over signalling that others can read.
     pub keys_in_clear: u64,
     /// Total of audio made up for what was missing, in milliseconds.
@@ -252,11 +254,7 @@ pub struct Metrics {
     leg_ticks_missed: IntCounter,
     turn: Histogram,
     parts: PartHistograms,
-    jitter: Histogram,
-    mos: Histogram,
-    round_trip: Histogram,
-    jitter_buffer: Histogram,
-    codecs: Vec<(&'static str, IntCounter)>,
+    media: MediaMetrics,
     service_errors: [(Service, IntCounter); 3],
     plays: [(&'static str, IntCounter); 3],
     /// Asked only when somebody looks, so a lock around them disturbs nobody.
@@ -303,21 +301,6 @@ impl Metrics {
         );
         let part = HistogramOpts::new("hookswitch_turn_part_seconds", "The parts of the turn latency.");
         let part = HistogramVec::new(part.buckets(TURN_SECONDS.to_vec()), &["part"]).expect("the names are valid");
-        let jitter = HistogramOpts::new("hookswitch_rtp_jitter_seconds", "Interarrival jitter of a leg at its end.");
-        let mos = HistogramOpts::new("hookswitch_rtp_mos", "Mean opinion score of what a leg heard, by the E-model.");
-        let round_trip =
-            HistogramOpts::new("hookswitch_rtp_round_trip_seconds", "Round trip of a leg by RTCP at its end.");
-        let jitter_buffer = HistogramOpts::new(
-            "hookswitch_rtp_jitter_buffer_seconds",
-            "What the jitter buffer of a leg added to the delay on the average.",
-        );
-        let legs = counters(
-            &registry,
-            Opts::new("hookswitch_rtp_legs_ended_total", "Legs whose media ended, by codec."),
-            &["codec"],
-        );
-        let mut codecs: Vec<_> = AudioCodec::ALL.iter().map(|it| it.name()).collect();
-        codecs.dedup();
         let metrics = Self {
             started: now,
             calls_ended: outcomes()
@@ -336,11 +319,7 @@ impl Metrics {
                 synthesiser: part.with_label_values(&["synthesiser"]),
                 playout: part.with_label_values(&["playout"]),
             },
-            jitter: histogram(&registry, jitter, &JITTER_SECONDS),
-            mos: histogram(&registry, mos, &MOS),
-            round_trip: histogram(&registry, round_trip, &ROUND_TRIP_SECONDS),
-            jitter_buffer: histogram(&registry, jitter_buffer, &JITTER_BUFFER_SECONDS),
-            codecs: codecs.into_iter().map(|it| (it, legs.with_label_values(&[it]))).collect(),
+            media: MediaMetrics::new(&registry),
             service_errors: [
                 (Service::Recogniser, service_errors.with_label_values(&["recogniser"])),
                 (Service::Synthesiser, service_errors.with_label_values(&["synthesiser"])),
@@ -396,19 +375,7 @@ impl Metrics {
 
     /// The media of a leg is over.
     pub fn media_ended(&self, report: &MediaReport) {
-        self.jitter.observe(f64::from(report.jitter_us) / 1e6);
-        if let Some(mos_hundredths) = report.mos_hundredths {
-            self.mos.observe(f64::from(mos_hundredths) / 100.0);
-        }
-        if let Some(ms) = report.round_trip_ms {
-            self.round_trip.observe(seconds(ms));
-        }
-        if let Some(ms) = report.jitter_buffer.as_ref().and_then(|it| it.delay_mean_ms) {
-            self.jitter_buffer.observe(seconds(ms));
-        }
-        if let Some((_, counter)) = self.codecs.iter().find(|(name, _)| *name == report.codec) {
-            counter.inc();
-        }
+        self.media.observe(report);
     }
 
     /// A service has failed an agent.
@@ -618,9 +585,12 @@ impl Page {
             ([("what", "replayed")], rtp.dropped("replayed")),
             ([("what", "duplicate")], rtp.packets_duplicate),
             ([("what", "unsent")], rtp.packets_unsent),
+            ([("what", "refused")], rtp.packets_refused),
         ];
         let help = "RTP packets received and used, sent, never arrived, arrived too late, of no session of ours, \
-            on a shared port from where nobody is expected, not protected with the peer's key, come before under it, come before without keys, not sent by the system.";
+            on a shared port from where nobody is expected, not protected with the peer's key, come before under it, \
+            come before without keys, not sent by the system, \
+            come back as ICMP errors.";
         self.family("hookswitch_rtp_packets_total", COUNTER, help, packets);
         let dropped = rtp.packets_dropped.iter().map(|(reason, count)| ([("reason", *reason)], *count));
         let help = "Packets that were not used, by reason; all but unauthenticated and replayed are the strange ones.";
@@ -730,7 +700,7 @@ impl Page {
 /// Labels with their values, and the number.
 type Row<'a, const N: usize> = ([(&'static str, &'a str); N], u64);
 
-fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counters(registry: &Registry, opts: Opts, labels: &[&str]) -> IntCounterVec {
     let counters = IntCounterVec::new(opts, labels).expect("the names are valid");
     registry.register(Box::new(counters.clone())).expect("the name is there once");
     counters
@@ -743,7 +713,7 @@ fn leg_ticks_missed(registry: &Registry) -> IntCounter {
     counter
 }
 
-fn histogram(registry: &Registry, opts: HistogramOpts, buckets: &[f64]) -> Histogram {
+pub(super) fn histogram(registry: &Registry, opts: HistogramOpts, buckets: &[f64]) -> Histogram {
     let histogram = Histogram::with_opts(opts.buckets(buckets.to_vec())).expect("the names are valid");
     registry.register(Box::new(histogram.clone())).expect("the name is there once");
     histogram
@@ -778,7 +748,7 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn seconds(milliseconds: u32) -> f64 {
+pub(super) fn seconds(milliseconds: u32) -> f64 {
     f64::from(milliseconds) / 1000.0
 }
 
@@ -795,11 +765,6 @@ const GAUGE: &str = "gauge";
 /// Callers notice from about 0.8 s on; the buckets are fine around that.
 const TURN_SECONDS: [f64; 20] =
     [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0];
-const MOS: [f64; 9] = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.3, 4.4];
-const JITTER_SECONDS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2];
-const ROUND_TRIP_SECONDS: [f64; 9] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6];
-/// The target is 20 to 200 ms.
-const JITTER_BUFFER_SECONDS: [f64; 9] = [0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.16, 0.24];
 
 const PLAY_OUTCOMES: [&str; 3] = ["finished", "cleared", "failed"];
 

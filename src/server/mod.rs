@@ -27,6 +27,7 @@ mod live_calls;
 mod live_plays;
 pub mod logging;
 pub mod media_link;
+mod media_metrics;
 mod media_report;
 pub mod media_worker;
 pub mod metrics;

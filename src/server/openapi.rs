@@ -143,6 +143,7 @@ mod tests {
         let report = MediaReport {
             codec: "PCMU".to_owned(),
             packets_duplicate: 1,
+            packets_refused: Some(1),
             packets_dropped: [("ssrc".to_owned(), 1)].into(),
             jitter_max_us: 1,
             jitter_buffer: Some(jitter_buffer),

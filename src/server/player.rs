@@ -6,19 +6,18 @@
 //! one directory only. WAV (PCM of 8 to 32 bits, float) and MP3 are told by their content, never by a name or header.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use hound::{SampleFormat, WavReader};
 use ipnet::IpNet;
 use reqwest::{Client, Response, Url, redirect};
 use rtrb::Consumer;
-use rusty_mp3::Mp3Decoder;
 
 use crate::codec::{Clip, ClipRate, Frame, SampleRate};
-use crate::limits::{CLIP_BYTES_MAX, CLIP_FETCH_MAX, CLIP_SECONDS_MAX, STREAM_HEAD_BYTES, STREAM_PATIENCE};
+use crate::limits::{CLIP_BYTES_MAX, CLIP_FETCH_MAX, STREAM_HEAD_BYTES, STREAM_PATIENCE};
+use crate::media::audio_file::{self, Kind, NotPlayable, kind};
 use crate::server::audio_stream::AudioStream;
 use crate::server::clock;
 
@@ -94,6 +93,16 @@ pub enum Opened {
     Clip(Clip),
     /// It comes while it is played, if somebody runs this.
     Stream(Box<AudioStream>, Consumer<Frame>),
+}
+
+impl From<NotPlayable> for FetchError {
+    fn from(error: NotPlayable) -> Self {
+        match error {
+            NotPlayable::NotAudio => Self::NotAudio,
+            NotPlayable::Damaged(reason) => Self::Damaged(reason),
+            NotPlayable::Rate(rate) => Self::Rate(rate),
+        }
+    }
 }
 
 impl Sources {
@@ -326,105 +335,15 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Wav,
-    Mp3,
-}
-
-/// What the first bytes say it is.
-fn kind(bytes: &[u8]) -> Option<Kind> {
-    match bytes {
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some(Kind::Wav),
-        [b'I', b'D', b'3', ..] => Some(Kind::Mp3),
-        // The sync word, layer III, and a bit rate and sample rate that there are.
-        [0xff, second, third, ..] if second & 0xe6 == 0xe2 && third >> 4 != 15 && third & 0x0c != 0x0c => {
-            Some(Kind::Mp3)
-        }
-        _ => None,
-    }
-}
-
 /// Decoding minutes of audio takes too long for a task that others wait for.
 async fn decode_beside(bytes: Vec<u8>, rate: SampleRate) -> Result<Clip, FetchError> {
     let decoded = tokio::task::spawn_blocking(move || decode(&bytes, rate)).await;
     decoded.unwrap_or_else(|error| Err(FetchError::Damaged(error.to_string())))
 }
 
-/// Decodes a whole file; several channels become one.
+/// Decodes a whole file.
 fn decode(bytes: &[u8], rate: SampleRate) -> Result<Clip, FetchError> {
-    let (samples, hz) = match kind(bytes).ok_or(FetchError::NotAudio)? {
-        Kind::Wav => decode_wav(bytes)?,
-        Kind::Mp3 => decode_mp3(bytes)?,
-    };
-    if samples.is_empty() {
-        return Err(FetchError::Damaged("there is no audio in it".to_owned()));
-    }
-    Ok(Clip::new(&samples, hz, rate)?)
-}
-
-fn decode_wav(bytes: &[u8]) -> Result<(Vec<i16>, u32), FetchError> {
-    let damaged = |error: hound::Error| FetchError::Damaged(error.to_string());
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(damaged)?;
-    let spec = reader.spec();
-    if !(8_000..=48_000).contains(&spec.sample_rate) || spec.channels == 0 {
-        return Err(ClipRate(spec.sample_rate).into());
-    }
-    let bound = samples_max(spec.sample_rate, spec.channels);
-    let bits = u32::from(spec.bits_per_sample);
-    let mono: Vec<i16> = match spec.sample_format {
-        SampleFormat::Float => {
-            let samples = reader.samples::<f32>().take(bound).collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-            mixed(&samples.into_iter().map(from_float).collect::<Vec<_>>(), spec.channels)
-        }
-        SampleFormat::Int => {
-            let samples = reader.samples::<i32>().take(bound).collect::<Result<Vec<_>, _>>().map_err(damaged)?;
-            let to_16 = |it: i32| if bits > 16 { it >> (bits - 16) } else { it << (16 - bits.min(16)) };
-            let samples = samples.into_iter().map(|it| i16::try_from(to_16(it)).unwrap_or(0));
-            mixed(&samples.collect::<Vec<_>>(), spec.channels)
-        }
-    };
-    Ok((mono, spec.sample_rate))
-}
-
-fn decode_mp3(bytes: &[u8]) -> Result<(Vec<i16>, u32), FetchError> {
-    let mut decoder = Mp3Decoder::new();
-    let (mut mono, mut hz) = (vec![], 0);
-    // Piece by piece, so that what is decoded and not yet mixed stays small.
-    for piece in bytes.chunks(MP3_PIECE_BYTES) {
-        decoder.push(piece);
-        while let Ok(audio) = decoder.next_frame() {
-            if hz == 0 {
-                hz = audio.sample_rate;
-            }
-            // A stream that changes its rate half way is none of ours.
-            if audio.sample_rate == hz && mono.len() < samples_max(hz, 1) {
-                let samples: Vec<i16> = audio.samples.iter().copied().map(from_float).collect();
-                mono.append(&mut mixed(&samples, audio.channels));
-            }
-        }
-    }
-    if hz == 0 {
-        return Err(FetchError::Damaged("there is no MPEG frame in it".to_owned()));
-    }
-    Ok((mono, hz))
-}
-
-pub(super) fn mixed(samples: &[i16], channels: u16) -> Vec<i16> {
-    let channels = usize::from(channels).max(1);
-    let divisor = i32::try_from(channels).unwrap_or(1);
-    let mix = |it: &[i16]| i16::try_from(it.iter().map(|it| i32::from(*it)).sum::<i32>() / divisor).unwrap_or(0);
-    samples.chunks_exact(channels).map(mix).collect()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate, which is clipping")]
-pub(super) fn from_float(sample: f32) -> i16 {
-    (sample * 32_768.0).round() as i16
-}
-
-fn samples_max(hz: u32, channels: u16) -> usize {
-    let samples = u64::from(hz) * u64::from(CLIP_SECONDS_MAX) * u64::from(channels);
-    usize::try_from(samples).unwrap_or(usize::MAX)
+    Ok(audio_file::decode(bytes, rate)?)
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
@@ -440,11 +359,10 @@ pub(super) fn http_error(error: reqwest::Error) -> FetchError {
 }
 
 const SNIFFED_BYTES: usize = 12;
-const MP3_PIECE_BYTES: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
 
     use futures_util::StreamExt;
 
@@ -614,7 +532,8 @@ mod tests {
 
     /// Half a second of a tone.
     fn wav(hz: u32, channels: u16) -> Vec<u8> {
-        let spec = hound::WavSpec { channels, sample_rate: hz, bits_per_sample: 16, sample_format: SampleFormat::Int };
+        let spec =
+            hound::WavSpec { channels, sample_rate: hz, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
         let mut bytes = Cursor::new(vec![]);
         let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
         for at in 0..hz / 2 * u32::from(channels) {

@@ -25,7 +25,7 @@ use crate::dialog::offer_answer::{Capabilities, Keys, Preference};
 use crate::identity::AccountId;
 use crate::limits::{PROVIDER_CONNECT_MS_MAX, SOURCE_BURST_S};
 use crate::platform::calls;
-use crate::platform::calls::sql::{Journal, OpenError};
+use crate::platform::calls::sql::{Journal, OpenError, Writer};
 use crate::registrar::RegistrarConfig;
 use crate::route::{Admission, AgentName, Destination, Network, RoomName, Routes, Target, TrunkName};
 use crate::server::agents::{self, AgentError, PreparedAgents};
@@ -129,15 +129,7 @@ impl System {
         raise_open_files();
         let (journal, mut writer) = Journal::open(&config.data.directory, clock::now).await?;
         let recordings = Arc::new(Recordings::open(&config.recordings, &config.data.directory)?);
-        let found = recordings::cut_off::tell(&mut writer, &journal, &recordings).await?;
-        let settled = writer.settle_open_calls(clock::now()).await?;
-        if !settled.is_empty() {
-            tracing::warn!(
-                calls = settled.len(),
-                recordings = found,
-                "calls were open when the server last stopped; they are settled now"
-            );
-        }
+        settle(&mut writer, &journal, &recordings).await?;
         let http = HttpServer::bind(config.http.listen).await?;
         let http_address = http.local_addr().map_err(StartError::HttpAddress)?;
         let health = Arc::new(Health::new());
@@ -260,6 +252,16 @@ impl System {
             task::deadline(until.min(now + LOOK_AGAIN)).await;
         }
     }
+}
+
+/// Closes the calls that a crash left open, with what was recorded of them.
+async fn settle(writer: &mut Writer, journal: &Journal, recordings: &Recordings) -> Result<(), StartError> {
+    let found = recordings::cut_off::tell(writer, journal, recordings).await?;
+    let calls = writer.settle_open_calls(clock::now()).await?.len();
+    if calls > 0 {
+        tracing::warn!(calls, recordings = found, "calls were open when the server last stopped; they are settled now");
+    }
+    Ok(())
 }
 
 /// Who answers, and how calls between others are recorded.
@@ -419,13 +421,7 @@ pub(crate) fn endpoint_config(
     let has_accounts = !config.users.is_empty() || config.trunks.values().any(|it| it.inbound.account.is_some());
     let closed = Admission { users: has_accounts, ..Admission::default() };
     let listen = config.sip.listeners.iter().map(|it| ListenOn {
-        kind: match it.transport {
-            SignallingTransport::Udp => TransportKind::Udp,
-            SignallingTransport::Tcp => TransportKind::Tcp,
-            SignallingTransport::Tls => TransportKind::Tls,
-            SignallingTransport::Ws => TransportKind::Ws,
-            SignallingTransport::Wss => TransportKind::Wss,
-        },
+        kind: kind(it.transport),
         advertise: it.advertise,
         address: it.address,
         admission: if it.open { open.clone() } else { closed.clone() },
@@ -474,6 +470,16 @@ pub(crate) fn endpoint_config(
         capture,
         sounds: CallSounds::default(),
         plans: Arc::default(),
+    }
+}
+
+const fn kind(transport: SignallingTransport) -> TransportKind {
+    match transport {
+        SignallingTransport::Udp => TransportKind::Udp,
+        SignallingTransport::Tcp => TransportKind::Tcp,
+        SignallingTransport::Tls => TransportKind::Tls,
+        SignallingTransport::Ws => TransportKind::Ws,
+        SignallingTransport::Wss => TransportKind::Wss,
     }
 }
 

@@ -368,7 +368,7 @@ impl World {
                 self.playing = None;
                 "clear".to_owned()
             }
-            Output::Fetch { utterance, source, may_stream: _ } => {
+            Output::Fetch { utterance, source } => {
                 self.fetching.push_back(utterance);
                 format!("fetch u{} {source}", utterance.0)
             }

@@ -92,16 +92,7 @@ fn a_recording_that_is_never_taken_holds_up_no_other() {
 #[test]
 fn a_bucket_of_google_gets_recordings_as_well() {
     let bucket = Bucket::start();
-    let account = format!(
-        r#"{{"gcs_base_url": "http://{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
-        bucket.address
-    );
-    let server = Server::start(&[
-        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
-        ("RECORDINGS__URL", "gs://calls/kept"),
-        ("GOOGLE_SERVICE_ACCOUNT_KEY", &account),
-        ("GOOGLE_ALLOW_HTTP", "true"),
-    ]);
+    let server = recording_to_google(&Home::new(), &bucket);
     record_a_call(&server);
     assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) >= 1.0), "{}", server.log());
     let data = server.home.data();
@@ -114,25 +105,61 @@ fn a_bucket_of_google_gets_recordings_as_well() {
     assert_eq!(recording["bytes"].as_u64().and_then(|it| usize::try_from(it).ok()), Some(object.len()), "{recording}");
 }
 
+/// With the data of a server before it.
+pub(crate) fn recording_to_google(home: &Arc<Home>, bucket: &Bucket) -> Server {
+    let account = format!(
+        r#"{{"gcs_base_url": "http://{}", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}}"#,
+        bucket.address
+    );
+    let keys = [
+        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+        ("RECORDINGS__URL", "gs://calls/kept"),
+        ("GOOGLE_SERVICE_ACCOUNT_KEY", &account),
+        ("GOOGLE_ALLOW_HTTP", "true"),
+    ];
+    Server::start_in(home, &keys)
+}
+
 fn recording_to(bucket: &Bucket) -> Server {
     recording_in(&Home::new(), bucket)
 }
 
+#[test]
+fn of_a_recording_that_the_disk_was_too_small_for_the_beginning_is_uploaded() {
+    let bucket = Bucket::start();
+    let server = Server::start_on_full_disk(200, &keys(&format!("http://{}", bucket.address)));
+    let mut phone = Phone::call(&server, "100");
+    // At 32 kB a second the file ends after six.
+    phone.stay(Sends::Silence, Duration::from_secs(8));
+    phone.hear(50);
+    phone.hang_up();
+    assert!(server.wait(ANSWER_MAX, || metric(&server, UPLOADS) == 1.0), "{}", server.log());
+    let data = server.home.data();
+    assert!(server.wait(ANSWER_MAX, || journal::calls(&data).iter().all(|it| it.closed)));
+    let calls = journal::calls(&data);
+    let failed = calls[0].all("failed").next().unwrap_or_else(|| panic!("{calls:?}\n{}", server.log()));
+    assert_eq!((failed["component"].as_str(), calls[0].end_cause()), (Some("recorder"), Some("hang_up")));
+    let objects = bucket.objects();
+    let mut reader = hound::WavReader::new(&objects.values().next().unwrap()[..]).unwrap();
+    assert!(reader.duration() > 4 * 8_000 && reader.samples::<i16>().all(|it| it.is_ok()), "{}", reader.duration());
+}
+
 /// With the data of a server before it.
 pub(crate) fn recording_in(home: &Arc<Home>, bucket: &Bucket) -> Server {
-    Server::start_in(
-        home,
-        &[
-            ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
-            ("RECORDINGS__URL", "s3://calls/kept"),
-            ("HTTP__API_KEY", KEY),
-            ("AWS_ENDPOINT", &format!("http://{}", bucket.address)),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_ACCESS_KEY_ID", "tests"),
-            ("AWS_SECRET_ACCESS_KEY", "tests only"),
-            ("AWS_REGION", "us-east-1"),
-        ],
-    )
+    Server::start_in(home, &keys(&format!("http://{}", bucket.address)))
+}
+
+fn keys(endpoint: &str) -> [(&str, &str); 8] {
+    [
+        ("AGENTS__TALKER__RECORDING__ENABLED", "true"),
+        ("RECORDINGS__URL", "s3://calls/kept"),
+        ("HTTP__API_KEY", KEY),
+        ("AWS_ENDPOINT", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "tests"),
+        ("AWS_SECRET_ACCESS_KEY", "tests only"),
+        ("AWS_REGION", "us-east-1"),
+    ]
 }
 
 #[track_caller]

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bucket::{Bucket, FAILURES, Mode, UPLOADS, WAITING, metric, recording_in};
+use crate::bucket::{Bucket, FAILURES, Mode, UPLOADS, WAITING, metric, recording_in, recording_to_google};
+use crate::releases::percent_decoded;
 use crate::server_process::{Home, Server};
 use crate::sip_phone::ANSWER_MAX;
 
@@ -26,8 +27,21 @@ fn a_part_that_fails_is_sent_again_and_no_other() {
 }
 
 #[test]
+fn a_bucket_of_google_gets_parts_as_well() {
+    let (home, bucket) = (left_behind(2 * PART_BYTES + 5), Bucket::start());
+    bucket.be(Mode::SecondFails(2));
+    await_uploaded(&recording_to_google(&home, &bucket));
+    let parts = bucket.parts();
+    assert_eq!((parts.begun, parts.second, parts.unfinished.len()), (1, 3, 0));
+    let objects = bucket.objects();
+    let (path, object) = objects.first_key_value().unwrap();
+    assert_eq!(percent_decoded(path), OBJECT);
+    assert!(*object == content(2 * PART_BYTES + 5), "{} bytes", object.len());
+}
+
+#[test]
 fn of_an_upload_that_fails_no_parts_are_left_in_the_bucket() {
-    let (home, bucket) = (left_behind(2 * PART_BYTES), Bucket::start());
+    let (home, bucket) = (left_behind(2 * PART_BYTES + 5), Bucket::start());
     bucket.be(Mode::SecondForbidden);
     let server = recording_in(&home, &bucket);
     assert!(server.wait(UPLOAD_MAX, || bucket.parts().aborted >= 1), "{}", server.log());
@@ -37,7 +51,7 @@ fn of_an_upload_that_fails_no_parts_are_left_in_the_bucket() {
     await_uploaded(&server);
     let parts = bucket.parts();
     assert!(parts.unfinished.is_empty() && parts.aborted == parts.begun - 1, "{} {}", parts.begun, parts.aborted);
-    assert_whole(&bucket, 2 * PART_BYTES);
+    assert_whole(&bucket, 2 * PART_BYTES + 5);
 }
 
 #[test]

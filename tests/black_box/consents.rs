@@ -598,3 +598,59 @@ fn the_caller_of_an_agent_is_told_or_asked_in_the_middle_of_the_call() {
         assert_eq!((consents[0]["how"].as_str(), consents[0]["by"].as_str()), (Some(how), Some("caller")));
     }
 }
+
+#[test]
+fn who_takes_the_place_of_a_side_is_told_too() {
+    let mut it = Talking::start([PLAIN, PLAIN], &ANNOUNCED);
+    it.talk_until_heard(ANNOUNCEMENT, 20, [0, 0]);
+    it.sing_after();
+    assert_eq!(it.consents(2).len(), 2);
+    it.talk(SECOND);
+    // An INVITE with Replaces, as after an attended transfer.
+    let header = |name: &str| it.invite.message.header(name).unwrap();
+    let tag = header("From").split("tag=").nth(1).unwrap().split(';').next().unwrap();
+    let replaces = format!("Replaces: {};to-tag={tag};from-tag=called", header("Call-ID"));
+    let mut taker = Phone::udp(&it.server);
+    let mut other = TonePeer::speaking(BEFORE[1], PLAIN.0, false);
+    let answer = taker.invite_with(&[&replaces], &other.sdp_offering());
+    assert_eq!(answer.status(), Some(200), "{answer:?}");
+    other.agree(&answer);
+    let bye = it.at_called.next("BYE", ANSWER_MAX);
+    it.at_called.answer(&bye, "200 OK", &[]);
+    let end = Instant::now() + ANSWER_MAX;
+    while loud(&other.levels(0, ANNOUNCEMENT)) < 20 {
+        assert!(Instant::now() < end, "{}", it.server.log());
+        talk(&mut [&mut it.caller, &mut other], 20, SLICE);
+    }
+    other.sing(OTHER);
+    talk(&mut [&mut it.caller, &mut other], 20, SECOND * 2);
+    it.phone.hang_up();
+    taker.asked("BYE", "200 OK");
+    assert_eq!(it.recordings().len(), 1);
+    let [left, right] = it.channels(1);
+    assert!(loud(&levels(&left, AFTER[0])) > 80 && loud(&levels(&right, OTHER)) > 50);
+    assert!(loud(&levels(&right, BEFORE[1])) < 5, "what was said before that is not recorded");
+}
+
+#[test]
+fn a_call_that_is_transferred_by_its_first_side_is_recorded_anew() {
+    let mut it = Talking::start([PLAIN, PLAIN], &ANNOUNCED);
+    it.talk_until_heard(ANNOUNCEMENT, 20, [0, 0]);
+    it.sing_after();
+    assert_eq!(it.consents(2).len(), 2);
+    it.talk(SECOND);
+    let refer_to = format!("Refer-To: <sip:500@{}>", it.server.sip);
+    assert_eq!(it.phone.ask("REFER", &[&refer_to]).status(), Some(202));
+    let mut other = TonePeer::new(OTHER);
+    other.answer(&it.at_other);
+    let heard = it.called.heard.len();
+    talk(&mut [&mut it.called, &mut other], 20, SECOND * 3);
+    assert!((38..=42).contains(&loud(&other.levels(0, ANNOUNCEMENT))));
+    assert_eq!(loud(&it.called.levels(heard, ANNOUNCEMENT)), 0);
+    it.at_called.hang_up(&it.invite);
+    let bye = it.at_other.next("BYE", ANSWER_MAX);
+    it.at_other.answer(&bye, "200 OK", &[]);
+    assert_eq!(it.recordings().len(), 2);
+    let [left, right] = it.channels(2);
+    assert!(loud(&levels(&left, AFTER[1])) > 50 && loud(&levels(&right, OTHER)) > 50);
+}

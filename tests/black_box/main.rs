@@ -41,6 +41,7 @@ mod early_changes;
 mod enhanced_callers;
 mod event_clocks;
 mod hold;
+mod hostile_bodies;
 mod hostile_descriptions;
 mod hostile_media;
 mod hostile_messages;

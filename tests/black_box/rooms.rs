@@ -493,9 +493,14 @@ fn a_member_is_recorded_by_itself_and_transferred_out_of_the_room() {
     let tones = [A, B, C, DESK];
     let heard = [(&a.peer, from[0]), (&b.peer, from[1]), (&c.peer, from[2]), (&clerk, from[3])];
     assert_eq!(heard.map(|(peer, from)| peer.tones(from, &tones)), [vec![B], vec![A], vec![DESK], vec![C]]);
-    c.phone.hang_up();
     let path = format!("calls/{call}/recording");
+    // Two people talk now, who can be told.
+    assert_eq!(room.ask("POST", &path, r#"{"action": "start", "consent": "announce"}"#).status, 202);
+    talk(&mut [&mut c.peer, &mut clerk], 20, SECOND * 4);
+    c.phone.hang_up();
     assert!(room.server.wait(ANSWER_MAX, || room.ask("GET", &path, "").status == 200), "{}", room.server.log());
+    assert_eq!(room.ask("GET", &format!("{path}?number=2"), "").status, 200);
+    assert_eq!(room.json(&format!("calls/{call}"))["recording_consents"].as_array().map(Vec::len), Some(3));
     let file = room.ask("GET", &path, "").bytes;
     let samples: Vec<i16> = hound::WavReader::new(&file[..]).unwrap().samples().map(Result::unwrap).collect();
     for (channel, hz, is_there) in [(0, C, true), (0, A, false), (1, C, false), (1, A, true), (1, B, true)] {

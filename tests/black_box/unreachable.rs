@@ -25,6 +25,8 @@ fn a_port_that_is_closed_for_a_while_costs_no_call_and_one_that_stays_closed_end
     assert_eq!(phone.media.ssrc_heard, ssrc, "it is the same stream");
     let missed = last_sequence(&phone).wrapping_sub(sequence);
     assert!((70..500).contains(&missed), "{missed} packets were sent meanwhile");
+    let refused = || server.metrics().value("hookswitch_rtp_packets_total{what=\"refused\"}").unwrap();
+    assert!(refused() > 40.0, "{} packets have come back", refused());
     let unsent = || server.metrics().value("hookswitch_rtp_packets_total{what=\"unsent\"}").unwrap();
     assert_eq!(unsent(), 0.0, "an error for one packet is none for the next");
 
@@ -44,6 +46,8 @@ fn a_port_that_is_closed_for_a_while_costs_no_call_and_one_that_stays_closed_end
     server.settles(&before, ANSWER_MAX);
     let calls = journal::calls(&server.home.data());
     assert_eq!(calls[0].end_cause(), Some("media_inactive"), "{calls:?}");
+    let told = calls[0].all("media_report").next().unwrap()["packets_refused"].as_u64().unwrap();
+    assert!(told > 80, "{told} packets have come back");
 }
 
 /// Closes the media port, whose address is returned; what is heard and sent from here on is another one's.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use hookswitch::codec::SampleRate;
+
 use crate::carrier::{Carrier, Received};
 use crate::http_client;
 use crate::journal::{self, Recorded};
@@ -48,12 +50,42 @@ fn a_machine_gets_its_message_after_the_beep() {
 fn an_engaged_tone_before_the_answer_ends_a_call_of_ours() {
     let carrier = Carrier::start();
     let server = server(&carrier, &[]);
-    let invite = place(&server, &carrier);
+    assert_eq!(end_by_tone(&server, &carrier, &[480.0, 620.0], 500), "line_busy");
+}
+
+#[test]
+fn tones_are_told_apart_by_the_cadence_of_the_country() {
+    // Engaged in China; in the United States a network without a way sounds more like that.
+    for (country, cause) in [("CN", "line_busy"), ("US", "network_busy")] {
+        let carrier = Carrier::start();
+        let server = server_with(&carrier, &[("SOUNDS__COUNTRY", country)]);
+        assert_eq!(end_by_tone(&server, &carrier, &[450.0], 350), cause);
+    }
+}
+
+#[test]
+fn music_that_begins_in_the_middle_of_a_call_is_noted() {
+    let server = Server::start(&[]);
+    let mut phone = Phone::call(&server, "100");
+    let mut account = Account::default();
+    (0..100).for_each(|_| phone.media.tick(Sends::Silence, &mut account));
+    let tune = hookswitch::media::hold_music::hold_music(SampleRate::Hz8000).unwrap();
+    phone.media.voice.extend(tune.samples().iter().take(8 * 9_000).map(|it| to_ulaw(*it)));
+    (0..450).for_each(|_| phone.media.tick(Sends::Silence, &mut account));
+    phone.hang_up();
+    let call = ended(&server);
+    let notes: Vec<_> = call.all("note").filter(|it| it["topic"] == "detected").collect();
+    assert!(notes.iter().any(|it| it["text"].as_str().unwrap().starts_with("music at ")), "{call:?}");
+}
+
+/// Places a call that hears tones and pauses, each of so many milliseconds, before it is answered; why it has ended.
+fn end_by_tone(server: &Server, carrier: &Carrier, frequencies: &[f64], ms: u32) -> String {
+    let invite = place(server, carrier);
     let mut media = RtpPeer::new();
-    answer(&carrier, &invite, "183 Session Progress", &mut media);
+    answer(carrier, &invite, "183 Session Progress", &mut media);
     for _ in 0..12 {
-        media.voice.extend(tones(&[480.0, 620.0], 500));
-        media.voice.extend(tones(&[], 500));
+        media.voice.extend(tones(frequencies, ms));
+        media.voice.extend(tones(&[], ms));
     }
     let mut account = Account::default();
     let deadline = Instant::now() + ANSWER_MAX;
@@ -66,7 +98,7 @@ fn an_engaged_tone_before_the_answer_ends_a_call_of_ours() {
     };
     carrier.answer(&cancel, "200 OK", &[]);
     carrier.answer(&invite, "487 Request Terminated", &[]);
-    assert_eq!(ended(&server).end_cause(), Some("line_busy"));
+    ended(server).end_cause().unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -125,15 +157,15 @@ fn share_of(payload: &[u8], hz: f64) -> f64 {
 }
 
 pub(crate) fn server(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
-    let own = keys.iter().map(|(key, value)| (format!("AGENTS__TALKER__{key}"), (*value).to_owned()));
-    let mut keys: Vec<(String, String)> = own.collect();
-    keys.extend([
-        ("TRUNKS__ACME__URI".to_owned(), carrier.uri()),
-        ("TRUNKS__ACME__OPTIONS_S".to_owned(), "0".to_owned()),
-        ("HTTP__API_KEY".to_owned(), KEY.to_owned()),
-    ]);
-    let keys: Vec<(&str, &str)> = keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    Server::start(&keys)
+    let own: Vec<_> = keys.iter().map(|(key, value)| (format!("AGENTS__TALKER__{key}"), *value)).collect();
+    let own: Vec<(&str, &str)> = own.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    server_with(carrier, &own)
+}
+
+fn server_with(carrier: &Carrier, keys: &[(&str, &str)]) -> Server {
+    let uri = carrier.uri();
+    let trunk = [("TRUNKS__ACME__URI", uri.as_str()), ("TRUNKS__ACME__OPTIONS_S", "0"), ("HTTP__API_KEY", KEY)];
+    Server::start(&[&trunk[..], keys].concat())
 }
 
 /// Has the agent call, over HTTP.

@@ -5,6 +5,7 @@
 //! every tick, whether or not packets come.
 
 mod digits;
+mod feedback;
 mod passing;
 
 use std::net::SocketAddr;
@@ -34,7 +35,6 @@ use crate::rtp::rtcp::{self, ReportBlock, SenderInfo};
 use crate::rtp::{Digit, Header, PAYLOAD_TYPE_COMFORT_NOISE, Packet};
 use crate::srtp::Rejected;
 use crate::timer::Now;
-use crate::webrtc::Feedback;
 
 /// What a session is told at its beginning.
 #[derive(Clone, Debug, Default)]
@@ -299,6 +299,11 @@ impl Session {
         self.dropped.strangers += 1;
     }
 
+    /// Takes notice that a packet of ours has come back as an ICMP error.
+    pub const fn handle_refused(&mut self) {
+        self.outgoing.handle_refused();
+    }
+
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
         if let Some((kind, Packet { header, payload }, remote)) = self.check(from, datagram, now) {
@@ -318,13 +323,6 @@ impl Session {
             return;
         };
         self.read_rtcp(datagram, &remote, now);
-    }
-
-    /// Takes what the peer has reported of our stream to a transport that has RTCP of its own.
-    pub fn handle_feedback(&mut self, feedback: &Feedback) {
-        let clock_hz = self.clock_hz();
-        self.control.handle_feedback(feedback, clock_hz);
-        self.heed_loss();
     }
 
     /// Queues 20 ms to be played. Frames of another rate are brought to the leg's.
@@ -508,6 +506,7 @@ impl Session {
             sent: Sent {
                 packets: self.outgoing.packets(),
                 octets: self.outgoing.octets(),
+                refused: self.outgoing.refused(),
                 underruns: self.outgoing.playout().underruns(),
                 digits: self.outgoing.digits(),
             },
@@ -659,7 +658,7 @@ impl Session {
         match kind {
             Kind::Audio => {
                 self.count_arrival(header.timestamp, remote, now);
-                self.note_length(payload, remote.codec);
+                self.note_length(remote.codec.duration(payload), remote.codec);
             }
             Kind::Event { clock_hz } => self.take_event(header, payload, clock_hz, now),
             Kind::ComfortNoise => (),
@@ -697,12 +696,6 @@ impl Session {
             self.expected_since = self.expected_since.map(|_| now);
         }
         self.heed_loss();
-    }
-
-    fn heed_loss(&mut self) {
-        if let Some(fraction_lost) = self.control.take_fraction_lost() {
-            self.outgoing.expect_loss(fraction_lost);
-        }
     }
 
     fn write_rtcp(&mut self, due: RtcpDue, buffer: &mut [u8]) -> Option<usize> {
@@ -1012,7 +1005,9 @@ mod tests {
         assert!(tones.iter().all(|it| it.payload_type == 0));
         assert!(tones[0].payload.iter().any(|it| *it & 0x7f < 0x40), "a tone");
         leg.run(20);
-        assert!(leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session));
+        assert!(
+            leg.session.can_relay_with(&Leg::new(RemoteMedia { telephone_event: None, ..peer() }).session, leg.now)
+        );
     }
 
     #[test]

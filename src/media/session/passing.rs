@@ -20,7 +20,7 @@ impl Session {
             Kind::Audio => {
                 self.count_arrival(header.timestamp, &remote, now);
                 units = remote.codec.duration(payload);
-                self.note_length(payload, remote.codec);
+                self.note_length(units, remote.codec);
             }
             Kind::Event { clock_hz } => {
                 self.take_event(&header, payload, clock_hz, now);
@@ -50,7 +50,7 @@ impl Session {
 
     /// Whether the other leg's peer takes packets as long as those that come here.
     pub fn fits(&self, other: &Self) -> bool {
-        let most = other.remote.and_then(|it| it.maxptime_ms);
+        let most = other.remote.as_ref().and_then(|it| it.maxptime_ms);
         most.is_none_or(|it| self.longest_ms <= it.into())
     }
 
@@ -88,9 +88,8 @@ impl Session {
     }
 
     /// Takes note of how long packets of audio are.
-    pub(super) fn note_length(&mut self, payload: &[u8], codec: AudioCodec) {
-        let ms = codec.duration(payload).div_ceil(codec.clock_hz() / 1_000);
-        self.longest_ms = self.longest_ms.max(ms);
+    pub(super) fn note_length(&mut self, units: u32, codec: AudioCodec) {
+        self.longest_ms = self.longest_ms.max(units.div_ceil(codec.clock_hz() / 1_000));
     }
 
     /// Looks after reports and digits while packets are passed on; returns since when none has come, as

@@ -263,6 +263,9 @@ pub struct MediaReport {
     /// Packets that were not used, by reason; what there was none of is left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub packets_dropped: BTreeMap<String, u64>,
+    /// RTP packets of ours that came back, as nobody listens where they were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packets_refused: Option<u64>,
     /// Audio that was made up for what was missing, in milliseconds.
     pub concealed_ms: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1) at the end, in microseconds.

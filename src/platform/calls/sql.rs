@@ -308,7 +308,7 @@ impl Journal {
     ) -> Result<(), NotWritten> {
         let Place { slot, counted } = place.inspect_err(|_| self.count_dropped())?;
         let queued = (self.clock)().instant;
-        slot.send(Request::Append(Append { entry, queued, committed, _counted: counted }));
+        slot.send(Request::Append(Box::new(Append { entry, queued, committed, _counted: counted })));
         Ok(())
     }
 
@@ -379,7 +379,7 @@ impl Writer {
             let (mut batch, mut ladders) = (vec![], vec![]);
             for request in requests.drain(..) {
                 match request {
-                    Request::Append(append) => batch.push(append),
+                    Request::Append(append) => batch.push(*append),
                     Request::Ladder(ladder) => ladders.push(ladder),
                     Request::Close => self.receiver.close(),
                 }
@@ -579,7 +579,7 @@ fn count(length: usize) -> u64 {
 
 #[derive(Debug)]
 pub(super) enum Request {
-    Append(Append),
+    Append(Box<Append>),
     Ladder(LadderRequest),
     Close,
 }

@@ -1,9 +1,13 @@
-//! What a media thread counts.
+//! What a media thread counts, and tells of its legs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
 
 use super::live::LiveReports;
-use crate::media::{Dropped, Report};
+use super::{Leg, MediaEvent};
+use crate::media::{Dropped, LegTransport, Report};
 
 /// The counters of one media thread. All but [`WorkerMetrics::legs`] only grow. What is counted in sessions arrives here
 /// within a second.
@@ -29,6 +33,8 @@ pub struct WorkerMetrics {
     pub dropped: [AtomicU64; 8],
     /// Packets that had come before, on legs without keys.
     pub duplicates: AtomicU64,
+    /// RTP packets that came back as ICMP errors.
+    pub refused: AtomicU64,
     /// Utterances that were interrupted because their next frame had not come in time.
     pub underruns: AtomicU64,
     /// Interarrival jitter, in microseconds, once a second and leg; divided by [`WorkerMetrics::jitter_samples`], the mean.
@@ -73,6 +79,7 @@ impl WorkerMetrics {
         add(&self.late, |it| it.received.late);
         add(&self.concealed, |it| it.received.concealed_frames);
         add(&self.duplicates, |it| it.received.duplicates);
+        add(&self.refused, |it| it.sent.refused);
         add(&self.underruns, |it| it.sent.underruns);
         let dropped = report.dropped.by_reason().into_iter().zip(before.dropped.by_reason());
         for (counter, ((_, count), (_, before))) in self.dropped.iter().zip(dropped) {
@@ -81,6 +88,20 @@ impl WorkerMetrics {
         if report.received.packets > before.received.packets {
             self.jitter_us.fetch_add(u64::from(report.received.jitter_us), Ordering::Relaxed);
             self.jitter_samples.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Leg {
+    /// Tells once that the peer has said nothing for too long.
+    pub(super) fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
+        let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
+        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
+        if is_inactive && !self.inactivity_told {
+            // If there is no room, the next tick tries again.
+            self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
+        } else if !is_inactive {
+            self.inactivity_told = false;
         }
     }
 }

@@ -12,10 +12,12 @@
 mod attend;
 mod bridge;
 mod browser;
+mod failures;
 mod live;
 mod media_leg;
 mod metrics;
 mod play;
+mod refused;
 mod relay;
 mod room;
 mod shared;
@@ -47,6 +49,7 @@ pub use self::metrics::WorkerMetrics;
 use self::play::Deck;
 pub(crate) use self::play::refuse as refuse_play;
 pub use self::play::{Play, PlayOrder, PlaySource, PlayStep, PlayTold, new_play_id};
+use self::refused::listen_on;
 use self::relay::Ear;
 use self::room::{Cue, Room};
 pub use self::room::{Entry, RoomKey, RoomOrder, RoomSounds};
@@ -54,7 +57,7 @@ use self::shared::{SharedEnd, token_of_leg};
 use self::slots::{Rounds, Slots};
 pub use self::supervise::Speech;
 use self::supervise::{Desk, Said, Ticked, Voice, audio};
-use super::batched_udp::{Poll, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
+use super::batched_udp::{Poll, Ready, ReceiveBatch, SendBatch, Waker, prefer_this_thread};
 use super::clock;
 use super::media_link::WorkerEnd;
 use super::ports::{LegSockets, RtpSockets};
@@ -280,7 +283,7 @@ struct Turn {
     receive: ReceiveBatch,
     send: SendBatch,
     /// The sockets that are ready in this turn.
-    ready: Vec<u64>,
+    ready: Vec<Ready>,
 }
 
 /// The legs of a thread.
@@ -371,14 +374,13 @@ impl Turn {
             }
             let now = clock::now();
             // First: packets may come under what has just been agreed.
-            if self.ready.contains(&WAKER_TOKEN) {
+            if self.ready.iter().any(|it| it.token == WAKER_TOKEN) {
                 self.waker.clear();
                 self.take_orders(now);
             }
             for index in 0..self.ready.len() {
-                let token = self.ready.get(index).copied().unwrap_or(WAKER_TOKEN);
-                if token != WAKER_TOKEN {
-                    self.legs.receive(token, &mut self.receive, &mut self.send, now);
+                if let Some(ready) = self.ready.get(index).filter(|it| it.token != WAKER_TOKEN) {
+                    self.legs.receive(*ready, &mut self.receive, &mut self.send, now);
                 }
             }
             self.legs.run_due_slots(&mut self.send, now);
@@ -444,10 +446,7 @@ impl Legs {
         let has_room = self.by_key.len() < MEDIA_LEGS_PER_THREAD_MAX;
         let transport = means.open(&sockets, now);
         let added = match &sockets {
-            LegSockets::Own(own) => {
-                let both = self.poll.add(own.rtp.as_fd(), token);
-                both.and_then(|()| self.poll.add(own.rtcp.as_fd(), token | 1)).map(|()| None)
-            }
+            LegSockets::Own(own) => listen_on(&self.poll, [&own.rtp, &own.rtcp], token).map(|()| None),
             LegSockets::Shared(pair) => self.share(pair).map(Some),
         };
         if let Err(error) = &added {
@@ -545,7 +544,11 @@ impl Legs {
     }
 
     /// Takes what waits on a socket, at most one batch: a flood on one must not keep the others waiting.
-    fn receive(&mut self, token: u64, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+    fn receive(&mut self, ready: Ready, batch: &mut ReceiveBatch, send: &mut SendBatch, now: Now) {
+        let Ready { token, is_failing } = ready;
+        if is_failing {
+            self.take_refusals(token);
+        }
         if token & SHARED_TOKEN != 0 {
             return self.receive_shared(token, batch, send, now);
         }
@@ -657,15 +660,6 @@ impl Legs {
             self.untold.push_back(leg.id);
         }
     }
-
-    fn tell_failures(&mut self) {
-        while let Some(leg) = self.untold.front().copied() {
-            if let Err(mpsc::error::TrySendError::Full(_)) = self.events.try_send(MediaEvent::Failed { leg }) {
-                return;
-            }
-            self.untold.pop_front();
-        }
-    }
 }
 
 impl Leg {
@@ -718,17 +712,6 @@ impl Leg {
     /// Whether what waits to be sent has just been said by somebody else.
     const fn is_live(&self) -> bool {
         self.waiting_frames > 0 && (self.partner.is_some() || self.room.is_some() || self.desk.is_some())
-    }
-
-    fn tell_inactivity(&mut self, inactive_for: Duration, events: &mpsc::Sender<MediaEvent>) {
-        let is_lost = matches!(&self.transport, LegTransport::WebRtc(peer) if peer.is_lost());
-        let is_inactive = is_lost || self.inactivity.is_some_and(|it| inactive_for >= it);
-        if is_inactive && !self.inactivity_told {
-            // If there is no room, the next tick tries again.
-            self.inactivity_told = events.try_send(MediaEvent::Inactive { leg: self.id }).is_ok();
-        } else if !is_inactive {
-            self.inactivity_told = false;
-        }
     }
 
     /// What a datagram says; `None` if it is not the peer's. Strangers are counted by the session, and cost no

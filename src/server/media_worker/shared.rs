@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::refused::listen_on;
 use super::{Legs, MediaBusy, MediaLeg, Order, SHARED_TOKEN, WorkerMetrics};
 use crate::media::RemoteMedia;
 use crate::server::batched_udp::{ReceiveBatch, SendBatch};
@@ -17,7 +18,7 @@ use crate::timer::Now;
 /// A pair of shared ports, and what is to leave from the first of them.
 #[derive(Debug)]
 pub(super) struct SharedEnd {
-    pair: LegSockets,
+    pub(super) pair: LegSockets,
     pub(super) send: SendBatch,
 }
 
@@ -41,8 +42,7 @@ impl Legs {
         }
         let index = self.shared.len();
         let (token, sockets) = (token_of(index), LegSockets::Shared(Arc::clone(pair)));
-        self.poll.add(sockets.rtp().as_fd(), token)?;
-        self.poll.add(sockets.rtcp().as_fd(), token | 1)?;
+        listen_on(&self.poll, [sockets.rtp(), sockets.rtcp()], token)?;
         self.shared.push(SharedEnd { pair: sockets, send: SendBatch::new() });
         Ok(index)
     }
@@ -80,8 +80,7 @@ impl Legs {
             self.by_address.remove(&before);
         }
         let token = token_of_leg(place);
-        let added = self.poll.add(sockets.rtp.as_fd(), token);
-        if let Err(error) = added.and_then(|()| self.poll.add(sockets.rtcp.as_fd(), token | 1)) {
+        if let Err(error) = listen_on(&self.poll, [&sockets.rtp, &sockets.rtcp], token) {
             tracing::error!(%error, leg = %leg.id, "epoll");
         }
         leg.shared = None;

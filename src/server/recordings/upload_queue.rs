@@ -95,10 +95,11 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::clock;
 
     #[test]
     fn a_file_that_always_fails_waits_longer_each_time_and_holds_up_no_other() {
-        let start = Instant::now();
+        let start = clock::now().instant;
         let at = |s| start + Duration::from_secs(s);
         let mut queue = Queue::new(Duration::from_secs(1));
         let mut pauses = vec![];
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_fails_leaves_a_place_for_what_is_new() {
-        let now = Instant::now();
+        let now = clock::now().instant;
         let mut queue = Queue::new(Duration::ZERO);
         queue.add((0..9).map(|it| it.to_string()).collect());
         let begun: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
@@ -131,7 +132,7 @@ mod tests {
             for key in under_way {
                 queue.finish(key, false, now);
             }
-            while queue.fresh.len() > 0 && queue.next(now).is_some() {}
+            while !queue.fresh.is_empty() && queue.next(now).is_some() {}
         }
         let again: Vec<_> = std::iter::from_fn(|| queue.next(now)).collect();
         assert_eq!((again.len(), queue.next_due()), (RECORDING_UPLOADS_MAX - 1, None));

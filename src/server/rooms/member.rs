@@ -17,6 +17,7 @@ use crate::platform::calls::Event;
 use crate::platform::rooms::Refused;
 use crate::platform::rooms::door::{Door, Outcome};
 use crate::route::RoomName;
+use crate::server::attendant::{self, Over};
 use crate::server::call_actor::Shared;
 use crate::server::call_recording::CallRecording;
 use crate::server::consent::{RecordingPlan, Words};
@@ -24,7 +25,7 @@ use crate::server::media_link::{LegTick, TaskEnd};
 use crate::server::media_worker::RoomOrder;
 use crate::server::new_call::{NewCall, Party};
 use crate::server::plays::Plays;
-use crate::server::sip_worker::{Command, Signal};
+use crate::server::sip_worker::{Bridged, Command, Signal};
 use crate::server::{clock, task};
 use crate::timer::Now;
 
@@ -45,6 +46,7 @@ pub(crate) async fn run(room: RoomName, new: NewCall, shared: Shared) {
         asterisk: false,
         telling: None,
         was_told: false,
+        bridged: None,
         recording: None,
         answered: None,
         rate,
@@ -67,6 +69,8 @@ struct Attendant {
     /// It is told that the room is recorded: for so many ticks more, and whether it comes in as a moderator then.
     telling: Option<(u32, bool)>,
     was_told: bool,
+    /// Those who talk from now on, if it is transferred out of the room.
+    bridged: Option<Bridged>,
     /// Of the call alone, once somebody wants one.
     recording: Option<CallRecording>,
     answered: Option<Now>,
@@ -111,6 +115,13 @@ impl Attendant {
             Ok(()) => self.carry_out(vec![Command::Answer(self.presence.call)]).await,
         }
         let ended = loop {
+            if self.state == State::Gone
+                && let Some(bridged) = self.bridged.take()
+            {
+                // Nobody listens any more, so that the two may get each other's packets as they come.
+                drop(link.take());
+                break self.give_way(bridged, &mut signals, plays).await;
+            }
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
@@ -119,6 +130,7 @@ impl Attendant {
                         reply.send(plays.handle_request(request, &seats, clock::now())).unwrap_or_default();
                         self.shared.log.write_all(self.presence.call, plays.take_events()).await;
                     }
+                    Some(Signal::Bridged(bridged)) => self.bridged = Some(bridged),
                     Some(signal) => self.handle_signal(signal).await,
                     // The worker is gone, and with it the process.
                     None => break None,
@@ -138,6 +150,21 @@ impl Attendant {
             self.finish(recordings).await;
             self.shared.log.finish(self.presence.call, end, cause, media).await;
         }
+    }
+
+    /// It has been transferred out of the room, and talks to somebody until the call is over.
+    async fn give_way(
+        &mut self,
+        bridged: Bridged,
+        signals: &mut mpsc::Receiver<Signal>,
+        plays: &mut Plays,
+    ) -> Option<Over> {
+        self.own_recording();
+        let mut recording = self.recording.take()?;
+        let over =
+            attendant::attend(self.presence.call, &mut recording, plays, Some(bridged), signals, &self.shared).await;
+        self.recording = Some(recording);
+        over
     }
 
     /// Whether it may try to get in.

@@ -96,6 +96,7 @@ impl SipWorker {
     pub(super) fn tell_leg(&mut self, leg: LegId, telling: Option<Box<Telling>>) {
         if let Some(Err(_)) = self.legs.get(&leg).map(|it| it.tell(telling)) {
             self.media_refusals += 1;
+            tracing::warn!(%leg, "a side of the call is not told of its recording: its media thread is too busy");
         }
     }
 }
