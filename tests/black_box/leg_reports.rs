@@ -26,7 +26,7 @@ fn the_jitter_buffer_says_what_it_aims_at_and_why_during_the_call_and_after_it()
     let call = live["call"].as_str().unwrap().to_owned();
     assert_eq!(live["status"], "in_progress");
     assert_aims_high(&live["media"][0]);
-    assert!((40..240).contains(&live["media"][0]["jitter_buffer"]["delay_ms"].as_u64().unwrap()), "{live}");
+    assert!((20..1_000).contains(&live["media"][0]["jitter_buffer"]["delay_ms"].as_u64().unwrap()), "{live}");
     assert_aims_high(&get(&server, &format!("/v1/calls/{call}"))["media"][0]);
     phone.hang_up();
     let ended = || get(&server, &format!("/v1/calls/{call}"))["status"] == "answered";
@@ -35,7 +35,7 @@ fn the_jitter_buffer_says_what_it_aims_at_and_why_during_the_call_and_after_it()
     assert_eq!(record["media"].as_array().unwrap().len(), 1, "{record}");
     assert_aims_high(&record["media"][0]);
     let mean_ms = record["media"][0]["jitter_buffer"]["delay_mean_ms"].as_u64().unwrap();
-    assert!((20..240).contains(&mean_ms), "{record}");
+    assert!((20..1_000).contains(&mean_ms), "{record}");
     let metrics = server.metrics();
     assert_eq!(metrics.value("hookswitch_rtp_jitter_buffer_seconds_count"), Some(1.0));
     let sum = metrics.value("hookswitch_rtp_jitter_buffer_seconds_sum").unwrap();
