@@ -539,7 +539,7 @@ pub const STREAM_HEAD_BYTES: usize = 512 << 10;
 pub const STREAM_FRAMES_MAX: usize = 150;
 /// Frames of a stream that are there before it is played.
 pub const STREAM_FRAMES_AHEAD: u64 = 25;
-/// Bytes of a stream in which there has to be audio.
+/// Bytes of a stream in which there has to be enough audio to begin with.
 pub const STREAM_SILENT_BYTES_MAX: usize = 2 << 20;
 /// For so long a stream may bring nothing; then it is over.
 pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(10);

@@ -62,7 +62,7 @@ impl AudioStream {
             read_at: clock::now().instant,
         };
         while stream.written < STREAM_FRAMES_AHEAD {
-            if stream.written == 0 && stream.bytes_read > STREAM_SILENT_BYTES_MAX {
+            if stream.bytes_read > STREAM_SILENT_BYTES_MAX {
                 return Err(FetchError::NotAudio);
             }
             if let Step::Full | Step::Over = stream.step().await? {

@@ -2,8 +2,9 @@
 //! rest, in a call with an agent of ours as in one between two people.
 //!
 //! What plays alone takes the place of the partner's voice, of music on hold and of a room; an agent of ours waits, and
-//! goes on afterwards; and everything waits while the peer is told something ([`super::attend`]). Packets of a leg that something is played to are not passed on as they come; they are again in the
-//! tick after its last one. While the peer cannot hear us, nothing is played and nothing is lost.
+//! goes on afterwards; and everything waits while the peer is told something ([`super::attend`]). Packets of a leg that
+//! something is played to are not passed on as they come; they are again in the tick after its last one. While the peer cannot
+//! hear us, nothing is played and nothing is lost.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
