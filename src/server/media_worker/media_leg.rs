@@ -9,8 +9,8 @@ use crate::media::{RemoteMedia, Report};
 use crate::server::recorder::TapEnd;
 
 impl MediaLeg {
-    /// Brings the session what signalling has agreed on ([`Session::update`]), and its transport the keys of media that are
-    /// secured, or the browser that the peer is ([`LegTransport::update`]).
+    /// Brings the session what signalling has agreed on ([`crate::media::Session::update`]), and its transport the keys of
+    /// media that are secured, or the browser that the peer is ([`crate::media::LegTransport::update`]).
     ///
     /// # Errors
     ///
