@@ -137,7 +137,9 @@ impl Plays {
         match request {
             PlayRequest::Play(wanted, to) => return self.play(wanted, to, seats, now),
             PlayRequest::Clear(None) => {
-                let cleared = self.live.keys().copied().collect::<Vec<_>>().into_iter().map(|it| self.clear(it, now));
+                // From the last to the first, so that nothing of what waits has its turn meanwhile.
+                let plays: Vec<_> = self.live.keys().rev().copied().collect();
+                let cleared = plays.into_iter().map(|it| self.clear(it, now));
                 // All of them, also if one is not.
                 return cleared.fold(Ok(()), Result::and);
             }
